@@ -1,0 +1,2 @@
+//! Autoinmune.
+fn main() {}

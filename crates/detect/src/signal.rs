@@ -1,0 +1,71 @@
+//! What a detector says, with its evidence.
+
+use crate::{Class, Severity};
+use serde::Serialize;
+use wire::Addr;
+
+/// Who a judgement is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Actor {
+    /// One source address.
+    Source {
+        /// The address.
+        addr: Addr,
+    },
+    /// Many sources, or forged ones, against one address: nobody to block, somebody to protect.
+    Distributed {
+        /// The address under attack.
+        target: Addr,
+    },
+}
+
+/// One observed quantity against what the rule tolerates; the unit of explanation.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evidence {
+    /// The metric's name, as in docs/rules.md.
+    pub metric: &'static str,
+    /// What was observed, in the metric's unit.
+    pub observed: f64,
+    /// Bound that was crossed.
+    pub threshold: f64,
+    /// Whether crossing means reaching it from below (`true`) or falling to it from above.
+    pub at_least: bool,
+}
+
+/// One detector's statement about one subject.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Signal {
+    /// Rule identifier, such as `scan-vertical`.
+    pub rule: std::sync::Arc<str>,
+    /// Numeric rule identifier, stable for ever (EVE `signature_id`).
+    pub sid: u32,
+    /// Rule revision.
+    pub rev: u32,
+    /// Class of threat.
+    pub class: Class,
+    /// Finer kind, such as `vertical`.
+    pub kind: std::sync::Arc<str>,
+    /// Severity.
+    pub severity: Severity,
+    /// MITRE ATT&CK technique, such as `T1046`.
+    pub technique: std::sync::Arc<str>,
+    /// Who it is about.
+    pub actor: Actor,
+    /// Whom it hits, where it is one address.
+    pub target: Option<Addr>,
+    /// Port it is aimed at, where it is one.
+    pub port: Option<u16>,
+    /// IP protocol it came by, where it is one.
+    pub protocol: Option<u8>,
+    /// When it was judged, ns.
+    pub at_ns: u64,
+    /// Beginning of what was judged, ns.
+    pub since_ns: u64,
+    /// 0..=1. For a rule: the prior it states, raised by how far the thresholds were exceeded.
+    pub confidence: f64,
+    /// Whether the rule alone may cause a block.
+    pub may_block: bool,
+    /// Why.
+    pub evidence: Vec<Evidence>,
+}

@@ -1,0 +1,13 @@
+//! Bytes to packets.
+//!
+//! Everything that turns raw bytes into typed, bounds-checked headers lives here: link layers, IP, TCP, UDP, ICMP
+//! and the capture-file formats. Pure: no clock, no files, no threads; callers hand in bytes and get values back.
+//!
+//! The header parser is the twin of `crates/kernel/bpf/parse.h`. Both stop at the same limits and count the same
+//! reasons, which the differential test of the `kernel` crate checks on real captures.
+
+pub mod addr;
+pub mod packet;
+
+pub use addr::Addr;
+pub use packet::{Fragment, LinkType, Packet, Skip};
