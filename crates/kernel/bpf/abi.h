@@ -3,7 +3,7 @@
  * The ABI between the kernel programs and user space: the one definition of every map key, map value, event and
  * counter. crates/kernel/src/abi.rs mirrors it with size and offset assertions, and a test compares both with the
  * BTF of the compiled object. Naturally aligned, no implicit padding, host byte order unless said otherwise;
- * addresses are 16 bytes in network order, IPv4 as IPv4-mapped IPv6.
+ * addresses are 16 bytes in network order, IPv4 as IPv4-mapped IPv6. Times are CLOCK_BOOTTIME ns.
  */
 #ifndef AUTOINMUNE_ABI_H
 #define AUTOINMUNE_ABI_H
@@ -14,7 +14,9 @@ struct addr {
 	__u8 b[16];
 };
 
-/* Identity of a flow; endpoints in canonical order (see flow::FlowKey). */
+/* ---- flows ------------------------------------------------------------------------------------------------- */
+
+/* Identity of a flow; endpoints in canonical order (see flow::FlowKey). Key of the map `flows`. */
 struct flow_key {
 	struct addr lo;
 	struct addr hi;
@@ -24,6 +26,18 @@ struct flow_key {
 	__u8 protocol;
 	__u8 pad;
 	__u32 tunnel;
+};
+
+/* Values of flow_stats.state, those of flow::TcpState. */
+enum tcp_state {
+	TCP_STATE_NONE = 0,
+	TCP_STATE_SYN_SENT = 1,
+	TCP_STATE_SYN_RECEIVED = 2,
+	TCP_STATE_ESTABLISHED = 3,
+	TCP_STATE_CLOSING = 4,
+	TCP_STATE_CLOSED = 5,
+	TCP_STATE_RESET = 6,
+	TCP_STATE_MIDSTREAM = 7,
 };
 
 /* Sums over one direction of a flow (see flow::Accumulator for units and meaning). */
@@ -47,10 +61,10 @@ struct dir_stats {
 	__u8 ttl_min;
 	__u8 ttl_max;
 	__u8 head[8];
-	__u32 pad;
+	__u32 cpu; /* kernel only: CPU that counted this direction's last packet, plus one; 0 before the first */
 };
 
-/* One flow (see flow::FlowStats). Times are CLOCK_BOOTTIME ns. */
+/* One flow (see flow::FlowStats). Value of the map `flows`. */
 struct flow_stats {
 	struct dir_stats dir[2];
 	__u64 syn_ns;
@@ -63,5 +77,173 @@ struct flow_stats {
 	__u8 rst_mask;
 	__u8 pad[3];
 };
+
+/* ---- sources ----------------------------------------------------------------------------------------------- */
+
+/*
+ * What one address did as the initiator of flows, in one second. Value of the map `sources`, keyed by struct addr.
+ * A window opens with the first packet after the previous one ran out. "Reply" is what came back to the initiator.
+ */
+struct source_stats {
+	__u64 start_ns;
+	__u64 bytes;       /* IP bytes sent */
+	__u64 reply_bytes; /* IP bytes back */
+	__u32 packets;
+	__u32 tcp_packets;
+	__u32 udp_packets;
+	__u32 icmp_packets; /* ICMP and ICMPv6 */
+	__u32 syn_packets;  /* SYN without ACK */
+	__u32 handshakes;   /* flows that became established */
+	__u32 flows;        /* flows begun */
+	__u32 reply_packets;
+	__u32 udp_reply_packets;
+	__u32 reply_resets;  /* RST from the other side: refused or aborted connections */
+	__u32 crossed;       /* bits of enum crossing already reported in this window */
+	__u32 starts_sent;   /* flow-start events sent for this source in this window */
+};
+
+/* Which threshold a source crossed; bits of source_stats.crossed and source_event.crossed. */
+enum crossing {
+	CROSSING_SYN_PENDING = 1, /* syn_packets - handshakes >= source_syn_pending */
+	CROSSING_UDP = 2,         /* udp_packets >= source_udp */
+	CROSSING_ICMP = 4,        /* icmp_packets >= source_icmp */
+	CROSSING_FLOWS = 8,       /* flows >= source_flows */
+};
+
+/* ---- blocks and allowlist ---------------------------------------------------------------------------------- */
+
+/* Keys of the LPM tries allow_v4, block_v4 and allow_v6, block_v6; the address in network order. */
+struct prefix_v4 {
+	__u32 prefix_len;
+	__u8 addr[4];
+};
+
+struct prefix_v6 {
+	__u32 prefix_len;
+	__u8 addr[16];
+};
+
+/* Value of block_v4 and block_v6. The program only adds to packets and bytes (frame bytes). */
+struct block {
+	__u64 expires_ns; /* the block is in force while now < expires_ns */
+	__u64 packets;
+	__u64 bytes;
+	__u32 reason; /* user space's id for the reason or the offence; carried, not read */
+	__u32 pad;
+};
+
+/* Value of allow_v4 and allow_v6. */
+struct allow {
+	__u32 why; /* user space's id for the reason; carried, not read */
+};
+
+/* ---- counters ---------------------------------------------------------------------------------------------- */
+
+/*
+ * Index into struct counters. "Frame" is everything a program saw, parsed or not; bytes of frames are whole-frame
+ * bytes. Names in user space are these in lower case without the prefix, in this order.
+ */
+enum counter {
+	COUNTER_PACKETS = 0,               /* frames received */
+	COUNTER_BYTES = 1,                 /* their bytes */
+	COUNTER_EGRESS_PACKETS = 2,        /* frames sent */
+	COUNTER_EGRESS_BYTES = 3,          /* their bytes */
+	COUNTER_DROPPED_PACKETS = 4,       /* frames dropped by a block */
+	COUNTER_DROPPED_BYTES = 5,         /* their bytes */
+	COUNTER_WOULD_DROP_PACKETS = 6,    /* frames a block covered while enforce was off */
+	COUNTER_WOULD_DROP_BYTES = 7,      /* their bytes */
+	COUNTER_ALLOWED_PACKETS = 8,       /* frames a block covered and the allowlist saved */
+	COUNTER_EXPIRED_BLOCK_PACKETS = 9, /* frames a block covered after its expiry */
+	/* wire::Skip, in its order */
+	COUNTER_LINK_TRUNCATED = 10,
+	COUNTER_TOO_MANY_TAGS = 11,
+	COUNTER_NOT_IP = 12,
+	COUNTER_IP_TRUNCATED = 13,
+	COUNTER_IP_MALFORMED = 14,
+	COUNTER_TOO_MANY_EXTENSIONS = 15,
+	COUNTER_TRANSPORT_TRUNCATED = 16,
+	COUNTER_TRANSPORT_MALFORMED = 17,
+	COUNTER_FRAGMENTS = 18,                  /* accounted packets that were fragments */
+	COUNTER_FLOWS_STARTED = 19,              /* flows created, reused keys included */
+	COUNTER_FLOWS_REUSED = 20,               /* of those, keys whose earlier flow had ended or gone idle */
+	COUNTER_FLOW_INSERT_FAILED = 21,         /* packets not accounted: no entry in the map `flows` to be had */
+	COUNTER_SOURCE_INSERT_FAILED = 22,       /* packets not counted per source, same reason */
+	COUNTER_INTERFACE_INSERT_FAILED = 23,    /* packets not counted per interface, same reason */
+	COUNTER_FLOW_START_SUPPRESSED_SOURCE = 24, /* flow-start events over the per-source budget */
+	COUNTER_FLOW_START_SUPPRESSED_CPU = 25,  /* flow-start events over the per-CPU budget */
+	COUNTER_FLOW_START_LOST = 26,            /* flow-start events: ring buffer full */
+	COUNTER_FLOW_END_LOST = 27,              /* flow-end events: ring buffer full */
+	COUNTER_SOURCE_OVER_LOST = 28,           /* source events: ring buffer full (retried with the next packet) */
+	COUNTER_FLOW_CPU_MIGRATIONS = 29,        /* times a direction's packet was counted on another CPU than its last */
+	COUNTERS = 30,
+};
+
+/* The one value of the per-CPU array `counters`. */
+struct counters {
+	__u64 v[COUNTERS];
+};
+
+/* Value of the per-CPU hash `interfaces`, keyed by __u32 ifindex. Whole frames. */
+struct interface_stats {
+	__u64 packets;
+	__u64 bytes;
+	__u64 dropped_packets;
+	__u64 dropped_bytes;
+	__u64 egress_packets;
+	__u64 egress_bytes;
+};
+
+/* The one value of the per-CPU array `start_budget`: flow-start events of this CPU in its current second. */
+struct start_budget {
+	__u64 start_ns;
+	__u32 sent;
+	__u32 pad;
+};
+
+/* ---- events (ring buffer `events`) ------------------------------------------------------------------------- */
+
+enum event_kind {
+	EVENT_FLOW_START = 1, /* struct flow_event, stats of the first packet */
+	EVENT_FLOW_END = 2,   /* struct flow_event, on the transition into CLOSED or RESET */
+	EVENT_SOURCE_OVER = 3, /* struct source_event */
+};
+
+/* First field of every event. */
+struct event_head {
+	__u32 kind; /* enum event_kind */
+	__u32 ifindex;
+	__u64 time_ns;
+};
+
+struct flow_event {
+	struct event_head head;
+	struct flow_key key;
+	__u32 pad;
+	struct flow_stats stats;
+};
+
+struct source_event {
+	struct event_head head;
+	struct addr addr;
+	struct source_stats counts;
+	__u32 crossed; /* the bits of enum crossing that this event reports */
+	__u32 pad;
+};
+
+/* ---- maps and tunables, by name ------------------------------------------------------------------------------ */
+
+/*
+ * flows       LRU hash        flow_key -> flow_stats          size set by the loader
+ * sources     LRU hash        addr -> source_stats            size set by the loader
+ * interfaces  per-CPU hash    __u32 ifindex -> interface_stats
+ * counters    per-CPU array   0 -> counters
+ * start_budget per-CPU array  0 -> start_budget
+ * allow_v4, allow_v6          LPM tries -> allow
+ * block_v4, block_v6          LPM tries -> block
+ * events      ring buffer
+ *
+ * Programs: sensor_xdp (ingress, XDP), sensor_tc_ingress (where XDP cannot attach), sensor_tc_egress.
+ * Tunables (const volatile, set before load) are documented where they are defined, in tunables.h.
+ */
 
 #endif

@@ -1,0 +1,569 @@
+//! Mirrors of `bpf/abi.h`: map keys and values, events, counters, and the names of maps, programs and tunables.
+//!
+//! Sizes and offsets are asserted at compile time, and `tests/abi.rs` compares every field with the BTF of the compiled
+//! object. Times in these types are `CLOCK_BOOTTIME` ns; the conversions to `flow` types take the offset to the
+//! wall clock.
+
+use std::mem::{offset_of, size_of};
+use wire::Addr;
+
+/// Names of the maps.
+pub mod map {
+    /// LRU hash, [`super::FlowKey`] → [`super::FlowStats`]. Full: the least recently used flow goes.
+    pub const FLOWS: &str = "flows";
+    /// LRU hash, `[u8; 16]` address → [`super::SourceStats`]. Full: the least recently used source goes.
+    pub const SOURCES: &str = "sources";
+    /// Per-CPU hash, `u32` interface index → [`super::InterfaceStats`]. Full: further interfaces are not counted
+    /// ([`super::Counter::InterfaceInsertFailed`]).
+    pub const INTERFACES: &str = "interfaces";
+    /// Per-CPU array of one [`super::Counters`].
+    pub const COUNTERS: &str = "counters";
+    /// Per-CPU array of one `struct start_budget`.
+    pub const START_BUDGET: &str = "start_budget";
+    /// LPM trie, `[u8; 4]` → [`super::Allow`].
+    pub const ALLOW_V4: &str = "allow_v4";
+    /// LPM trie, `[u8; 16]` → [`super::Allow`].
+    pub const ALLOW_V6: &str = "allow_v6";
+    /// LPM trie, `[u8; 4]` → [`super::Block`].
+    pub const BLOCK_V4: &str = "block_v4";
+    /// LPM trie, `[u8; 16]` → [`super::Block`].
+    pub const BLOCK_V6: &str = "block_v6";
+    /// Ring buffer of events, see [`super::Event`].
+    pub const EVENTS: &str = "events";
+}
+
+/// Names of the programs.
+pub mod program {
+    /// Ingress by XDP (`xdp.frags`).
+    pub const XDP: &str = "sensor_xdp";
+    /// Ingress by tc, where XDP cannot attach.
+    pub const TC_INGRESS: &str = "sensor_tc_ingress";
+    /// Egress by tc.
+    pub const TC_EGRESS: &str = "sensor_tc_egress";
+}
+
+/// Names of the tunables, set with `EbpfLoader::override_global` before load. Types are given; defaults and meaning
+/// stand in `bpf/tunables.h`.
+pub mod tunable {
+    /// `u8`, 1: blocks drop; 0: count what would be dropped.
+    pub const ENFORCE: &str = "enforce";
+    /// `u8`, 1: account flows on egress; 0: count frames only.
+    pub const ACCOUNT_EGRESS: &str = "account_egress";
+    /// `u8`, tests only: the clock is [`TEST_NOW_NS`].
+    pub const TEST_CLOCK: &str = "test_clock";
+    /// `u32`, SYNs without completed handshake per source and second.
+    pub const SOURCE_SYN_PENDING: &str = "source_syn_pending";
+    /// `u32`, UDP packets per source and second.
+    pub const SOURCE_UDP: &str = "source_udp";
+    /// `u32`, ICMP and ICMPv6 packets per source and second.
+    pub const SOURCE_ICMP: &str = "source_icmp";
+    /// `u32`, flows begun per source and second.
+    pub const SOURCE_FLOWS: &str = "source_flows";
+    /// `u32`, flow-start events per source and second.
+    pub const SOURCE_START_BUDGET: &str = "source_start_budget";
+    /// `u32`, flow-start events per CPU and second.
+    pub const CPU_START_BUDGET: &str = "cpu_start_budget";
+    /// `u64`, ns of silence after which a TCP key is a new flow.
+    pub const IDLE_TCP_NS: &str = "idle_tcp_ns";
+    /// `u64`, ns of silence after which any other key is a new flow.
+    pub const IDLE_NS: &str = "idle_ns";
+    /// Name of the section map that holds the test clock, one `u64`.
+    pub const TEST_NOW_NS: &str = ".data";
+}
+
+/// Identity of a flow, `struct flow_key`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct FlowKey {
+    /// Lower endpoint's address.
+    pub lo: [u8; 16],
+    /// Higher endpoint's address.
+    pub hi: [u8; 16],
+    /// Lower endpoint's port.
+    pub lo_port: u16,
+    /// Higher endpoint's port.
+    pub hi_port: u16,
+    /// Outermost VLAN identifier.
+    pub vlan: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Zero.
+    pub pad: u8,
+    /// Tunnel identifier.
+    pub tunnel: u32,
+}
+
+/// Sums over one direction, `struct dir_stats`; see [`flow::Accumulator`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[expect(missing_docs, reason = "the fields are those of flow::Accumulator")]
+pub struct DirStats {
+    pub packets: u64,
+    pub bytes: u64,
+    pub payload_bytes: u64,
+    pub len_squares: u64,
+    pub gap_squares: u64,
+    pub first_ns: u64,
+    pub last_ns: u64,
+    pub gap_min_us: u32,
+    pub gap_max_us: u32,
+    pub flags: [u32; 8],
+    pub data_packets: u32,
+    pub fragments: u32,
+    pub first_seq: u32,
+    pub first_window: u16,
+    pub len_min: u16,
+    pub len_max: u16,
+    pub ttl_min: u8,
+    pub ttl_max: u8,
+    pub head: [u8; 8],
+    /// CPU that counted the last packet, plus one; kernel only.
+    pub cpu: u32,
+}
+
+/// One flow, `struct flow_stats`; see [`flow::FlowStats`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[expect(missing_docs, reason = "the fields are those of flow::FlowStats")]
+pub struct FlowStats {
+    pub dir: [DirStats; 2],
+    pub syn_ns: u64,
+    pub synack_ns: u64,
+    pub established_ns: u64,
+    pub initiator: u8,
+    pub state: u8,
+    pub first_flags: u8,
+    pub fin_mask: u8,
+    pub rst_mask: u8,
+    /// Zero.
+    pub pad: [u8; 3],
+}
+
+/// One second of one initiator, `struct source_stats`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct SourceStats {
+    /// When the window opened, ns.
+    pub start_ns: u64,
+    /// IP bytes sent.
+    pub bytes: u64,
+    /// IP bytes back.
+    pub reply_bytes: u64,
+    /// Packets sent.
+    pub packets: u32,
+    /// TCP packets sent.
+    pub tcp_packets: u32,
+    /// UDP packets sent.
+    pub udp_packets: u32,
+    /// ICMP and ICMPv6 packets sent.
+    pub icmp_packets: u32,
+    /// SYN without ACK sent.
+    pub syn_packets: u32,
+    /// Flows that became established.
+    pub handshakes: u32,
+    /// Flows begun.
+    pub flows: u32,
+    /// Packets back.
+    pub reply_packets: u32,
+    /// UDP packets back.
+    pub udp_reply_packets: u32,
+    /// RST packets back.
+    pub reply_resets: u32,
+    /// [`crossing`] bits already reported in this window.
+    pub crossed: u32,
+    /// Flow-start events sent in this window.
+    pub starts_sent: u32,
+}
+
+/// Bits of [`SourceStats::crossed`] and [`SourceEvent::crossed`].
+pub mod crossing {
+    /// `syn_packets - handshakes` reached `source_syn_pending`.
+    pub const SYN_PENDING: u32 = 1;
+    /// `udp_packets` reached `source_udp`.
+    pub const UDP: u32 = 2;
+    /// `icmp_packets` reached `source_icmp`.
+    pub const ICMP: u32 = 4;
+    /// `flows` reached `source_flows`.
+    pub const FLOWS: u32 = 8;
+}
+
+/// Value of the block maps, `struct block`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct Block {
+    /// In force while `CLOCK_BOOTTIME` is below this, ns.
+    pub expires_ns: u64,
+    /// Packets dropped (or, with `enforce` off, that would have been).
+    pub packets: u64,
+    /// Their frame bytes.
+    pub bytes: u64,
+    /// User space's id for reason or offence.
+    pub reason: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// Value of the allow maps, `struct allow`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct Allow {
+    /// User space's id for the reason.
+    pub why: u32,
+}
+
+/// Value of the map `interfaces`, `struct interface_stats`; whole frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct InterfaceStats {
+    /// Frames received, dropped ones included.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Frames dropped by a block.
+    pub dropped_packets: u64,
+    /// Their bytes.
+    pub dropped_bytes: u64,
+    /// Frames sent.
+    pub egress_packets: u64,
+    /// Their bytes.
+    pub egress_bytes: u64,
+}
+
+/// First field of every event, `struct event_head`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct EventHead {
+    /// Which event: [`EVENT_FLOW_START`] and so on.
+    pub kind: u32,
+    /// Interface the packet crossed.
+    pub ifindex: u32,
+    /// When, ns.
+    pub time_ns: u64,
+}
+
+/// [`EventHead::kind`] of a flow's first packet.
+pub const EVENT_FLOW_START: u32 = 1;
+/// [`EventHead::kind`] of a flow closed by FINs or reset.
+pub const EVENT_FLOW_END: u32 = 2;
+/// [`EventHead::kind`] of a source that reached a threshold.
+pub const EVENT_SOURCE_OVER: u32 = 3;
+
+/// Flow start and flow end, `struct flow_event`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct FlowEvent {
+    /// Kind and time.
+    pub head: EventHead,
+    /// Which flow.
+    pub key: FlowKey,
+    /// Zero.
+    pub pad: u32,
+    /// Its sums so far.
+    pub stats: FlowStats,
+}
+
+/// A source reached a threshold, `struct source_event`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct SourceEvent {
+    /// Kind and time.
+    pub head: EventHead,
+    /// Who.
+    pub addr: [u8; 16],
+    /// Its counts in this window so far.
+    pub counts: SourceStats,
+    /// [`crossing`] bits reported by this event.
+    pub crossed: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+const _: () = {
+    assert!(size_of::<FlowKey>() == 44 && offset_of!(FlowKey, tunnel) == 40);
+    assert!(size_of::<DirStats>() == 128 && offset_of!(DirStats, flags) == 64 && offset_of!(DirStats, head) == 116);
+    assert!(size_of::<FlowStats>() == 288 && offset_of!(FlowStats, syn_ns) == 256);
+    assert!(offset_of!(FlowStats, initiator) == 280 && offset_of!(FlowStats, rst_mask) == 284);
+    assert!(size_of::<SourceStats>() == 72 && offset_of!(SourceStats, packets) == 24);
+    assert!(size_of::<Block>() == 32 && offset_of!(Block, reason) == 24);
+    assert!(size_of::<Allow>() == 4 && size_of::<InterfaceStats>() == 48);
+    assert!(size_of::<EventHead>() == 16);
+    assert!(size_of::<FlowEvent>() == 352 && offset_of!(FlowEvent, stats) == 64);
+    assert!(size_of::<SourceEvent>() == 112 && offset_of!(SourceEvent, crossed) == 104);
+    assert!(size_of::<Counters>() == 8 * Counter::ALL.len());
+};
+
+macro_rules! pod {
+    ($($t:ty),+) => {$(
+        #[expect(unsafe_code, reason = "map values cross the kernel border as bytes")]
+        // SAFETY: repr(C), integers and integer arrays only, no padding (sizes asserted above), every bit pattern valid.
+        unsafe impl aya::Pod for $t {}
+    )+};
+}
+pod!(FlowKey, DirStats, FlowStats, SourceStats, Block, Allow, InterfaceStats, Counters);
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
+        /// Index into [`Counters`], `enum counter`. "Frame" is everything a program saw, parsed or not.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(usize)]
+        pub enum Counter { $($(#[$doc])* $variant,)+ }
+
+        impl Counter {
+            /// Every counter in the kernel's order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The counter's name, `snake_case`.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Frames received.
+    Packets = "packets",
+    /// Their bytes.
+    Bytes = "bytes",
+    /// Frames sent.
+    EgressPackets = "egress_packets",
+    /// Their bytes.
+    EgressBytes = "egress_bytes",
+    /// Frames dropped by a block.
+    DroppedPackets = "dropped_packets",
+    /// Their bytes.
+    DroppedBytes = "dropped_bytes",
+    /// Frames a block covered while `enforce` was off.
+    WouldDropPackets = "would_drop_packets",
+    /// Their bytes.
+    WouldDropBytes = "would_drop_bytes",
+    /// Frames a block covered and the allowlist saved.
+    AllowedPackets = "allowed_packets",
+    /// Frames a block covered after its expiry.
+    ExpiredBlockPackets = "expired_block_packets",
+    /// [`wire::Skip::LinkTruncated`].
+    LinkTruncated = "link_truncated",
+    /// [`wire::Skip::TooManyTags`].
+    TooManyTags = "too_many_tags",
+    /// [`wire::Skip::NotIp`].
+    NotIp = "not_ip",
+    /// [`wire::Skip::IpTruncated`].
+    IpTruncated = "ip_truncated",
+    /// [`wire::Skip::IpMalformed`].
+    IpMalformed = "ip_malformed",
+    /// [`wire::Skip::TooManyExtensions`].
+    TooManyExtensions = "too_many_extensions",
+    /// [`wire::Skip::TransportTruncated`].
+    TransportTruncated = "transport_truncated",
+    /// [`wire::Skip::TransportMalformed`].
+    TransportMalformed = "transport_malformed",
+    /// Accounted packets that were fragments.
+    Fragments = "fragments",
+    /// Flows created, reused keys included.
+    FlowsStarted = "flows_started",
+    /// Of those, keys whose earlier flow had ended or gone idle.
+    FlowsReused = "flows_reused",
+    /// Packets not accounted: no entry in the flow map to be had.
+    FlowInsertFailed = "flow_insert_failed",
+    /// Packets not counted per source: no entry in the source map to be had.
+    SourceInsertFailed = "source_insert_failed",
+    /// Packets not counted per interface: no entry in the interface map to be had.
+    InterfaceInsertFailed = "interface_insert_failed",
+    /// Flow-start events over the per-source budget.
+    FlowStartSuppressedSource = "flow_start_suppressed_source",
+    /// Flow-start events over the per-CPU budget.
+    FlowStartSuppressedCpu = "flow_start_suppressed_cpu",
+    /// Flow-start events lost to a full ring buffer.
+    FlowStartLost = "flow_start_lost",
+    /// Flow-end events lost to a full ring buffer.
+    FlowEndLost = "flow_end_lost",
+    /// Source events that met a full ring buffer (each is tried again with the source's next packet).
+    SourceOverLost = "source_over_lost",
+    /// Times a direction's packet was counted on another CPU than its last.
+    FlowCpuMigrations = "flow_cpu_migrations",
+}
+
+/// The counters of one CPU, or summed over all, `struct counters`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Counters(pub [u64; Counter::ALL.len()]);
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self([0; Counter::ALL.len()])
+    }
+}
+
+impl Counters {
+    /// One counter's value.
+    #[must_use]
+    pub const fn get(&self, counter: Counter) -> u64 {
+        self.0[counter as usize]
+    }
+
+    /// The sum over CPUs.
+    #[must_use]
+    pub fn sum<'a>(cpus: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut total = Self::default();
+        for cpu in cpus {
+            for (t, v) in total.0.iter_mut().zip(cpu.0) {
+                *t = t.wrapping_add(v);
+            }
+        }
+        total
+    }
+
+    /// Name and value of every counter, in the kernel's order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        Counter::ALL.iter().map(|c| (c.name(), self.get(*c)))
+    }
+
+    /// Frames that did not parse, for one reason.
+    #[must_use]
+    pub const fn skipped(&self, skip: wire::Skip) -> u64 {
+        self.0[Counter::LinkTruncated as usize + skip as usize]
+    }
+
+    /// Events lost because the ring buffer was full, all kinds.
+    #[must_use]
+    pub const fn events_lost(&self) -> u64 {
+        self.get(Counter::FlowStartLost)
+            .wrapping_add(self.get(Counter::FlowEndLost))
+            .wrapping_add(self.get(Counter::SourceOverLost))
+    }
+}
+
+impl From<FlowKey> for flow::FlowKey {
+    fn from(k: FlowKey) -> Self {
+        Self {
+            lo: Addr(k.lo),
+            hi: Addr(k.hi),
+            lo_port: k.lo_port,
+            hi_port: k.hi_port,
+            vlan: k.vlan,
+            protocol: k.protocol,
+            tunnel: k.tunnel,
+        }
+    }
+}
+
+impl From<flow::FlowKey> for FlowKey {
+    fn from(k: flow::FlowKey) -> Self {
+        Self {
+            lo: k.lo.0,
+            hi: k.hi.0,
+            lo_port: k.lo_port,
+            hi_port: k.hi_port,
+            vlan: k.vlan,
+            protocol: k.protocol,
+            pad: 0,
+            tunnel: k.tunnel,
+        }
+    }
+}
+
+/// A kernel time on the wall clock; 0 means "never" and stays 0.
+#[must_use]
+pub const fn wall_ns(boot_ns: u64, wall_minus_boot_ns: i64) -> u64 {
+    if boot_ns == 0 { 0 } else { boot_ns.saturating_add_signed(wall_minus_boot_ns) }
+}
+
+impl DirStats {
+    fn to_flow(self, offset_ns: i64) -> flow::Accumulator {
+        flow::Accumulator {
+            packets: self.packets,
+            bytes: self.bytes,
+            payload_bytes: self.payload_bytes,
+            len_squares: self.len_squares,
+            gap_squares: self.gap_squares,
+            first_ns: wall_ns(self.first_ns, offset_ns),
+            last_ns: wall_ns(self.last_ns, offset_ns),
+            gap_min_us: self.gap_min_us,
+            gap_max_us: self.gap_max_us,
+            flags: self.flags,
+            data_packets: self.data_packets,
+            fragments: self.fragments,
+            first_seq: self.first_seq,
+            first_window: self.first_window,
+            len_min: self.len_min,
+            len_max: self.len_max,
+            ttl_min: self.ttl_min,
+            ttl_max: self.ttl_max,
+            head: self.head,
+        }
+    }
+}
+
+impl FlowStats {
+    /// The same sums with times on the wall clock; `wall_minus_boot_ns` is `CLOCK_REALTIME - CLOCK_BOOTTIME`.
+    #[must_use]
+    pub fn to_flow(&self, wall_minus_boot_ns: i64) -> flow::FlowStats {
+        flow::FlowStats {
+            dir: [self.dir[0].to_flow(wall_minus_boot_ns), self.dir[1].to_flow(wall_minus_boot_ns)],
+            syn_ns: wall_ns(self.syn_ns, wall_minus_boot_ns),
+            synack_ns: wall_ns(self.synack_ns, wall_minus_boot_ns),
+            established_ns: wall_ns(self.established_ns, wall_minus_boot_ns),
+            initiator: if self.initiator == 0 { flow::Direction::LoToHi } else { flow::Direction::HiToLo },
+            state: tcp_state(self.state),
+            first_flags: self.first_flags,
+            fin_mask: self.fin_mask,
+            rst_mask: self.rst_mask,
+        }
+    }
+}
+
+/// `enum tcp_state`; a value the kernel never writes reads as [`flow::TcpState::None`].
+const fn tcp_state(value: u8) -> flow::TcpState {
+    use flow::TcpState as T;
+    match value {
+        1 => T::SynSent,
+        2 => T::SynReceived,
+        3 => T::Established,
+        4 => T::Closing,
+        5 => T::Closed,
+        6 => T::Reset,
+        7 => T::Midstream,
+        _ => T::None,
+    }
+}
+
+/// One event of the ring buffer, read from its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A flow's first packet.
+    FlowStart(FlowEvent),
+    /// A flow closed by FINs or reset.
+    FlowEnd(FlowEvent),
+    /// A source reached a threshold.
+    SourceOver(SourceEvent),
+}
+
+impl Event {
+    /// Reads one ring-buffer item; `None` if its kind is unknown or it is shorter than its kind's struct.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let kind = u32::from_ne_bytes(*bytes.first_chunk()?);
+        match kind {
+            EVENT_FLOW_START => read_pod(bytes).map(Self::FlowStart),
+            EVENT_FLOW_END => read_pod(bytes).map(Self::FlowEnd),
+            EVENT_SOURCE_OVER => read_pod(bytes).map(Self::SourceOver),
+            _ => None,
+        }
+    }
+}
+
+/// Types that any bytes of their size are a value of.
+trait Plain: Copy {}
+impl Plain for FlowEvent {}
+impl Plain for SourceEvent {}
+
+#[expect(unsafe_code, reason = "ring buffer items are bytes")]
+fn read_pod<T: Plain>(bytes: &[u8]) -> Option<T> {
+    if bytes.len() < size_of::<T>() {
+        return None;
+    }
+    // SAFETY: at least size_of::<T>() bytes are readable, the read is unaligned, and `Plain` types (integers only)
+    // accept every bit pattern.
+    Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
