@@ -6,8 +6,14 @@
 //! The header parser is the twin of `crates/kernel/bpf/parse.h`. Both stop at the same limits and count the same
 //! reasons, which the differential test of the `kernel` crate checks on real captures.
 
+#![forbid(unsafe_code)]
+
 pub mod addr;
+pub mod icmp;
 pub mod packet;
+pub mod parse;
 
 pub use addr::Addr;
+pub use icmp::icmp_counterpart;
 pub use packet::{Fragment, LinkType, Packet, Skip};
+pub use parse::parse;

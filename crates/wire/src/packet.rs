@@ -1,6 +1,7 @@
 //! One frame, parsed: the values every later stage works on.
 
 use crate::Addr;
+pub use crate::parse::parse;
 
 /// IP protocol numbers used by name (IANA "Assigned Internet Protocol Numbers").
 pub mod protocol {
@@ -52,6 +53,39 @@ pub enum LinkType {
     LinuxSll2,
     /// `LINKTYPE_NULL` (0) and `LINKTYPE_LOOP` (108): a 4-byte address family first, in either byte order.
     BsdLoopback,
+}
+
+impl LinkType {
+    /// Every link type.
+    pub const ALL: [Self; 5] =
+        [Self::Ethernet, Self::RawIp, Self::LinuxSll, Self::LinuxSll2, Self::BsdLoopback];
+
+    /// The link type of a `LINKTYPE_`/`DLT_` number (tcpdump.org registry), if it is one this crate parses.
+    ///
+    /// 12 and 14 are what `DLT_RAW` is called on other systems, 228 and 229 are raw IPv4 and raw IPv6.
+    #[must_use]
+    pub const fn from_dlt(dlt: u32) -> Option<Self> {
+        match dlt {
+            1 => Some(Self::Ethernet),
+            12 | 14 | 101 | 228 | 229 => Some(Self::RawIp),
+            113 => Some(Self::LinuxSll),
+            276 => Some(Self::LinuxSll2),
+            0 | 108 => Some(Self::BsdLoopback),
+            _ => None,
+        }
+    }
+
+    /// The `LINKTYPE_` number that a capture file of this link type carries.
+    #[must_use]
+    pub const fn dlt(self) -> u32 {
+        match self {
+            Self::Ethernet => 1,
+            Self::RawIp => 101,
+            Self::LinuxSll => 113,
+            Self::LinuxSll2 => 276,
+            Self::BsdLoopback => 0,
+        }
+    }
 }
 
 /// Where a packet stands in its datagram.

@@ -1,0 +1,406 @@
+//! The header parser: one frame in, one [`Packet`] or the reason why not out.
+//!
+//! It is written by hand, without layers or allocation, because every packet of a replay passes it. It is the twin of
+//! `crates/kernel/bpf/parse.h`: both follow the rules below, and the differential test of the `kernel` crate holds
+//! them to it. `frame` is what was captured, `frame_len` what the frame had on the wire (raised to the captured
+//! length if a source states less).
+//!
+//! # Rules
+//!
+//! Checks are made in the order given; the first that fails names the [`Skip`].
+//!
+//! **Link.**
+//! * Ethernet: 14 bytes, else `LinkTruncated`. EtherType 0x8100 (802.1Q) or 0x88a8 (802.1ad) is a tag of 4 bytes
+//!   (`LinkTruncated` if not captured); a tag after the first [`MAX_VLAN_TAGS`] is `TooManyTags`. `vlan` is the VLAN
+//!   identifier (12 bits) of the outermost tag. EtherType 0x0800 is IPv4, 0x86dd is IPv6, all else is `NotIp`.
+//! * Linux cooked v1: 16 bytes, EtherType in the last two; v2: 20 bytes, EtherType in the first two. Then as Ethernet.
+//! * BSD loopback: 4 bytes, the address family in either byte order: 2 is IPv4; 10, 24, 28 and 30 are IPv6; all else is
+//!   `NotIp`.
+//! * Raw IP: the version is the first four bits; no byte at all is `IpTruncated`, a version other than 4 and 6 is
+//!   `IpMalformed`.
+//!
+//! **IPv4.** 20 bytes captured, else `IpTruncated`. Version 4 and ihl ≥ 5, else `IpMalformed`. ihl·4 bytes captured,
+//! else `IpTruncated`. `ip_len` = tot_len; tot_len 0 (segmentation offload) → frame bytes from the IP header on. tot_len <
+//! ihl·4 → `IpMalformed`. A fragment offset other than 0 is a later fragment, else "more fragments" a first one. The
+//! protocol is the header's; IPv4 has no extension chain, AH and ESP are protocols like others.
+//!
+//! **IPv6.** 40 bytes captured, else `IpTruncated`. Version 6, else `IpMalformed`. `ip_len` = payload_len + 40;
+//! payload_len 0 with a next header other than "no next header" (59) → frame bytes from the IP header on (jumbogram,
+//! segmentation offload). Extension headers hop-by-hop (0), routing (43), fragment (44), AH (51), destination options
+//! (60), mobility (135), HIP (139) and shim6 (140) are followed; one after the first [`MAX_EXTENSION_HEADERS`] is
+//! `TooManyExtensions`; its first 8 bytes must be captured, else `IpTruncated`; it is (second byte + 1)·8 bytes long, AH
+//! (second byte + 2)·4, fragment 8; ending beyond `ip_len` is `IpMalformed`. A fragment header with an offset other than
+//! 0 makes a later fragment and ends the chain: the protocol is its next header, whatever that is; with offset 0 and
+//! "more" it makes a first one; with neither (RFC 6946) it changes nothing. Any other next header (ESP and "no next
+//! header" too) ends the chain and is the protocol.
+//!
+//! `ip_len` larger than what the frame holds is accepted (a cut capture): lengths stay as stated.
+//!
+//! **Transport.** The stated transport length is `ip_len` less the IP headers. By protocol number alone, in either IP
+//! version:
+//! * Later fragments: ports 0, flags 0, `payload_len` = stated transport length.
+//! * TCP (6): 20 bytes captured, else `TransportTruncated`; 20 stated, else `TransportMalformed`; data offset ≥ 5 and
+//!   ·4 ≤ stated, else `TransportMalformed`. `payload_len` = stated − offset·4. Options need not be captured.
+//! * UDP (17): 8 bytes captured, else `TransportTruncated`; 8 stated, else `TransportMalformed`. Length 0 (jumbogram,
+//!   offload) → `payload_len` = stated − 8. Length < 8 → `TransportMalformed`. Length > stated → `TransportMalformed`, but
+//!   in a first fragment, where it covers the whole datagram, `payload_len` = stated − 8. Else `payload_len` = length − 8.
+//! * ICMP (1) and ICMPv6 (58): 4 bytes captured, else `TransportTruncated`; 4 stated, else `TransportMalformed`.
+//!   `payload_len` = stated − 8, not below 0. Source port = type; destination port = the counterpart of a two-way type
+//!   ([`icmp_counterpart`]), else the code.
+//! * All others: ports 0, `payload_len` = stated transport length.
+//!
+//! **Payload.** The `payload` slice begins behind the transport header (behind 8 bytes for ICMP, at the transport for
+//! others) and ends with the captured bytes or after `payload_len`, whichever is sooner: Ethernet padding is no payload.
+
+use crate::Addr;
+use crate::icmp::icmp_counterpart;
+use crate::packet::{Fragment, LinkType, MAX_EXTENSION_HEADERS, MAX_VLAN_TAGS, Packet, Skip, protocol};
+
+/// EtherTypes (IEEE 802 numbers) the parser knows.
+pub(crate) mod ethertype {
+    pub(crate) const IPV4: u16 = 0x0800;
+    pub(crate) const IPV6: u16 = 0x86dd;
+    pub(crate) const VLAN: u16 = 0x8100;
+    pub(crate) const QINQ: u16 = 0x88a8;
+}
+
+/// IPv6 next-header values (IANA) that continue or end the chain.
+pub(crate) mod next_header {
+    pub(crate) const HOP_BY_HOP: u8 = 0;
+    pub(crate) const ROUTING: u8 = 43;
+    pub(crate) const FRAGMENT: u8 = 44;
+    pub(crate) const AH: u8 = 51;
+    pub(crate) const NONE: u8 = 59;
+    pub(crate) const DESTINATION: u8 = 60;
+    pub(crate) const MOBILITY: u8 = 135;
+    pub(crate) const HIP: u8 = 139;
+    pub(crate) const SHIM6: u8 = 140;
+}
+
+const IPV4_HEADER: usize = 20;
+const IPV6_HEADER: usize = 40;
+const TCP_HEADER: usize = 20;
+const UDP_HEADER: usize = 8;
+const ICMP_REQUIRED: usize = 4;
+const ICMP_HEADER: usize = 8;
+
+/// IP versions as the link layer announces them.
+#[derive(Clone, Copy)]
+enum Version {
+    V4,
+    V6,
+}
+
+/// What the IP headers say.
+struct Ip {
+    src: Addr,
+    dst: Addr,
+    protocol: u8,
+    ttl: u8,
+    fragment: Fragment,
+    /// Bytes of all IP headers.
+    header: usize,
+    /// Stated bytes, IP headers included; never below `header`.
+    len: u32,
+}
+
+/// What the transport header says.
+#[derive(Default)]
+struct Transport {
+    src_port: u16,
+    dst_port: u16,
+    tcp_flags: u8,
+    tcp_seq: u32,
+    tcp_ack: u32,
+    tcp_window: u16,
+    icmp_type: u8,
+    icmp_code: u8,
+    /// Bytes of the transport header.
+    header: usize,
+    /// Stated payload bytes.
+    payload: u32,
+}
+
+/// Parses one frame by the rules of this module.
+///
+/// `frame` holds the captured bytes from the link header on; `frame_len` is the length on the wire in bytes.
+///
+/// # Errors
+///
+/// The reason why the frame is not a packet; see the rules.
+#[inline]
+pub fn parse(link: LinkType, frame: &[u8], frame_len: u32) -> Result<Packet<'_>, Skip> {
+    let frame_len = frame_len.max(u32::try_from(frame.len()).unwrap_or(u32::MAX));
+    let (version, at, vlan) = match link {
+        LinkType::Ethernet => {
+            let Some(header) = frame.first_chunk::<14>() else { return Err(Skip::LinkTruncated) };
+            tagged(frame, 14, be16(header, 12))?
+        }
+        LinkType::RawIp => match frame.first().map(|b| b >> 4) {
+            Some(4) => (Version::V4, 0, 0),
+            Some(6) => (Version::V6, 0, 0),
+            Some(_) => return Err(Skip::IpMalformed),
+            None => return Err(Skip::IpTruncated),
+        },
+        LinkType::LinuxSll => {
+            let Some(header) = frame.first_chunk::<16>() else { return Err(Skip::LinkTruncated) };
+            tagged(frame, 16, be16(header, 14))?
+        }
+        LinkType::LinuxSll2 => {
+            let Some(header) = frame.first_chunk::<20>() else { return Err(Skip::LinkTruncated) };
+            tagged(frame, 20, be16(header, 0))?
+        }
+        LinkType::BsdLoopback => {
+            let Some(&header) = frame.first_chunk::<4>() else { return Err(Skip::LinkTruncated) };
+            // The writer's byte order is not recorded; no family is a palindrome, so at most one reading fits.
+            let (le, be) = (u32::from_le_bytes(header), u32::from_be_bytes(header));
+            match le.min(be) {
+                2 => (Version::V4, 4, 0),
+                10 | 24 | 28 | 30 => (Version::V6, 4, 0),
+                _ => return Err(Skip::NotIp),
+            }
+        }
+    };
+    // `at` is at most the captured length, which `frame_len` is not below.
+    let datagram = frame.get(at..).unwrap_or_default();
+    let on_wire = frame_len.saturating_sub(at as u32);
+    let ip = match version {
+        Version::V4 => ipv4(datagram, on_wire)?,
+        Version::V6 => ipv6(datagram, on_wire)?,
+    };
+    let t = transport(datagram, &ip)?;
+    let captured = datagram.get(ip.header + t.header..).unwrap_or_default();
+    let payload = captured.get(..t.payload as usize).unwrap_or(captured);
+    Ok(Packet {
+        src: ip.src,
+        dst: ip.dst,
+        src_port: t.src_port,
+        dst_port: t.dst_port,
+        protocol: ip.protocol,
+        vlan,
+        ip_len: ip.len,
+        frame_len,
+        payload_len: t.payload,
+        ttl: ip.ttl,
+        tcp_flags: t.tcp_flags,
+        tcp_seq: t.tcp_seq,
+        tcp_ack: t.tcp_ack,
+        tcp_window: t.tcp_window,
+        icmp_type: t.icmp_type,
+        icmp_code: t.icmp_code,
+        fragment: ip.fragment,
+        payload,
+    })
+}
+
+/// Follows VLAN tags from `at`, where the content is `kind`: IP version, offset of the IP header, outermost VLAN.
+#[inline]
+fn tagged(frame: &[u8], at: usize, kind: u16) -> Result<(Version, usize, u16), Skip> {
+    match kind {
+        ethertype::IPV4 => Ok((Version::V4, at, 0)),
+        ethertype::IPV6 => Ok((Version::V6, at, 0)),
+        ethertype::VLAN | ethertype::QINQ => tags(frame, at),
+        _ => Err(Skip::NotIp),
+    }
+}
+
+/// [`tagged`] from the first tag on.
+fn tags(frame: &[u8], mut at: usize) -> Result<(Version, usize, u16), Skip> {
+    let mut vlan = None;
+    for _ in 0..MAX_VLAN_TAGS {
+        let tag: &[u8; 4] = bytes(frame, at).ok_or(Skip::LinkTruncated)?;
+        let vlan = *vlan.get_or_insert(be16(tag, 0) & 0x0fff);
+        at += 4;
+        match be16(tag, 2) {
+            ethertype::IPV4 => return Ok((Version::V4, at, vlan)),
+            ethertype::IPV6 => return Ok((Version::V6, at, vlan)),
+            ethertype::VLAN | ethertype::QINQ => {}
+            _ => return Err(Skip::NotIp),
+        }
+    }
+    Err(Skip::TooManyTags)
+}
+
+#[inline]
+fn ipv4(datagram: &[u8], on_wire: u32) -> Result<Ip, Skip> {
+    let h: &[u8; IPV4_HEADER] = bytes(datagram, 0).ok_or(Skip::IpTruncated)?;
+    let header = usize::from(h[0] & 0x0f) * 4;
+    if h[0] >> 4 != 4 || header < IPV4_HEADER {
+        return Err(Skip::IpMalformed);
+    }
+    if datagram.len() < header {
+        return Err(Skip::IpTruncated);
+    }
+    let len = match be16(h, 2) {
+        0 => on_wire,
+        stated if usize::from(stated) < header => return Err(Skip::IpMalformed),
+        stated => u32::from(stated),
+    };
+    let fragment = match be16(h, 6) {
+        f if f & 0x1fff != 0 => Fragment::Later,
+        f if f & 0x2000 != 0 => Fragment::First,
+        _ => Fragment::None,
+    };
+    Ok(Ip {
+        src: Addr::v4([h[12], h[13], h[14], h[15]]),
+        dst: Addr::v4([h[16], h[17], h[18], h[19]]),
+        protocol: h[9],
+        ttl: h[8],
+        fragment,
+        header,
+        len,
+    })
+}
+
+#[inline]
+fn ipv6(datagram: &[u8], on_wire: u32) -> Result<Ip, Skip> {
+    let h: &[u8; IPV6_HEADER] = bytes(datagram, 0).ok_or(Skip::IpTruncated)?;
+    if h[0] >> 4 != 6 {
+        return Err(Skip::IpMalformed);
+    }
+    let len = match be16(h, 4) {
+        0 if h[6] != next_header::NONE => on_wire,
+        stated => u32::from(stated) + IPV6_HEADER as u32,
+    };
+    let mut src = [0; 16];
+    src.copy_from_slice(&h[8..24]);
+    let mut dst = [0; 16];
+    dst.copy_from_slice(&h[24..40]);
+    let mut ip = Ip {
+        src: Addr(src),
+        dst: Addr(dst),
+        protocol: h[6],
+        ttl: h[7],
+        fragment: Fragment::None,
+        header: IPV6_HEADER,
+        len,
+    };
+    if is_extension(ip.protocol) {
+        extensions(datagram, &mut ip)?;
+    }
+    Ok(ip)
+}
+
+#[inline]
+const fn is_extension(next: u8) -> bool {
+    matches!(
+        next,
+        next_header::HOP_BY_HOP
+            | next_header::ROUTING
+            | next_header::FRAGMENT
+            | next_header::AH
+            | next_header::DESTINATION
+            | next_header::MOBILITY
+            | next_header::HIP
+            | next_header::SHIM6
+    )
+}
+
+/// Follows the extension headers and leaves `ip` with the protocol, fragment and header length behind them.
+fn extensions(datagram: &[u8], ip: &mut Ip) -> Result<(), Skip> {
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        let e: &[u8; 8] = bytes(datagram, ip.header).ok_or(Skip::IpTruncated)?;
+        ip.header += match ip.protocol {
+            next_header::FRAGMENT => 8,
+            next_header::AH => (usize::from(e[1]) + 2) * 4,
+            _ => (usize::from(e[1]) + 1) * 8,
+        };
+        if ip.header > ip.len as usize {
+            return Err(Skip::IpMalformed);
+        }
+        let fragment = ip.protocol == next_header::FRAGMENT;
+        ip.protocol = e[0];
+        if fragment {
+            let field = be16(e, 2);
+            if field & 0xfff8 != 0 {
+                ip.fragment = Fragment::Later;
+                return Ok(());
+            }
+            if field & 1 != 0 {
+                ip.fragment = Fragment::First;
+            }
+        }
+        if !is_extension(ip.protocol) {
+            return Ok(());
+        }
+    }
+    Err(Skip::TooManyExtensions)
+}
+
+#[inline]
+fn transport(datagram: &[u8], ip: &Ip) -> Result<Transport, Skip> {
+    let stated = ip.len.saturating_sub(ip.header as u32);
+    if ip.fragment == Fragment::Later {
+        return Ok(Transport { payload: stated, ..Transport::default() });
+    }
+    match ip.protocol {
+        protocol::TCP => {
+            let h: &[u8; TCP_HEADER] = bytes(datagram, ip.header).ok_or(Skip::TransportTruncated)?;
+            let header = usize::from(h[12] >> 4) * 4;
+            // Covers a stated length below 20 as well.
+            if header < TCP_HEADER || header > stated as usize {
+                return Err(Skip::TransportMalformed);
+            }
+            Ok(Transport {
+                src_port: be16(h, 0),
+                dst_port: be16(h, 2),
+                tcp_seq: be32(h, 4),
+                tcp_ack: be32(h, 8),
+                tcp_flags: h[13],
+                tcp_window: be16(h, 14),
+                header,
+                payload: stated - header as u32,
+                ..Transport::default()
+            })
+        }
+        protocol::UDP => {
+            let h: &[u8; UDP_HEADER] = bytes(datagram, ip.header).ok_or(Skip::TransportTruncated)?;
+            let room = stated.checked_sub(UDP_HEADER as u32).ok_or(Skip::TransportMalformed)?;
+            let payload = match u32::from(be16(h, 4)) {
+                0 => room,
+                length if length < UDP_HEADER as u32 => return Err(Skip::TransportMalformed),
+                length if length <= stated => length - UDP_HEADER as u32,
+                _ if ip.fragment == Fragment::First => room,
+                _ => return Err(Skip::TransportMalformed),
+            };
+            Ok(Transport {
+                src_port: be16(h, 0),
+                dst_port: be16(h, 2),
+                header: UDP_HEADER,
+                payload,
+                ..Transport::default()
+            })
+        }
+        protocol::ICMP | protocol::ICMPV6 => {
+            let h: &[u8; ICMP_REQUIRED] = bytes(datagram, ip.header).ok_or(Skip::TransportTruncated)?;
+            if stated < ICMP_REQUIRED as u32 {
+                return Err(Skip::TransportMalformed);
+            }
+            Ok(Transport {
+                src_port: u16::from(h[0]),
+                dst_port: u16::from(icmp_counterpart(ip.protocol, h[0]).unwrap_or(h[1])),
+                icmp_type: h[0],
+                icmp_code: h[1],
+                header: ICMP_HEADER,
+                payload: stated.saturating_sub(ICMP_HEADER as u32),
+                ..Transport::default()
+            })
+        }
+        _ => Ok(Transport { payload: stated, ..Transport::default() }),
+    }
+}
+
+#[inline]
+fn bytes<const N: usize>(from: &[u8], at: usize) -> Option<&[u8; N]> {
+    from.get(at..)?.first_chunk()
+}
+
+#[inline]
+fn be16<const N: usize>(b: &[u8; N], at: usize) -> u16 {
+    u16::from_be_bytes([b[at], b[at + 1]])
+}
+
+#[inline]
+fn be32<const N: usize>(b: &[u8; N], at: usize) -> u32 {
+    u32::from_be_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]])
+}
