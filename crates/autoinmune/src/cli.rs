@@ -1,0 +1,233 @@
+//! The command line: one definition from which help, completions and man pages come.
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
+
+/// Digital immune system for Linux networks: watches traffic in the kernel, recognises attacks, answers them.
+#[derive(Debug, Parser)]
+#[command(name = "autoinmune", version, about, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Exit codes: 0 done, 1 failure, 2 usage or unreadable input, 3 configuration, 4 permission, \
+    5 kernel or interface, 6 already running or address taken, 7 no agent, 8 refused by the agent.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the main job in under a minute: a real attack recognised and blocked in the kernel
+    Demo(DemoArgs),
+    /// Protect this host: attach, detect, and answer (shadow mode unless --enforce)
+    Run(Box<RunArgs>),
+    /// Run capture files through the same line as live traffic
+    Replay(ReplayArgs),
+    /// Block an address or prefix on the running agent
+    Ban(BanArgs),
+    /// Lift a block
+    Unban(UnbanArgs),
+    /// List the blocks in force
+    Bans(ClientArgs),
+    /// Say whether an address is allowed or blocked, why, until when, and what was seen of it
+    Explain(ExplainArgs),
+    /// Show attach modes, rates, losses, own load and blocks of the running agent
+    Status(ClientArgs),
+    /// Check what this machine offers, each finding with its fix
+    Doctor(OutputArgs),
+    /// List or check detection rules
+    Rules {
+        /// What to do with rules.
+        #[command(subcommand)]
+        command: RulesCommand,
+    },
+    /// Check, describe or print configuration
+    Config {
+        /// What to do with configuration.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Print shell completions
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages
+    Man {
+        /// Directory to write to, made if absent.
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+    },
+    /// Print the command-line reference as Markdown
+    #[command(hide = true)]
+    Reference,
+}
+
+/// How to print data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON document.
+    Json,
+}
+
+/// Output format alone.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct OutputArgs {
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Format,
+}
+
+/// Arguments of every command that talks to the agent.
+#[derive(Clone, Debug, Args)]
+pub struct ClientArgs {
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Format,
+    /// Directory of the agent's control socket
+    #[arg(long, value_name = "DIR", default_value = crate::config::RUN_DIR, value_hint = ValueHint::DirPath)]
+    pub run_dir: PathBuf,
+}
+
+/// `demo`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// Play the story from a generated capture, without the kernel
+    #[arg(long)]
+    pub no_kernel: bool,
+    /// Print plain lines even on a terminal
+    #[arg(long)]
+    pub plain: bool,
+    /// Seed of the generated capture
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// `run`.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// Configuration file, TOML or JSON [default: /etc/autoinmune/config.toml if it exists]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// Interfaces to protect, separated by commas; `auto` is that of the default route
+    #[arg(short, long, value_name = "auto|NAME,…", value_delimiter = ',')]
+    pub interface: Vec<String>,
+    /// Block for real; without it the agent only reports what it would block
+    #[arg(long)]
+    pub enforce: bool,
+    /// Leave blocks in force in the kernel on exit, until their own ends
+    #[arg(long)]
+    pub keep_blocks: bool,
+    /// Write EVE JSON here (`-` for standard output)
+    #[arg(long, value_name = "PATH|-", value_hint = ValueHint::FilePath)]
+    pub eve: Option<PathBuf>,
+    /// Address of the HTTP API, or `off`
+    #[arg(long, value_name = "ADDR|off")]
+    pub http: Option<String>,
+    /// Directory of control socket and lock
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub run_dir: Option<PathBuf>,
+    /// Directory of the audit log and of blocks kept over a restart
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub state_dir: Option<PathBuf>,
+    /// Watch a generated scenario instead of the network, without privileges; everything is marked simulated
+    #[arg(long, value_name = "SCENARIO", conflicts_with_all = ["interface", "enforce", "keep_blocks"])]
+    pub simulate: Option<String>,
+    /// Seed of the scenario
+    #[arg(long, requires = "simulate", default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// `replay`.
+#[derive(Clone, Debug, Args)]
+pub struct ReplayArgs {
+    /// Captures: pcap or pcapng
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+    /// Write EVE JSON here (`-` for standard output)
+    #[arg(long, value_name = "PATH|-", value_hint = ValueHint::FilePath)]
+    pub eve: Option<PathBuf>,
+    /// Write one JSON object with totals, losses and incidents here (`-` for standard output)
+    #[arg(long, value_name = "PATH|-", value_hint = ValueHint::FilePath)]
+    pub summary: Option<PathBuf>,
+    /// Configuration file, TOML or JSON: rules and policy apply, always in shadow mode
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+}
+
+/// `ban`.
+#[derive(Clone, Debug, Args)]
+pub struct BanArgs {
+    /// Address or CIDR prefix
+    pub address: String,
+    /// How long, such as 90s, 10m, 1h, 7d
+    #[arg(long = "for", value_name = "TIME", default_value = "1h")]
+    pub duration: String,
+    /// Reason, kept with the block and in the audit log
+    #[arg(long, default_value = "banned by operator")]
+    pub why: String,
+    /// Where the agent is and how to print.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// `unban`.
+#[derive(Clone, Debug, Args)]
+pub struct UnbanArgs {
+    /// Address or CIDR prefix as listed by `bans`
+    pub address: String,
+    /// Where the agent is and how to print.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// `explain`.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// Address
+    pub address: String,
+    /// Where the agent is and how to print.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// `rules …`.
+#[derive(Debug, Subcommand)]
+pub enum RulesCommand {
+    /// List the rules in force, with thresholds
+    List {
+        /// Configuration file whose overrides and rule files apply
+        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        config: Option<PathBuf>,
+        /// Output format
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// Check rule files and run their test vectors; without FILE, the built-in ones
+    Check {
+        /// Rule files
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        files: Vec<PathBuf>,
+        /// Output format
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+}
+
+/// `config …`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Check a configuration file
+    Check {
+        /// File, TOML or JSON [default: /etc/autoinmune/config.toml]
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
+    },
+    /// Print the JSON Schema of the configuration
+    Schema,
+    /// Print the default configuration with explanations
+    Default,
+}

@@ -1,0 +1,194 @@
+//! Configuration: [`RawConfig`] as typed by people, [`Config`] as checked.
+//!
+//! Unknown keys are errors with file, line and a suggestion. Nothing that decides about an attack has a value outside
+//! the rule files and this configuration.
+
+mod load;
+mod raw;
+
+pub use load::{describe_default, load, parse, schema};
+pub use raw::RawConfig;
+
+use crate::exit::{Exit, fail};
+use detect::RuleSet;
+use respond::Policy;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where the configuration is looked for.
+pub const DEFAULT_FILE: &str = "/etc/autoinmune/config.toml";
+/// Default directory of control socket and lock.
+pub const RUN_DIR: &str = "/run/autoinmune";
+/// Default directory of audit log and kept blocks.
+pub const STATE_DIR: &str = "/var/lib/autoinmune";
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// File it came from, if any.
+    pub file: Option<PathBuf>,
+    /// Interfaces, or `auto`.
+    pub interfaces: Vec<String>,
+    /// How to attach.
+    pub attach: raw::Attach,
+    /// Flows in the kernel map and in the table of user space.
+    pub flow_capacity: u32,
+    /// Sources in the kernel map and entities in user space.
+    pub source_capacity: u32,
+    /// Bytes of the event ring, a power of two.
+    pub ring_bytes: u32,
+    /// Blocks the kernel maps can hold, per IP version.
+    pub block_capacity: u32,
+    /// How often the kernel's flows are read.
+    pub snapshot: Duration,
+    /// Flow-start events a source may cause per second.
+    pub flow_events_per_source: u32,
+    /// Flow-start events a processor may send per second.
+    pub flow_events_per_cpu: u32,
+    /// Flow table timeouts.
+    pub tracker: flow::TrackerConfig,
+    /// Quiet time after which an incident ends.
+    pub incident_quiet: Duration,
+    /// Rules with overrides applied.
+    pub rules: RuleSet,
+    /// Response policy.
+    pub policy: Policy,
+    /// EVE destination.
+    pub eve: Option<PathBuf>,
+    /// Events queued for the EVE writer before they are dropped and counted.
+    pub eve_queue: usize,
+    /// How often a `stats` event is written.
+    pub stats_interval: Duration,
+    /// HTTP API address; `None` is off.
+    pub http: Option<SocketAddr>,
+    /// Log filter as understood by `tracing`.
+    pub log: String,
+    /// Control socket and lock.
+    pub run_dir: PathBuf,
+    /// Audit log and kept blocks.
+    pub state_dir: PathBuf,
+    /// Parent of the pinned maps.
+    pub bpffs: PathBuf,
+}
+
+impl Config {
+    /// Checks a typed configuration.
+    ///
+    /// # Errors
+    /// One sentence naming the key, what is wrong and what is accepted; exit code [`Exit::Config`].
+    pub fn check(raw: RawConfig, file: Option<&Path>) -> anyhow::Result<Self> {
+        let wrong = |key: &str, why: String| fail(Exit::Config, format!("{}{key}: {why}", in_file(file)));
+        let power = raw.sensor.ring_bytes;
+        if !power.is_power_of_two() || !(65_536..=1 << 30).contains(&power) {
+            return Err(wrong(
+                "sensor.ring_bytes",
+                format!("{power} is not a power of two between 65536 and 1073741824"),
+            ));
+        }
+        for (key, value, low, high) in [
+            ("sensor.flow_capacity", raw.sensor.flow_capacity, 1024, 1 << 24),
+            ("sensor.source_capacity", raw.sensor.source_capacity, 1024, 1 << 24),
+            ("respond.max_blocks", u32::try_from(raw.respond.max_blocks).unwrap_or(u32::MAX), 1, 1 << 22),
+            ("sensor.flow_events_per_source", raw.sensor.flow_events_per_source, 1, 1_000_000),
+            ("sensor.flow_events_per_cpu", raw.sensor.flow_events_per_cpu, 1, 10_000_000),
+            ("sensor.snapshot_ms", raw.sensor.snapshot_ms, 100, 60_000),
+            ("flow.idle_tcp_s", raw.flow.idle_tcp_s, 1, 86_400),
+            ("flow.idle_s", raw.flow.idle_s, 1, 86_400),
+            ("flow.active_s", raw.flow.active_s, 10, 7 * 86_400),
+            ("flow.answer_ms", raw.flow.answer_ms, 10, 60_000),
+            ("incidents.quiet_s", raw.incidents.quiet_s, 1, 86_400),
+            ("output.eve_queue", raw.output.eve_queue, 16, 1 << 20),
+            ("output.stats_s", raw.output.stats_s, 1, 86_400),
+        ] {
+            if !(low..=high).contains(&value) {
+                return Err(wrong(key, format!("{value} is not between {low} and {high}")));
+            }
+        }
+        if raw.sensor.interfaces.is_empty() {
+            return Err(wrong("sensor.interfaces", "is empty; use [\"auto\"] or interface names".into()));
+        }
+        let http = parse_http(&raw.http.address).map_err(|why| wrong("http.address", why))?;
+        raw.respond.validate().map_err(|e| wrong("respond", e.to_string()))?;
+        let mut rules = RuleSet::builtin();
+        if !raw.rule_files.is_empty() {
+            let mut texts = Vec::new();
+            for path in &raw.rule_files {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|e| wrong("rule_files", format!("cannot read {}: {e}", path.display())))?;
+                texts.push((path.display().to_string(), text));
+            }
+            let files: Vec<(&str, &str)> = texts.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
+            rules.extend(&files).map_err(|e| fail(Exit::Config, e.to_string()))?;
+        }
+        rules.apply(&raw.rules).map_err(|e| wrong("rules", e.to_string()))?;
+        let second = 1_000_000_000;
+        Ok(Self {
+            file: file.map(Path::to_path_buf),
+            interfaces: raw.sensor.interfaces,
+            attach: raw.sensor.attach,
+            flow_capacity: raw.sensor.flow_capacity,
+            source_capacity: raw.sensor.source_capacity,
+            ring_bytes: raw.sensor.ring_bytes,
+            block_capacity: u32::try_from(raw.respond.max_blocks).unwrap_or(u32::MAX),
+            snapshot: Duration::from_millis(raw.sensor.snapshot_ms.into()),
+            flow_events_per_source: raw.sensor.flow_events_per_source,
+            flow_events_per_cpu: raw.sensor.flow_events_per_cpu,
+            tracker: flow::TrackerConfig {
+                flow_capacity: raw.sensor.flow_capacity as usize,
+                entity_capacity: raw.sensor.source_capacity as usize,
+                idle_tcp_ns: u64::from(raw.flow.idle_tcp_s) * second,
+                idle_ns: u64::from(raw.flow.idle_s) * second,
+                active_ns: u64::from(raw.flow.active_s) * second,
+                grace_ns: u64::from(raw.flow.answer_ms) * 1_000_000,
+                ..flow::TrackerConfig::default()
+            },
+            incident_quiet: Duration::from_secs(raw.incidents.quiet_s.into()),
+            rules,
+            policy: raw.respond,
+            eve: raw.output.eve,
+            eve_queue: raw.output.eve_queue as usize,
+            stats_interval: Duration::from_secs(raw.output.stats_s.into()),
+            http,
+            log: raw.output.log,
+            run_dir: raw.paths.run_dir,
+            state_dir: raw.paths.state_dir,
+            bpffs: raw.paths.bpffs,
+        })
+    }
+}
+
+fn in_file(file: Option<&Path>) -> String {
+    file.map(|f| format!("{}: ", f.display())).unwrap_or_default()
+}
+
+/// Parses `ADDR` or `off`.
+///
+/// # Errors
+/// What is accepted.
+pub fn parse_http(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let addr: SocketAddr = text
+        .parse()
+        .map_err(|_| format!("'{text}' is neither 'off' nor an address with port such as 127.0.0.1:8800"))?;
+    if !addr.ip().is_loopback() {
+        return Err(format!(
+            "{addr} is not a loopback address; the API has no authentication yet and listens on this host only"
+        ));
+    }
+    Ok(Some(addr))
+}
+
+/// Loads the named file, or the default one if it exists, or built-in defaults.
+///
+/// # Errors
+/// Unreadable or wrong configuration.
+pub fn resolve(file: Option<&Path>) -> anyhow::Result<Config> {
+    match file {
+        Some(path) => load(path),
+        None if Path::new(DEFAULT_FILE).exists() => load(Path::new(DEFAULT_FILE)),
+        None => Config::check(RawConfig::default(), None),
+    }
+}

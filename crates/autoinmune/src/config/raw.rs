@@ -1,0 +1,177 @@
+//! The configuration as people type it.
+
+use detect::RuleOverride;
+use respond::Policy;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The whole file. Every key has a default.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawConfig {
+    /// Further rule files, beside the built-in rules.
+    pub rule_files: Vec<PathBuf>,
+    /// The kernel sensor.
+    pub sensor: Sensor,
+    /// The flow table.
+    pub flow: Flow,
+    /// Incidents.
+    pub incidents: Incidents,
+    /// What to do about incidents.
+    pub respond: Policy,
+    /// Logs and events.
+    pub output: Output,
+    /// The HTTP API.
+    pub http: Http,
+    /// Directories.
+    pub paths: Paths,
+    /// Changes to rules, by rule identifier.
+    pub rules: BTreeMap<String, RuleOverride>,
+}
+
+/// How to attach to interfaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Attach {
+    /// Native XDP, else generic XDP, else tcx, else AF_PACKET with nftables.
+    #[default]
+    Auto,
+    /// Native XDP only.
+    Native,
+    /// Generic XDP only.
+    Generic,
+    /// tcx only.
+    Tcx,
+    /// AF_PACKET, blocking through nftables.
+    AfPacket,
+}
+
+/// The kernel sensor.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sensor {
+    /// Interfaces to watch; "auto" is that of the default route.
+    pub interfaces: Vec<String>,
+    /// How to attach.
+    pub attach: Attach,
+    /// Flows held at once, in the kernel and in user space; the least recently used makes room.
+    pub flow_capacity: u32,
+    /// Sources held at once; the least recently used makes room.
+    pub source_capacity: u32,
+    /// Bytes of the ring that carries events from the kernel, a power of two.
+    pub ring_bytes: u32,
+    /// Milliseconds between reads of the kernel's flow counters.
+    pub snapshot_ms: u32,
+    /// Flow-start events one source may cause per second; beyond, flows are still counted and read by snapshot.
+    pub flow_events_per_source: u32,
+    /// Flow-start events one processor may send per second.
+    pub flow_events_per_cpu: u32,
+}
+
+impl Default for Sensor {
+    fn default() -> Self {
+        Self {
+            interfaces: vec!["auto".into()],
+            attach: Attach::Auto,
+            flow_capacity: 131_072,
+            source_capacity: 32_768,
+            ring_bytes: 1 << 22,
+            snapshot_ms: 1000,
+            flow_events_per_source: 512,
+            flow_events_per_cpu: 20_000,
+        }
+    }
+}
+
+/// The flow table.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Flow {
+    /// Seconds of silence that end a TCP flow.
+    pub idle_tcp_s: u32,
+    /// Seconds of silence that end any other flow.
+    pub idle_s: u32,
+    /// Seconds after which a flow still going is reported and counted anew.
+    pub active_s: u32,
+    /// Milliseconds the responder has to answer before a flow counts as unanswered.
+    pub answer_ms: u32,
+}
+
+impl Default for Flow {
+    fn default() -> Self {
+        Self { idle_tcp_s: 300, idle_s: 60, active_s: 1800, answer_ms: 1000 }
+    }
+}
+
+/// Incidents.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Incidents {
+    /// Seconds of quiet that end an incident.
+    pub quiet_s: u32,
+}
+
+impl Default for Incidents {
+    fn default() -> Self {
+        Self { quiet_s: 60 }
+    }
+}
+
+/// Logs and events.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Output {
+    /// File for EVE JSON events; reopened on SIGHUP. Absent: none is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eve: Option<PathBuf>,
+    /// Events waiting for the writer before further ones are dropped and counted.
+    pub eve_queue: u32,
+    /// Seconds between `stats` events.
+    pub stats_s: u32,
+    /// Log level or filter, such as "info" or "warn,kernel=debug".
+    pub log: String,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self { eve: None, eve_queue: 8192, stats_s: 10, log: "info".into() }
+    }
+}
+
+/// The HTTP API.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Loopback address and port, or "off".
+    pub address: String,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { address: "127.0.0.1:8800".into() }
+    }
+}
+
+/// Directories.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Paths {
+    /// Control socket and lock.
+    pub run_dir: PathBuf,
+    /// Audit log and blocks kept over a restart.
+    pub state_dir: PathBuf,
+    /// Directory on a BPF file system under which maps are pinned.
+    pub bpffs: PathBuf,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self {
+            run_dir: super::RUN_DIR.into(),
+            state_dir: super::STATE_DIR.into(),
+            bpffs: "/sys/fs/bpf/autoinmune".into(),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! `replay`: capture files through the line, without the kernel.
+
+use crate::cli::ReplayArgs;
+use crate::config::{self, Config};
+use crate::exit::{Exit, fail};
+use crate::line::{Intake, Line, LineConfig};
+use crate::summary::{Collector, FileSummary, Summary};
+use crate::{eve, sink};
+use anyhow::Context as _;
+use respond::Mode;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+use wire::capture::{CaptureError, Reader};
+use wire::{LinkType, Skip};
+
+/// The line a configuration describes, always in shadow mode: a file cannot be blocked.
+pub fn shadow_line(config: &Config) -> Line {
+    let mut policy = config.policy.clone();
+    policy.mode = Mode::Shadow;
+    Line::new(line_config(config, policy))
+}
+
+/// The parts of a configuration that make a line.
+pub fn line_config(config: &Config, policy: respond::Policy) -> LineConfig {
+    LineConfig {
+        tracker: config.tracker.clone(),
+        rules: config.rules.clone(),
+        book: detect::BookConfig {
+            quiet_ns: u64::try_from(config.incident_quiet.as_nanos()).unwrap_or(u64::MAX),
+            ..detect::BookConfig::default()
+        },
+        policy,
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Exit code 2 if nothing of any file could be read.
+pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
+    let config = config::resolve(args.config.as_deref())?;
+    if let (Some(a), Some(b)) = (&args.eve, &args.summary)
+        && sink::is_stdout(a)
+        && sink::is_stdout(b)
+    {
+        return Err(fail(Exit::Input, "--eve - and --summary - cannot share standard output; give one a file"));
+    }
+    let mut eve_out = args.eve.as_deref().map(|p| sink::open(p, false)).transpose()?;
+    let mut summary_out = args.summary.as_deref().map(|p| sink::open(p, false)).transpose()?;
+    let mut write_error = None;
+    let mut write_line = |line: String| {
+        if let Some(out) = &mut eve_out
+            && write_error.is_none()
+            && let Err(e) = out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n"))
+        {
+            write_error = Some(e);
+        }
+    };
+    let eve: Option<&mut dyn FnMut(String)> = if args.eve.is_some() { Some(&mut write_line) } else { None };
+
+    let mut replay = Replay::new(&config, eve);
+    for path in &args.files {
+        replay.file(path);
+    }
+    let summary = replay.finish();
+
+    if let Some(out) = &mut eve_out {
+        match write_error {
+            Some(e) => Err(e),
+            None => out.flush(),
+        }
+        .with_context(|| format!("cannot write {}", args.eve.as_deref().unwrap_or(Path::new("-")).display()))?;
+    }
+    if let Some(out) = &mut summary_out {
+        serde_json::to_writer_pretty(&mut *out, &summary)?;
+        out.write_all(b"\n").and_then(|()| out.flush()).context("cannot write the summary")?;
+    }
+    for file in &summary.files {
+        if let Some(error) = &file.error {
+            eprintln!("autoinmune: {}: {error} ({} packets before it were processed)", file.path, file.packets);
+        }
+    }
+    if args.summary.is_none() && !args.eve.as_deref().is_some_and(sink::is_stdout) {
+        print_human(&summary);
+    }
+    let unreadable = summary.files.iter().filter(|f| f.error.is_some() && f.packets == 0).count();
+    Ok(if unreadable == summary.files.len() { Exit::Input } else { Exit::Ok })
+}
+
+/// A replay in progress.
+pub struct Replay<'a> {
+    config: &'a Config,
+    line: Line,
+    collector: Collector<'a>,
+    summary: Summary,
+    started: Instant,
+    losses: BTreeMap<String, u64>,
+}
+
+impl<'a> Replay<'a> {
+    /// A replay into `eve`, if given.
+    pub fn new(config: &'a Config, eve: Option<&'a mut dyn FnMut(String)>) -> Self {
+        Self {
+            config,
+            line: shadow_line(config),
+            collector: Collector::new(eve, eve::Context::default()),
+            summary: Summary::default(),
+            started: Instant::now(),
+            losses: BTreeMap::new(),
+        }
+    }
+
+    /// Runs one file. A file that begins before the last one ended starts a line of its own, as its packets are of
+    /// another time; one that follows continues, as rotated captures do.
+    pub fn file(&mut self, path: &Path) {
+        let mut entry = FileSummary { path: path.display().to_string(), packets: 0, bytes: 0, error: None };
+        let mut span: Option<(u64, u64)> = None;
+        let opened = File::open(path)
+            .map_err(|e| format!("cannot open: {e}"))
+            .and_then(|f| Reader::new(f).map_err(|e| e.to_string()));
+        match opened {
+            Err(e) => entry.error = Some(e),
+            Ok(mut reader) => loop {
+                match reader.next() {
+                    Ok(None) => break,
+                    Ok(Some(frame)) => {
+                        if span.is_none() && frame.ts_ns < self.line.now_ns() {
+                            self.end_line();
+                        }
+                        let (first, last) = span.get_or_insert((frame.ts_ns, frame.ts_ns));
+                        *first = (*first).min(frame.ts_ns);
+                        *last = (*last).max(frame.ts_ns);
+                        entry.packets += 1;
+                        entry.bytes += u64::from(frame.orig_len);
+                        self.line.frame(
+                            frame.ts_ns,
+                            LinkType::from_dlt(frame.dlt),
+                            frame.data,
+                            frame.orig_len,
+                            &mut self.collector,
+                        );
+                    }
+                    Err(e) => {
+                        entry.error = Some(describe(&e));
+                        break;
+                    }
+                }
+            },
+        }
+        if let Some((first, last)) = span {
+            #[expect(clippy::cast_precision_loss, reason = "seconds with microsecond precision suffice")]
+            let seconds = (last - first) as f64 / 1e9;
+            self.summary.duration_seconds += seconds;
+        }
+        self.summary.files.push(entry);
+    }
+
+    fn end_line(&mut self) {
+        let config = self.config;
+        let mut line = std::mem::replace(&mut self.line, shadow_line(config));
+        line.finish(&mut self.collector);
+        self.take_figures(&line);
+    }
+
+    fn take_figures(&mut self, line: &Line) {
+        self.summary.packets += line.intake().packets;
+        self.summary.bytes += line.intake().bytes;
+        self.summary.flows += line.tracker().counters().flows_total;
+        self.summary.incidents.extend(self.collector.summaries());
+        self.collector.incidents.clear();
+        for (name, count) in losses(line) {
+            *self.losses.entry(name).or_default() += count;
+        }
+        if let Some(eve) = &mut self.collector.eve {
+            let figures = eve::Figures {
+                uptime: self.summary.duration_seconds as u64,
+                intake: line.intake().clone(),
+                kernel_drops: 0,
+                flows: line.tracker().counters().flows_total,
+                flows_live: 0,
+                alerts: self.collector.alerts,
+                losses: losses(line),
+            };
+            eve(eve::stats(&self.collector.context, line.now_ns(), &figures));
+        }
+    }
+
+    /// Ends the replay.
+    pub fn finish(mut self) -> Summary {
+        self.end_line();
+        self.summary.losses = std::mem::take(&mut self.losses);
+        let cut = self.summary.files.iter().filter(|f| f.error.is_some()).count();
+        self.summary.losses.insert("capture_files_cut_short".into(), cut as u64);
+        self.summary.seconds = (self.started.elapsed().as_secs_f64() * 1e6).round() / 1e6;
+        self.summary
+    }
+}
+
+fn describe(error: &CaptureError) -> String {
+    error.to_string()
+}
+
+/// Every counter of loss of a line, by name.
+pub fn losses(line: &Line) -> BTreeMap<String, u64> {
+    let mut out = intake_losses(line.intake());
+    let tracker = line.tracker().counters();
+    out.insert("flows_evicted".into(), tracker.flows_evicted);
+    out.insert("entities_evicted".into(), tracker.entities_evicted);
+    out.insert("time_went_back".into(), tracker.time_went_back);
+    out.insert("incidents_evicted".into(), line.book().evicted());
+    out.insert("rule_states_evicted".into(), line.detector().evicted());
+    out
+}
+
+/// The counters of frames that did not become packets.
+pub fn intake_losses(intake: &Intake) -> BTreeMap<String, u64> {
+    let mut out: BTreeMap<String, u64> =
+        Skip::ALL.iter().map(|s| (s.name().to_owned(), intake.skipped[*s as usize])).collect();
+    out.insert("unknown_link_type".into(), intake.unknown_link);
+    out
+}
+
+fn print_human(summary: &Summary) {
+    let mut out = std::io::stdout().lock();
+    let rate = if summary.seconds > 0.0 { summary.packets as f64 / summary.seconds } else { 0.0 };
+    let _ = writeln!(
+        out,
+        "{} packets, {} bytes, {} flows over {:.1} s of traffic, read in {:.2} s ({:.0} packets/s)",
+        summary.packets, summary.bytes, summary.flows, summary.duration_seconds, summary.seconds, rate
+    );
+    for (name, count) in summary.losses.iter().filter(|(_, n)| **n > 0) {
+        let _ = writeln!(out, "  {name}: {count}");
+    }
+    if summary.incidents.is_empty() {
+        let _ = writeln!(out, "No incidents.");
+    }
+    for i in &summary.incidents {
+        let _ = writeln!(
+            out,
+            "{} {} by {} on {} ({}), confidence {:.2}: {}",
+            format!("{:?}", i.severity).to_lowercase(),
+            i.class,
+            i.actor,
+            if i.targets.is_empty() { "-".to_owned() } else { i.targets.join(", ") },
+            i.kinds.join(", "),
+            i.confidence,
+            i.action
+        );
+        let _ = writeln!(out, "  {} to {}, technique {}", i.first_seen, i.last_seen, i.technique.join(", "));
+        for e in &i.evidence {
+            let _ = writeln!(
+                out,
+                "  {} is {:.2}, the rule tolerates {} {}",
+                e.metric,
+                e.observed,
+                if e.at_least { "less than" } else { "no less than" },
+                e.threshold
+            );
+        }
+    }
+}
