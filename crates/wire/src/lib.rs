@@ -9,6 +9,9 @@
 #![forbid(unsafe_code)]
 
 pub mod addr;
+pub mod capture;
+pub mod checksum;
+pub mod craft;
 pub mod icmp;
 pub mod packet;
 pub mod parse;

@@ -1,0 +1,83 @@
+//! The window of the file that is in memory.
+
+use super::CaptureError;
+use std::io::{ErrorKind, Read};
+
+/// What is read at a time, bytes: stays in the second-level cache together with the flow table's hot part, and is large
+/// enough that system calls do not show.
+const CHUNK: usize = 128 * 1024;
+
+/// A growing window over a stream. It holds at most twice what was asked for at once, and grows only as bytes really
+/// arrive, so a length field alone cannot make it allocate.
+pub(super) struct Buffer<R> {
+    source: R,
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// File offset of `start`.
+    offset: u64,
+}
+
+impl<R: Read> Buffer<R> {
+    pub(super) fn new(source: R) -> Self {
+        Self { source, bytes: vec![0; CHUNK], start: 0, end: 0, offset: 0 }
+    }
+
+    /// File offset of the next unread byte.
+    #[inline]
+    pub(super) const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The unread bytes in memory.
+    #[inline]
+    pub(super) fn unread(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// Makes `count` unread bytes available; fewer are there only if the stream has ended.
+    #[inline]
+    pub(super) fn need(&mut self, count: usize) -> Result<&[u8], CaptureError> {
+        if self.end - self.start < count {
+            self.fill(count)?;
+        }
+        Ok(self.unread())
+    }
+
+    /// Steps over `count` bytes, all of which are in memory.
+    #[inline]
+    pub(super) fn consume(&mut self, count: usize) {
+        let count = count.min(self.end - self.start);
+        self.start += count;
+        self.offset += count as u64;
+    }
+
+    /// Bytes of memory held.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+
+    #[cold]
+    fn fill(&mut self, count: usize) -> Result<(), CaptureError> {
+        self.bytes.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        while self.end < count {
+            if self.end == self.bytes.len() {
+                let longer = count.min(self.bytes.len() * 2);
+                self.bytes.resize(longer, 0);
+            }
+            match self.source.read(&mut self.bytes[self.end..]) {
+                Ok(0) => return Ok(()),
+                // A reader that claims more than it was given room for breaks its own contract; it gains nothing.
+                Ok(n) => self.end = (self.end + n).min(self.bytes.len()),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(source) => {
+                    return Err(CaptureError::Io { offset: self.offset + self.end as u64, source });
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+//! Frames out of a capture file of either format.
+
+use super::buffer::Buffer;
+use super::pcap::Pcap;
+use super::pcapng::{self, Pcapng};
+use super::{CaptureError, Frame};
+use crate::LinkType;
+use std::io::Read;
+
+/// Reads frames from a capture file or stream, in one pass and in bounded memory: the buffer holds 128 KiB, and more
+/// only while a longer record passes ([`super::MAX_BLOCK`] at most).
+pub struct Reader<R> {
+    buffer: Buffer<R>,
+    format: Format,
+    /// Bytes of the record returned last, still in the buffer.
+    pending: usize,
+    done: bool,
+}
+
+enum Format {
+    Pcap(Pcap),
+    Pcapng(Pcapng),
+}
+
+impl<R: Read> Reader<R> {
+    /// Recognises the format and reads the file header.
+    ///
+    /// # Errors
+    ///
+    /// [`CaptureError::NotACapture`] if the first bytes are of no known format, else whatever is wrong with the header.
+    pub fn new(source: R) -> Result<Self, CaptureError> {
+        let mut buffer = Buffer::new(source);
+        let start = buffer.need(4)?;
+        let Some(&magic) = start.first_chunk::<4>() else {
+            let why = if start.is_empty() { "it is empty" } else { "it is shorter than any capture" };
+            return Err(CaptureError::NotACapture { why });
+        };
+        let format = if magic == pcapng::SECTION_HEADER {
+            Format::Pcapng(Pcapng::open(&mut buffer)?)
+        } else if let Some((endian, magic)) = Pcap::recognise(magic) {
+            Format::Pcap(Pcap::open(&mut buffer, endian, magic)?)
+        } else {
+            return Err(CaptureError::NotACapture { why: guess(magic) });
+        };
+        Ok(Self { buffer, format, pending: 0, done: false })
+    }
+
+    /// The next frame; `None` at the end of the file, and on every call after an error.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the next record. All frames before it have been returned.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a frame borrows the buffer, which an iterator cannot lend"
+    )]
+    #[inline]
+    pub fn next(&mut self) -> Result<Option<Frame<'_>>, CaptureError> {
+        self.buffer.consume(self.pending);
+        self.pending = 0;
+        if self.done {
+            return Ok(None);
+        }
+        let next = match &mut self.format {
+            Format::Pcap(pcap) => pcap.next(&mut self.buffer),
+            Format::Pcapng(pcapng) => pcapng.next(&mut self.buffer),
+        };
+        let Ok(Some((found, record))) = next else {
+            self.done = true;
+            return next.map(|_| None);
+        };
+        self.pending = record;
+        let data = self.buffer.unread().get(found.data..found.data + found.len).unwrap_or_default();
+        Ok(Some(Frame {
+            ts_ns: found.ts_ns,
+            link: LinkType::from_dlt(found.dlt),
+            dlt: found.dlt,
+            data,
+            orig_len: found.orig_len,
+            offset: found.offset,
+        }))
+    }
+
+    /// Bytes of the file up to the end of the frame returned last.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.buffer.offset() + self.pending as u64
+    }
+
+    /// Bytes of memory held by the buffer.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+}
+
+/// What a file that is no capture is instead.
+const fn guess(magic: [u8; 4]) -> &'static str {
+    match magic {
+        [0x1f, 0x8b, ..] => "it looks gzip-compressed: decompress it first",
+        [0x28, 0xb5, 0x2f, 0xfd] => "it looks zstd-compressed: decompress it first",
+        [0xfd, b'7', b'z', b'X'] => "it looks xz-compressed: decompress it first",
+        [b'B', b'Z', b'h', _] => "it looks bzip2-compressed: decompress it first",
+        [b'P', b'K', 3, 4] => "it looks like a zip archive: unpack it first",
+        _ => "its first bytes are neither pcap nor pcapng",
+    }
+}
