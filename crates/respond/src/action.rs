@@ -1,4 +1,4 @@
-//! Blocks and the effects that put them in force or lift them.
+//! Blocks, the effects that put them in force or lift them, and the decisions that lead there.
 
 use crate::Prefix;
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,46 @@ pub struct Block {
 pub enum Effect {
     /// Put a block in force, or move the end of one in force.
     Insert(Block),
-    /// Lift a block.
+    /// Lift a block; nothing to do where it has ended by itself.
     Remove(Prefix),
+}
+
+/// What came of an incident, a command or time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// A block goes into force, or was found in force and adopted at start (then without an effect).
+    Blocked,
+    /// In shadow mode: would have been [`Outcome::Blocked`].
+    WouldBlock,
+    /// The end of a block in force moves.
+    Extended,
+    /// Not blocked; `why` says what stood against it.
+    Refused,
+    /// A block is lifted before its end.
+    Lifted,
+    /// A block has reached its end.
+    Expired,
+}
+
+/// One line of the audit log: what was decided about whom, why, and what an effector is to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// When, wall-clock ns since 1970.
+    pub at_ns: u64,
+    /// About whom; for an attack from many or forged sources, the address under attack.
+    pub prefix: Prefix,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Why, in words.
+    pub why: String,
+    /// The incident behind it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incident: Option<u64>,
+    /// The block concerned, as it stands or stood.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block: Option<Block>,
+    /// What is to be done; nothing if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
 }
