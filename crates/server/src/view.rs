@@ -1,0 +1,366 @@
+//! What the agent shows of itself: plain structs with one JSON form, read by people's tools and by `autoinmune -o json`.
+//!
+//! Times named `_ns` are nanoseconds of the wall clock since 1970. Counters count since the agent started. Fields are
+//! added, never renamed: scripts read them.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use wire::Addr;
+
+/// Whether decisions are carried out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Blocks are decided and reported, never put in force.
+    #[default]
+    Shadow,
+    /// Blocks are put in force.
+    Enforce,
+}
+
+impl Mode {
+    /// The name as serialised.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Shadow => "shadow",
+            Self::Enforce => "enforce",
+        }
+    }
+}
+
+/// Answer of `GET /ready`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// Whether traffic is being judged now; `false` gives HTTP status 503.
+    pub ready: bool,
+    /// The best sensor attached: `xdp-native`, `xdp-generic`, `tcx`, `af-packet`, `simulation`, or `none`.
+    pub sensor: String,
+    /// Whether the traffic is made up.
+    pub simulated: bool,
+    /// One entry per interface.
+    pub interfaces: Vec<Attachment>,
+    /// Why it is not ready; absent if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// How the sensor sits on one interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// Interface name.
+    pub name: String,
+    /// `native`, `generic`, `tcx`, `af_packet`, or `simulation`.
+    pub mode: String,
+    /// Whether outgoing packets are seen too.
+    pub egress: bool,
+    /// Better modes that were tried first, each with the reason it failed.
+    pub fallbacks: Vec<String>,
+}
+
+/// The current window: answer of `GET /stats`, and `traffic` in [`Status`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Packets per second over the window.
+    pub packets_per_second: f64,
+    /// Bytes per second over the window.
+    pub bytes_per_second: f64,
+    /// Distinct source addresses in the window.
+    pub unique_ips: u64,
+    /// Distinct destination ports in the window.
+    pub unique_ports: u64,
+    /// TCP packets in the window.
+    pub tcp_packets: u64,
+    /// UDP packets in the window.
+    pub udp_packets: u64,
+    /// TCP packets with SYN and without ACK in the window.
+    pub syn_packets: u64,
+    /// Length of the window, s.
+    pub window_seconds: f64,
+    /// The sources with most packets in the window, most first.
+    pub top_sources: Vec<TopSource>,
+    /// Whether the traffic is made up.
+    pub simulated: bool,
+}
+
+/// One of the busiest sources.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopSource {
+    /// Who.
+    pub address: Addr,
+    /// Packets sent in the window.
+    pub packets: u64,
+    /// Bytes sent in the window.
+    pub bytes: u64,
+}
+
+/// One kernel program's own cost, as the kernel counts it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProgramView {
+    /// Program name.
+    pub name: String,
+    /// Times run.
+    pub runs: u64,
+    /// Processor time spent, s.
+    pub run_seconds: f64,
+}
+
+/// What this process uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProcessView {
+    /// Processor time since start, all threads, s.
+    pub cpu_seconds: f64,
+    /// Share of one processor, percent, over the time between the last two looks; above 100 with several busy threads.
+    pub cpu_percent: f64,
+    /// Resident memory, bytes.
+    pub resident_bytes: u64,
+}
+
+/// One interface in [`Status`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct InterfaceView {
+    /// How the sensor is attached.
+    #[serde(flatten)]
+    pub attachment: Attachment,
+    /// Packets per second, lately.
+    pub packets_per_second: f64,
+    /// Bytes per second, lately.
+    pub bytes_per_second: f64,
+    /// Packets seen.
+    pub packets: u64,
+    /// Bytes seen.
+    pub bytes: u64,
+    /// Packets dropped because of a block.
+    pub dropped_packets: u64,
+}
+
+/// Answer of `status`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the agent.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Time since start, s.
+    pub uptime_seconds: f64,
+    /// Whether blocks are put in force.
+    pub mode: Mode,
+    /// Whether the traffic is made up.
+    pub simulated: bool,
+    /// The best sensor attached, as in [`Ready::sensor`].
+    pub sensor: String,
+    /// One entry per interface.
+    pub interfaces: Vec<InterfaceView>,
+    /// The current window.
+    pub traffic: Stats,
+    /// Everything that was dropped or not understood, by reason. Reasons with zero are listed too.
+    pub losses: BTreeMap<String, u64>,
+    /// Own use of the machine.
+    pub process: ProcessView,
+    /// Own kernel programs.
+    pub programs: Vec<ProgramView>,
+    /// Flows held now.
+    pub flows: u64,
+    /// Entities held now.
+    pub entities: u64,
+    /// Blocks in force, or in shadow mode those that would be.
+    pub blocks: u64,
+    /// Allowlist entries.
+    pub allowlist: u64,
+    /// Incidents not yet ended.
+    pub incidents_open: u64,
+    /// Address of the HTTP API, if it is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
+    /// Configuration file in use, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
+}
+
+/// One block: entry of the answer to `bans`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BlockView {
+    /// Address or CIDR prefix.
+    pub prefix: String,
+    /// Since when, ns.
+    pub since_ns: u64,
+    /// Until when, ns.
+    pub until_ns: u64,
+    /// Time left, s.
+    pub remaining_seconds: f64,
+    /// `policy` or `operator`.
+    pub owner: String,
+    /// Why, in words.
+    pub reason: String,
+    /// Incident that caused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incident: Option<u64>,
+    /// How many times this prefix has been blocked, this one included.
+    pub offence: u32,
+    /// Whether packets are dropped; `false` in shadow mode.
+    pub enforced: bool,
+    /// Packets dropped by it, where the effector counts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped_packets: Option<u64>,
+}
+
+/// What holds for an address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// On the allowlist: never blocked.
+    Allowed,
+    /// A block is in force.
+    Blocked,
+    /// A block would be in force, but the agent is in shadow mode.
+    WouldBlock,
+    /// Neither.
+    #[default]
+    Free,
+}
+
+impl Standing {
+    /// In words.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Blocked => "blocked",
+            Self::WouldBlock => "would be blocked (shadow mode)",
+            Self::Free => "neither allowed nor blocked",
+        }
+    }
+}
+
+/// An allowlist entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllowedView {
+    /// Address or CIDR prefix.
+    pub prefix: String,
+    /// Why it is on the list.
+    pub why: String,
+}
+
+/// One observed quantity against its bound.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EvidenceView {
+    /// The metric's name, as in docs/rules.md.
+    pub metric: String,
+    /// What was observed, in the metric's unit.
+    pub observed: f64,
+    /// Bound that was crossed.
+    pub threshold: f64,
+    /// Whether crossing means reaching it from below (`true`) or falling to it from above.
+    pub at_least: bool,
+}
+
+/// One incident: entry of the answers to `incidents` and `explain`. Reads the JSON of `detect::Incident`, without the
+/// fields only machines need.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct IncidentView {
+    /// Serial number within this run.
+    pub id: u64,
+    /// Who, as in `detect::Actor`: `{"type":"source","addr":…}` or `{"type":"distributed","target":…}`.
+    pub actor: serde_json::Value,
+    /// Class of threat.
+    pub class: String,
+    /// Finer kinds.
+    pub kinds: Vec<String>,
+    /// Rules that fired.
+    pub rules: Vec<String>,
+    /// Severity.
+    pub severity: String,
+    /// MITRE ATT&CK techniques.
+    pub techniques: Vec<String>,
+    /// Addresses hit; the list is bounded.
+    pub targets: Vec<Addr>,
+    /// First evidence, ns.
+    pub first_ns: u64,
+    /// Last evidence, ns.
+    pub last_ns: u64,
+    /// 0..=1.
+    pub confidence: f64,
+    /// Whether it may cause a block.
+    pub may_block: bool,
+    /// Signals merged.
+    pub signals: u64,
+    /// Why.
+    pub evidence: Vec<EvidenceView>,
+}
+
+/// What an address did in one window.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowView {
+    /// `source` (it began the flows) or `target` (it was contacted).
+    pub role: String,
+    /// Length of the window, s.
+    pub span_seconds: u64,
+    /// Packets from initiator to responder.
+    pub packets: u64,
+    /// Bytes from initiator to responder.
+    pub bytes: u64,
+    /// Packets back.
+    pub reply_packets: u64,
+    /// Flows begun.
+    pub flows: u64,
+    /// Flows refused, unanswered or aborted.
+    pub failed_flows: u64,
+    /// TCP packets with SYN and without ACK.
+    pub syn_packets: u64,
+    /// Distinct addresses on the other side.
+    pub peers: u64,
+    /// Distinct destination ports.
+    pub ports: u64,
+}
+
+/// Answer of `explain`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ExplainView {
+    /// Who was asked about.
+    pub address: Addr,
+    /// What holds.
+    pub standing: Standing,
+    /// The allowlist entry that covers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed: Option<AllowedView>,
+    /// The block that covers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<BlockView>,
+    /// Times it has been blocked in memory.
+    pub offences: u32,
+    /// Incidents it is the actor or the target of.
+    pub incidents: Vec<IncidentView>,
+    /// What it did lately; empty if nothing was seen.
+    pub windows: Vec<WindowView>,
+    /// What would change the standing, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_people_script_against() {
+        let status = serde_json::to_value(Status {
+            interfaces: vec![InterfaceView {
+                attachment: Attachment {
+                    name: "eth0".into(),
+                    mode: "native".into(),
+                    ..Attachment::default()
+                },
+                ..InterfaceView::default()
+            }],
+            ..Status::default()
+        })
+        .expect("serialises");
+        assert_eq!(status["mode"], "shadow");
+        assert_eq!(status["interfaces"][0]["name"], "eth0", "attachment is flattened");
+        assert_eq!(status["interfaces"][0]["packets"], 0);
+        assert_eq!(status["traffic"]["packets_per_second"], 0.0);
+        let back: Status = serde_json::from_value(status).expect("reads its own form");
+        assert_eq!(back.interfaces[0].attachment.mode, "native");
+        assert_eq!(serde_json::to_value(Standing::WouldBlock).expect("serialises"), "would_block");
+    }
+}
