@@ -100,6 +100,8 @@ struct source_stats {
 	__u32 reply_resets;  /* RST from the other side: refused or aborted connections */
 	__u32 crossed;       /* bits of enum crossing already reported in this window */
 	__u32 starts_sent;   /* flow-start events sent for this source in this window */
+	__u32 ends_sent;     /* flow-end events, likewise */
+	__u32 pad;
 };
 
 /* Which threshold a source crossed; bits of source_stats.crossed and source_event.crossed. */
@@ -128,8 +130,8 @@ struct block {
 	__u64 expires_ns; /* the block is in force while now < expires_ns */
 	__u64 packets;
 	__u64 bytes;
-	__u32 reason; /* user space's id for the reason or the offence; carried, not read */
-	__u32 pad;
+	__u32 reason;     /* user space's id for the reason or the offence; carried, not read */
+	__u32 prefix_len; /* the key's prefix_len again: lets the program look behind an expired block for a shorter one */
 };
 
 /* Value of allow_v4 and allow_v6. */
@@ -175,7 +177,9 @@ enum counter {
 	COUNTER_FLOW_END_LOST = 27,              /* flow-end events: ring buffer full */
 	COUNTER_SOURCE_OVER_LOST = 28,           /* source events: ring buffer full (retried with the next packet) */
 	COUNTER_FLOW_CPU_MIGRATIONS = 29,        /* times a direction's packet was counted on another CPU than its last */
-	COUNTERS = 30,
+	COUNTER_FLOW_END_SUPPRESSED_SOURCE = 30, /* flow-end events over the per-source budget */
+	COUNTER_FLOW_END_SUPPRESSED_CPU = 31,    /* flow-end events over the per-CPU budget */
+	COUNTERS = 32,
 };
 
 /* The one value of the per-CPU array `counters`. */
@@ -193,18 +197,18 @@ struct interface_stats {
 	__u64 egress_bytes;
 };
 
-/* The one value of the per-CPU array `start_budget`: flow-start events of this CPU in its current second. */
-struct start_budget {
+/* The one value of the per-CPU array `event_budget`: flow events of this CPU in its current second. */
+struct event_budget {
 	__u64 start_ns;
-	__u32 sent;
-	__u32 pad;
+	__u32 starts_sent;
+	__u32 ends_sent;
 };
 
 /* ---- events (ring buffer `events`) ------------------------------------------------------------------------- */
 
 enum event_kind {
-	EVENT_FLOW_START = 1, /* struct flow_event, stats of the first packet */
-	EVENT_FLOW_END = 2,   /* struct flow_event, on the transition into CLOSED or RESET */
+	EVENT_FLOW_START = 1,  /* struct flow_event, stats of the first packet */
+	EVENT_FLOW_END = 2,    /* struct flow_event, when a known flow first turns CLOSED or RESET */
 	EVENT_SOURCE_OVER = 3, /* struct source_event */
 };
 
@@ -237,7 +241,7 @@ struct source_event {
  * sources     LRU hash        addr -> source_stats            size set by the loader
  * interfaces  per-CPU hash    __u32 ifindex -> interface_stats
  * counters    per-CPU array   0 -> counters
- * start_budget per-CPU array  0 -> start_budget
+ * event_budget per-CPU array  0 -> event_budget
  * allow_v4, allow_v6          LPM tries -> allow
  * block_v4, block_v6          LPM tries -> block
  * events      ring buffer

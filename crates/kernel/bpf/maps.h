@@ -43,8 +43,8 @@ struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct start_budget);
-} start_budget SEC(".maps");
+	__type(value, struct event_budget);
+} event_budget SEC(".maps");
 
 /* The tries grow with use (BPF_F_NO_PREALLOC is mandatory for them). Full: user space's insert fails with ENOSPC. */
 struct {

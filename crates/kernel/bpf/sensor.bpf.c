@@ -1,23 +1,411 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/*
+ * The sensor: sees every frame of an interface, drops what is blocked (ingress only) and accounts the rest.
+ *
+ *   sensor_xdp         ingress by XDP, multi-buffer frames included
+ *   sensor_tc_ingress  ingress by tc, for interfaces that cannot take XDP
+ *   sensor_tc_egress   egress by tc; never drops
+ *
+ * A frame that does not parse passes and is counted by reason. A block needs only the source address: it also covers
+ * fragments, and frames whose transport header is broken.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "abi.h"
 #include "maps.h"
 #include "tunables.h"
+#include "parse.h"
+#include "account.h"
+#include "source.h"
+
+/* The clock of tests (see test_clock); not zero, so that it lies in .data and not in .bss. */
+volatile __u64 test_now_ns = 1;
+
+/* Expired blocks that may hide a shorter one in force: so many are looked behind. */
+#define MAX_EXPIRED_BLOCKS 8
+
+/* tc headers that lie outside the linear part are pulled up to this many bytes: 14 link, 16 tags, 60 IPv4 or 40 IPv6
+ * with common extensions, 60 TCP, rounded up. */
+#define PULL_BYTES 256
+
+enum hook {
+	HOOK_XDP,
+	HOOK_TC_INGRESS,
+	HOOK_TC_EGRESS,
+};
+
+/* What sense() returns besides 0 (pass) and COUNTER_LINK_TRUNCATED... (passed, did not parse). */
+#define VERDICT_DROP 1
+
+static __always_inline __u64 now_ns(void)
+{
+	return test_clock ? test_now_ns : bpf_ktime_get_boot_ns();
+}
+
+static __always_inline int allowed(const struct packet *p)
+{
+	if (!p->v6) {
+		struct prefix_v4 key = { .prefix_len = 32 };
+
+		*(__u32 *)key.addr = ADDR_U32(&p->src)[3];
+		return bpf_map_lookup_elem(&allow_v4, &key) != NULL;
+	} else {
+		struct prefix_v6 key = { .prefix_len = 128 };
+
+		__builtin_memcpy(key.addr, p->src.b, 16);
+		return bpf_map_lookup_elem(&allow_v6, &key) != NULL;
+	}
+}
+
+/* A block in force that covers the source although `b`, a longer one, has expired. Rare, hence not inlined. */
+static __noinline struct block *block_behind(const struct packet *p, struct block *b, __u64 now)
+{
+	for (int i = 0; i < MAX_EXPIRED_BLOCKS; i++) {
+		__u32 shorter;
+
+		if (!b || b->prefix_len == 0)
+			return NULL;
+		shorter = b->prefix_len - 1;
+		if (!p->v6) {
+			struct prefix_v4 key = { .prefix_len = shorter };
+
+			*(__u32 *)key.addr = ADDR_U32(&p->src)[3];
+			b = bpf_map_lookup_elem(&block_v4, &key);
+		} else {
+			struct prefix_v6 key = { .prefix_len = shorter };
+
+			__builtin_memcpy(key.addr, p->src.b, 16);
+			b = bpf_map_lookup_elem(&block_v6, &key);
+		}
+		if (b && now < b->expires_ns)
+			return b;
+	}
+	return NULL;
+}
+
+/*
+ * Whether to drop. The allowlist comes before the block list, but is looked up only behind a hit in the latter: the
+ * verdict is the same, and the ordinary packet is spared a lookup.
+ */
+static __always_inline int blocked(const struct packet *p, struct counters *c, struct interface_stats *i)
+{
+	struct block *b;
+	__u64 now;
+
+	if (!p->v6) {
+		struct prefix_v4 key = { .prefix_len = 32 };
+
+		*(__u32 *)key.addr = ADDR_U32(&p->src)[3];
+		b = bpf_map_lookup_elem(&block_v4, &key);
+	} else {
+		struct prefix_v6 key = { .prefix_len = 128 };
+
+		__builtin_memcpy(key.addr, p->src.b, 16);
+		b = bpf_map_lookup_elem(&block_v6, &key);
+	}
+	if (__builtin_expect(!b, 1))
+		return 0;
+	now = now_ns();
+	if (now >= b->expires_ns) {
+		b = block_behind(p, b, now);
+		if (!b) {
+			c->v[COUNTER_EXPIRED_BLOCK_PACKETS]++;
+			return 0;
+		}
+	}
+	if (allowed(p)) {
+		c->v[COUNTER_ALLOWED_PACKETS]++;
+		return 0;
+	}
+	__sync_fetch_and_add(&b->packets, 1);
+	__sync_fetch_and_add(&b->bytes, p->frame_len);
+	if (!enforce) {
+		c->v[COUNTER_WOULD_DROP_PACKETS]++;
+		c->v[COUNTER_WOULD_DROP_BYTES] += p->frame_len;
+		return 0;
+	}
+	c->v[COUNTER_DROPPED_PACKETS]++;
+	c->v[COUNTER_DROPPED_BYTES] += p->frame_len;
+	if (i) {
+		i->dropped_packets++;
+		i->dropped_bytes += p->frame_len;
+	}
+	return 1;
+}
+
+/* The first bytes of the payload, wherever they lie; shorter payloads leave zeros. */
+static __always_inline void read_head(void *ctx, enum hook hook, const struct packet *p, __u8 *head)
+{
+	__u8 bytes[8] = {};
+	__u32 length = p->payload_len;
+	__u32 captured;
+
+	if (p->payload_at >= p->frame_len)
+		return;
+	captured = p->frame_len - p->payload_at;
+	if (length > captured)
+		length = captured;
+	if (length > sizeof(bytes))
+		length = sizeof(bytes);
+	/* The verifier wants both bounds at the call, on the register that is passed. */
+	asm volatile("" : "+r"(length));
+	if (length == 0 || length > sizeof(bytes))
+		return;
+	if (hook == HOOK_XDP) {
+		if (bpf_xdp_load_bytes(ctx, p->payload_at, bytes, length))
+			return;
+	} else {
+		if (bpf_skb_load_bytes(ctx, p->payload_at, bytes, length))
+			return;
+	}
+	__builtin_memcpy(head, bytes, sizeof(bytes));
+}
+
+static __always_inline void note_cpu(struct dir_stats *d, struct counters *c)
+{
+	__u32 cpu = bpf_get_smp_processor_id() + 1;
+
+	if (d->cpu != cpu) {
+		if (d->cpu)
+			c->v[COUNTER_FLOW_CPU_MIGRATIONS]++;
+		d->cpu = cpu;
+	}
+}
+
+/* Accounts `p` to a flow in memory, the flow's first packet if `first`. */
+static __always_inline void flow_account(void *ctx, enum hook hook, struct flow_stats *f, const struct packet *p,
+					 __u32 dir, __u64 now, struct counters *c, int first)
+{
+	struct dir_stats *d = &f->dir[dir & 1];
+
+	if (dir_account(d, p, now))
+		read_head(ctx, hook, p, d->head);
+	note_cpu(d, c);
+	if (p->protocol == PROTOCOL_TCP) {
+		if (!first)
+			tcp_advance(f, p->tcp_flags, dir, now);
+		tcp_close(f, p->tcp_flags, dir);
+	}
+}
+
+/* When the flow's last packet passed; 0 if none did, which is an entry just inserted. */
+static __always_inline __u64 flow_last(const struct flow_stats *f)
+{
+	return f->dir[0].last_ns > f->dir[1].last_ns ? f->dir[0].last_ns : f->dir[1].last_ns;
+}
+
+/* Whether the flow under this key is over, so that `p` begins another. */
+static __always_inline int flow_over(const struct flow_stats *f, const struct packet *p, __u64 last, __u64 now)
+{
+	__u64 idle = idle_ns;
+
+	if (p->protocol == PROTOCOL_TCP) {
+		if ((p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN &&
+		    (f->state == TCP_STATE_CLOSED || f->state == TCP_STATE_RESET))
+			return 1;
+		idle = idle_tcp_ns;
+	}
+	return now > last && now - last > idle;
+}
+
+static const struct flow_stats no_flow;
+
+static __always_inline int ended(__u8 state)
+{
+	return state == TCP_STATE_CLOSED || state == TCP_STATE_RESET;
+}
+
+/* Flow, source, events. */
+static __always_inline void account(void *ctx, enum hook hook, const struct packet *p, __u32 ifindex,
+				    struct counters *c)
+{
+	__u64 now = now_ns();
+	struct flow_key key __attribute__((aligned(8)));
+	__u32 dir = flow_key_of(&key, p);
+	struct flow_stats *f;
+	struct source_stats *s;
+	const struct addr *initiator;
+	int from_initiator;
+	int begun = 0;
+	__u64 last;
+	__u8 before;
+
+	f = bpf_map_lookup_elem(&flows, &key);
+	if (__builtin_expect(!f, 0)) {
+		/* Inserted empty and begun in place: a whole flow does not fit on the stack beside the packet. */
+		bpf_map_update_elem(&flows, &key, &no_flow, BPF_NOEXIST);
+		f = bpf_map_lookup_elem(&flows, &key);
+		if (!f) {
+			c->v[COUNTER_FLOW_INSERT_FAILED]++;
+			return;
+		}
+	}
+	last = flow_last(f);
+	if (__builtin_expect(last == 0, 0)) {
+		begun = 1;
+	} else if (__builtin_expect(flow_over(f, p, last, now), 0)) {
+		begun = 1;
+		c->v[COUNTER_FLOWS_REUSED]++;
+	}
+	if (begun) {
+		c->v[COUNTER_FLOWS_STARTED]++;
+		flow_begin(f, p, dir, now);
+	}
+	before = f->state;
+	flow_account(ctx, hook, f, p, dir, now, c, begun);
+	if (p->fragment)
+		c->v[COUNTER_FRAGMENTS]++;
+
+	from_initiator = dir == f->initiator;
+	initiator = from_initiator ? &p->src : &p->dst;
+	s = source_window(initiator, from_initiator, now, c);
+	if (s) {
+		source_account(s, p, from_initiator);
+		s->flows += begun;
+		s->handshakes += before != TCP_STATE_ESTABLISHED && f->state == TCP_STATE_ESTABLISHED;
+		source_check(s, initiator, now, ifindex, c);
+	}
+	if (begun)
+		flow_tell(EVENT_FLOW_START, &key, f, s, now, ifindex, c);
+	else if (!ended(before) && ended(f->state))
+		flow_tell(EVENT_FLOW_END, &key, f, s, now, ifindex, c);
+}
+
+/* One frame: 0 to pass, VERDICT_DROP, or why it did not parse (passes too). */
+static __always_inline int sense(void *ctx, enum hook hook, const void *data, const void *data_end, __u32 frame_len,
+				 __u32 tags, __u16 vlan, __u32 ifindex, struct counters *c,
+				 struct interface_stats *i)
+{
+	struct packet p;
+	int skip = parse_ip(&p, data, data_end, frame_len, tags, vlan);
+
+	if (skip)
+		return skip;
+	if (hook != HOOK_TC_EGRESS && blocked(&p, c, i))
+		return VERDICT_DROP;
+	skip = parse_transport(&p, data, data_end);
+	if (skip)
+		return skip;
+	if (hook != HOOK_TC_EGRESS || account_egress)
+		account(ctx, hook, &p, ifindex, c);
+	return 0;
+}
+
+static __always_inline struct interface_stats *interface_of(__u32 ifindex, struct counters *c)
+{
+	struct interface_stats *i = bpf_map_lookup_elem(&interfaces, &ifindex);
+
+	if (__builtin_expect(!i, 0)) {
+		struct interface_stats none = {};
+
+		bpf_map_update_elem(&interfaces, &ifindex, &none, BPF_NOEXIST);
+		i = bpf_map_lookup_elem(&interfaces, &ifindex);
+		if (!i)
+			c->v[COUNTER_INTERFACE_INSERT_FAILED]++;
+	}
+	return i;
+}
+
+static __always_inline void count_frame(enum hook hook, __u32 frame_len, struct counters *c, struct interface_stats *i)
+{
+	if (hook == HOOK_TC_EGRESS) {
+		c->v[COUNTER_EGRESS_PACKETS]++;
+		c->v[COUNTER_EGRESS_BYTES] += frame_len;
+		if (i) {
+			i->egress_packets++;
+			i->egress_bytes += frame_len;
+		}
+	} else {
+		c->v[COUNTER_PACKETS]++;
+		c->v[COUNTER_BYTES] += frame_len;
+		if (i) {
+			i->packets++;
+			i->bytes += frame_len;
+		}
+	}
+}
+
+static __always_inline void count_skip(int skip, struct counters *c)
+{
+	if (skip >= COUNTER_LINK_TRUNCATED && skip <= COUNTER_TRANSPORT_MALFORMED)
+		c->v[skip]++;
+}
 
 SEC("xdp.frags")
 int sensor_xdp(struct xdp_md *ctx)
 {
+	__u32 zero = 0;
+	__u32 ifindex = ctx->ingress_ifindex;
+	__u32 frame_len = bpf_xdp_get_buff_len(ctx);
+	struct counters *c = bpf_map_lookup_elem(&counters, &zero);
+	struct interface_stats *i;
+	int verdict;
+
+	if (!c)
+		return XDP_PASS;
+	i = interface_of(ifindex, c);
+	count_frame(HOOK_XDP, frame_len, c, i);
+	verdict = sense(ctx, HOOK_XDP, (const void *)(long)ctx->data, (const void *)(long)ctx->data_end, frame_len, 0, 0,
+			ifindex, c, i);
+	if (verdict == VERDICT_DROP)
+		return XDP_DROP;
+	count_skip(verdict, c);
 	return XDP_PASS;
+}
+
+/* Both tc programs. Whether to drop. */
+static __always_inline int sense_skb(struct __sk_buff *skb, enum hook hook)
+{
+	__u32 zero = 0;
+	__u32 ifindex = skb->ifindex;
+	__u32 frame_len = skb->len;
+	__u32 tags = 0;
+	__u16 vlan = 0;
+	struct counters *c = bpf_map_lookup_elem(&counters, &zero);
+	struct interface_stats *i;
+	int verdict = 0;
+
+	if (!c)
+		return 0;
+	i = interface_of(ifindex, c);
+	count_frame(hook, frame_len, c, i);
+	if (skb->vlan_present) {
+		tags = 1;
+		vlan = skb->vlan_tci & 0x0fff;
+	}
+	/* Twice at most: when headers turn out to lie outside the linear part, they are pulled into it. */
+#pragma clang loop unroll(disable)
+	for (int attempt = 0; attempt < 2; attempt++) {
+		const void *data = (const void *)(long)skb->data;
+		const void *data_end = (const void *)(long)skb->data_end;
+
+		verdict = sense(skb, hook, data, data_end, frame_len, tags, vlan, ifindex, c, i);
+		if (verdict != COUNTER_LINK_TRUNCATED && verdict != COUNTER_IP_TRUNCATED &&
+		    verdict != COUNTER_TRANSPORT_TRUNCATED)
+			break;
+		if (bpf_skb_pull_data(skb, frame_len < PULL_BYTES ? frame_len : PULL_BYTES))
+			break;
+	}
+	if (verdict == VERDICT_DROP)
+		return 1;
+	count_skip(verdict, c);
+	return 0;
 }
 
 SEC("classifier")
 int sensor_tc_ingress(struct __sk_buff *skb)
 {
-	return -1;
+	/* Not TC_ACT_OK: -1, TCX_NEXT, leaves the verdict to programs behind this one. */
+	return sense_skb(skb, HOOK_TC_INGRESS) ? 2 /* TC_ACT_SHOT, TCX_DROP */ : -1 /* TC_ACT_UNSPEC, TCX_NEXT */;
 }
 
 SEC("classifier")
 int sensor_tc_egress(struct __sk_buff *skb)
 {
+	sense_skb(skb, HOOK_TC_EGRESS);
 	return -1;
 }
 
+/* Dual, because helpers used here are for GPL-compatible programs only. */
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -21,9 +21,9 @@ const volatile __u32 source_udp = 1000;
 const volatile __u32 source_icmp = 100;
 const volatile __u32 source_flows = 50;
 
-/* Most flow-start events per second: of one source, and of one CPU over all sources. */
-const volatile __u32 source_start_budget = 50;
-const volatile __u32 cpu_start_budget = 5000;
+/* Most flow-start events per second, and as many flow-end events: of one source, and of one CPU over all sources. */
+const volatile __u32 source_event_budget = 100;
+const volatile __u32 cpu_event_budget = 5000;
 
 /* Silence after which the same key is a new flow, ns: TCP, and everything else. */
 const volatile __u64 idle_tcp_ns = 300000000000ULL;

@@ -18,8 +18,8 @@ pub mod map {
     pub const INTERFACES: &str = "interfaces";
     /// Per-CPU array of one [`super::Counters`].
     pub const COUNTERS: &str = "counters";
-    /// Per-CPU array of one `struct start_budget`.
-    pub const START_BUDGET: &str = "start_budget";
+    /// Per-CPU array of one `struct event_budget`.
+    pub const EVENT_BUDGET: &str = "event_budget";
     /// LPM trie, `[u8; 4]` → [`super::Allow`].
     pub const ALLOW_V4: &str = "allow_v4";
     /// LPM trie, `[u8; 16]` → [`super::Allow`].
@@ -59,10 +59,10 @@ pub mod tunable {
     pub const SOURCE_ICMP: &str = "source_icmp";
     /// `u32`, flows begun per source and second.
     pub const SOURCE_FLOWS: &str = "source_flows";
-    /// `u32`, flow-start events per source and second.
-    pub const SOURCE_START_BUDGET: &str = "source_start_budget";
-    /// `u32`, flow-start events per CPU and second.
-    pub const CPU_START_BUDGET: &str = "cpu_start_budget";
+    /// `u32`, flow-start events, and as many flow-end events, per source and second.
+    pub const SOURCE_EVENT_BUDGET: &str = "source_event_budget";
+    /// `u32`, flow-start events, and as many flow-end events, per CPU and second.
+    pub const CPU_EVENT_BUDGET: &str = "cpu_event_budget";
     /// `u64`, ns of silence after which a TCP key is a new flow.
     pub const IDLE_TCP_NS: &str = "idle_tcp_ns";
     /// `u64`, ns of silence after which any other key is a new flow.
@@ -173,6 +173,10 @@ pub struct SourceStats {
     pub crossed: u32,
     /// Flow-start events sent in this window.
     pub starts_sent: u32,
+    /// Flow-end events sent in this window.
+    pub ends_sent: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
 /// Bits of [`SourceStats::crossed`] and [`SourceEvent::crossed`].
@@ -199,8 +203,8 @@ pub struct Block {
     pub bytes: u64,
     /// User space's id for reason or offence.
     pub reason: u32,
-    /// Zero.
-    pub pad: u32,
+    /// The key's prefix length again: lets the program look behind an expired block for a shorter one in force.
+    pub prefix_len: u32,
 }
 
 /// Value of the allow maps, `struct allow`.
@@ -283,12 +287,12 @@ const _: () = {
     assert!(size_of::<DirStats>() == 128 && offset_of!(DirStats, flags) == 64 && offset_of!(DirStats, head) == 116);
     assert!(size_of::<FlowStats>() == 288 && offset_of!(FlowStats, syn_ns) == 256);
     assert!(offset_of!(FlowStats, initiator) == 280 && offset_of!(FlowStats, rst_mask) == 284);
-    assert!(size_of::<SourceStats>() == 72 && offset_of!(SourceStats, packets) == 24);
+    assert!(size_of::<SourceStats>() == 80 && offset_of!(SourceStats, packets) == 24);
     assert!(size_of::<Block>() == 32 && offset_of!(Block, reason) == 24);
     assert!(size_of::<Allow>() == 4 && size_of::<InterfaceStats>() == 48);
     assert!(size_of::<EventHead>() == 16);
     assert!(size_of::<FlowEvent>() == 352 && offset_of!(FlowEvent, stats) == 64);
-    assert!(size_of::<SourceEvent>() == 112 && offset_of!(SourceEvent, crossed) == 104);
+    assert!(size_of::<SourceEvent>() == 120 && offset_of!(SourceEvent, crossed) == 112);
     assert!(size_of::<Counters>() == 8 * Counter::ALL.len());
 };
 
@@ -382,6 +386,10 @@ counters! {
     SourceOverLost = "source_over_lost",
     /// Times a direction's packet was counted on another CPU than its last.
     FlowCpuMigrations = "flow_cpu_migrations",
+    /// Flow-end events over the per-source budget.
+    FlowEndSuppressedSource = "flow_end_suppressed_source",
+    /// Flow-end events over the per-CPU budget.
+    FlowEndSuppressedCpu = "flow_end_suppressed_cpu",
 }
 
 /// The counters of one CPU, or summed over all, `struct counters`.
