@@ -11,3 +11,4 @@
 pub mod address;
 pub mod process;
 pub mod range;
+pub mod traffic;
