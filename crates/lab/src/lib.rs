@@ -11,4 +11,5 @@
 pub mod address;
 pub mod process;
 pub mod range;
+pub mod scenario;
 pub mod traffic;

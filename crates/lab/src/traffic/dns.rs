@@ -70,7 +70,11 @@ pub fn lookup(source: IpAddr, server: SocketAddr, id: u16, name: &str) -> io::Re
     let right = answer.get(..2) == Some(&id.to_be_bytes())
         && answer.get(2..4) == Some(&ANSWER)
         && answer.get(HEADER..question.len()) == question.get(HEADER..);
-    if right { Ok(len as u64) } else { Err(io::Error::new(io::ErrorKind::InvalidData, "not the answer to the query")) }
+    if right {
+        Ok(len as u64)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidData, "not the answer to the query"))
+    }
 }
 
 #[cfg(test)]

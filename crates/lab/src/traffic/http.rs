@@ -67,7 +67,10 @@ pub fn download(source: IpAddr, server: SocketAddr, size: u64) -> io::Result<u64
     let mut stream = socket::connect_from(source, server, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    write!(stream, "GET /{size} HTTP/1.1\r\nHost: victim.example\r\nUser-Agent: lab\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET /{size} HTTP/1.1\r\nHost: victim.example\r\nUser-Agent: lab\r\nConnection: close\r\n\r\n"
+    )?;
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {

@@ -104,14 +104,17 @@ impl Server {
             while !shared.stop.load(Ordering::Relaxed) {
                 let Ok((len, peer)) = socket.recv_from(&mut buffer) else { continue };
                 let Some(reply) = buffer.get(..len).and_then(&answer) else { continue };
-                if socket.send_to(&reply, peer).is_ok() {
-                    shared.served.fetch_add(1, Ordering::Relaxed);
-                }
+                shared.served.fetch_add(1, Ordering::Relaxed);
+                // A lost answer is the peer's timeout, as with any datagram.
+                let _ = socket.send_to(&reply, peer);
             }
         })
     }
 
-    fn start(addr: SocketAddr, run: impl FnOnce(&Arc<Shared>) + Send + 'static) -> Result<Self, TrafficError> {
+    fn start(
+        addr: SocketAddr,
+        run: impl FnOnce(&Arc<Shared>) + Send + 'static,
+    ) -> Result<Self, TrafficError> {
         let shared = Arc::new(Shared::default());
         let thread = std::thread::Builder::new()
             .name(format!("lab-port-{}", addr.port()))
@@ -125,7 +128,12 @@ impl Server {
 }
 
 /// Serves one connection in a thread, registered so that the server's end closes it. `None` if it could not be.
-fn serve_one<H>(stream: TcpStream, serial: u64, shared: &Arc<Shared>, handler: &Arc<H>) -> Option<JoinHandle<()>>
+fn serve_one<H>(
+    stream: TcpStream,
+    serial: u64,
+    shared: &Arc<Shared>,
+    handler: &Arc<H>,
+) -> Option<JoinHandle<()>>
 where
     H: Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static,
 {
