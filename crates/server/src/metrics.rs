@@ -402,7 +402,7 @@ mod tests {
             ("ebpf_program_run_seconds_total{program=\"ingress\"}", 0.75),
             ("ebpf_program_runs_total{program=\"ingress\"}", 6.0),
             ("autoinmune_loss_total{reason=\"flow_map_full\"}", 3.0),
-            ("autoinmune_loss_total{reason=\"bad__label____x_\"}", 1.0),
+            ("autoinmune_loss_total{reason=\"bad__label___x_\"}", 1.0),
             ("autoinmune_flows", 100.0),
             ("autoinmune_entities", 20.0),
             ("autoinmune_blocks", 1.0),
