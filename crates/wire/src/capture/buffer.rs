@@ -29,27 +29,22 @@ impl<R: Read> Buffer<R> {
         self.offset
     }
 
-    /// The unread bytes in memory.
-    #[inline]
-    pub(super) fn unread(&self) -> &[u8] {
-        &self.bytes[self.start..self.end]
-    }
-
-    /// Makes `count` unread bytes available; fewer are there only if the stream has ended.
+    /// Makes `count` unread bytes available and returns all that are; fewer are there only if the stream has ended.
     #[inline]
     pub(super) fn need(&mut self, count: usize) -> Result<&[u8], CaptureError> {
         if self.end - self.start < count {
             self.fill(count)?;
         }
-        Ok(self.unread())
+        Ok(&self.bytes[self.start..self.end])
     }
 
-    /// Steps over `count` bytes, all of which are in memory.
+    /// Steps over `count` bytes and returns them, or as many as are in memory.
     #[inline]
-    pub(super) fn consume(&mut self, count: usize) {
-        let count = count.min(self.end - self.start);
-        self.start += count;
-        self.offset += count as u64;
+    pub(super) fn take(&mut self, count: usize) -> &[u8] {
+        let from = self.start;
+        self.start = (from + count).min(self.end);
+        self.offset += (self.start - from) as u64;
+        &self.bytes[from..self.start]
     }
 
     /// Bytes of memory held.

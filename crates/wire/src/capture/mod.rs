@@ -122,14 +122,3 @@ impl Endian {
         b.get(index * 4..).and_then(|b| b.first_chunk()).map_or(0, |&b| self.u32(b))
     }
 }
-
-/// Where a frame lies in the buffer, and what is known of it.
-struct Found {
-    /// Offset of the frame's bytes in the buffer's unread bytes at the time.
-    data: usize,
-    len: usize,
-    ts_ns: u64,
-    dlt: u32,
-    orig_len: u32,
-    offset: u64,
-}

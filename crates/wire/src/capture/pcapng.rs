@@ -1,7 +1,8 @@
 //! The pcapng format: sections of blocks.
 
 use super::buffer::Buffer;
-use super::{CaptureError, Endian, Found, MAX_BLOCK, MAX_FRAME, MAX_INTERFACES};
+use super::{CaptureError, Endian, Frame, MAX_BLOCK, MAX_FRAME, MAX_INTERFACES};
+use crate::LinkType;
 use std::io::Read;
 
 /// Block type of a section header, the same in both byte orders.
@@ -78,14 +79,20 @@ impl Interface {
     }
 }
 
-/// What a block turned out to be.
-enum Step {
-    /// A packet, and the bytes of its block.
-    Packet(Found, usize),
-    /// Nothing to return; the bytes of the block.
-    Other(usize),
-    /// The file ends here.
-    End,
+/// A packet block, and where the frame lies in it.
+struct Found {
+    data: usize,
+    len: usize,
+    ts_ns: u64,
+    dlt: u32,
+    orig_len: u32,
+}
+
+/// A whole block that is in memory.
+struct Block {
+    /// Its bytes, header and trailer included; 0 at the end of the file.
+    len: usize,
+    packet: Option<Found>,
 }
 
 /// State of a pcapng file being read.
@@ -101,36 +108,42 @@ impl Pcapng {
     /// Reads the first section header.
     pub(super) fn open<R: Read>(buffer: &mut Buffer<R>) -> Result<Self, CaptureError> {
         let mut new = Self { endian: Endian::Little, interfaces: Vec::new(), last_ns: 0 };
-        match new.step(buffer)? {
-            Step::Packet(..) | Step::End => Ok(new),
-            Step::Other(len) => {
-                buffer.consume(len);
-                Ok(new)
-            }
-        }
+        let block = new.step(buffer)?;
+        buffer.take(block.len);
+        Ok(new)
     }
 
-    /// The next packet block, left unread in the buffer, and its whole length; `None` at the end of the file.
-    pub(super) fn next<R: Read>(
+    /// The next packet block; `None` at the end of the file.
+    pub(super) fn next<'a, R: Read>(
         &mut self,
-        buffer: &mut Buffer<R>,
-    ) -> Result<Option<(Found, usize)>, CaptureError> {
+        buffer: &'a mut Buffer<R>,
+    ) -> Result<Option<Frame<'a>>, CaptureError> {
         loop {
+            let offset = buffer.offset();
             match self.step(buffer)? {
-                Step::Packet(found, len) => return Ok(Some((found, len))),
-                Step::Other(len) => buffer.consume(len),
-                Step::End => return Ok(None),
+                Block { len: 0, .. } => return Ok(None),
+                Block { len, packet: None } => _ = buffer.take(len),
+                Block { len, packet: Some(p) } => {
+                    return Ok(Some(Frame {
+                        ts_ns: p.ts_ns,
+                        link: LinkType::from_dlt(p.dlt),
+                        dlt: p.dlt,
+                        data: buffer.take(len).get(p.data..p.data + p.len).unwrap_or_default(),
+                        orig_len: p.orig_len,
+                        offset,
+                    }));
+                }
             }
         }
     }
 
     /// Looks at the next block.
-    fn step<R: Read>(&mut self, buffer: &mut Buffer<R>) -> Result<Step, CaptureError> {
+    fn step<R: Read>(&mut self, buffer: &mut Buffer<R>) -> Result<Block, CaptureError> {
         let offset = buffer.offset();
         let corrupt = |why: String| Err(CaptureError::Corrupt { offset, why });
         let start = buffer.need(BLOCK_FRAME)?;
         if start.is_empty() {
-            return Ok(Step::End);
+            return Ok(Block { len: 0, packet: None });
         }
         let Some(start) = start.first_chunk::<BLOCK_FRAME>() else {
             return Err(CaptureError::Truncated { offset });
@@ -170,8 +183,7 @@ impl Pcapng {
             _ => Ok(None),
         };
         match found {
-            Ok(Some(found)) => Ok(Step::Packet(Found { offset, ..found }, len)),
-            Ok(None) => Ok(Step::Other(len)),
+            Ok(packet) => Ok(Block { len, packet }),
             Err(why) => corrupt(why),
         }
     }
@@ -252,7 +264,7 @@ impl Pcapng {
         };
         let dlt = interface.dlt;
         self.last_ns = ts_ns;
-        Ok(Found { data: BLOCK_HEADER + FIELDS, len, ts_ns, dlt, orig_len, offset: 0 })
+        Ok(Found { data: BLOCK_HEADER + FIELDS, len, ts_ns, dlt, orig_len })
     }
 
     /// Simple packet block: the captured length is the least of the original length and the interface's snap length.
@@ -266,7 +278,7 @@ impl Pcapng {
         let captured = if interface.snaplen == 0 { orig_len } else { orig_len.min(interface.snaplen) };
         let len = frame_len(captured, data)?;
         let (ts_ns, dlt) = (self.last_ns, interface.dlt);
-        Ok(Found { data: BLOCK_HEADER + FIELDS, len, ts_ns, dlt, orig_len, offset: 0 })
+        Ok(Found { data: BLOCK_HEADER + FIELDS, len, ts_ns, dlt, orig_len })
     }
 }
 

@@ -4,7 +4,6 @@ use super::buffer::Buffer;
 use super::pcap::Pcap;
 use super::pcapng::{self, Pcapng};
 use super::{CaptureError, Frame};
-use crate::LinkType;
 use std::io::Read;
 
 /// Reads frames from a capture file or stream, in one pass and in bounded memory: the buffer holds 128 KiB, and more
@@ -12,8 +11,6 @@ use std::io::Read;
 pub struct Reader<R> {
     buffer: Buffer<R>,
     format: Format,
-    /// Bytes of the record returned last, still in the buffer.
-    pending: usize,
     done: bool,
 }
 
@@ -42,7 +39,7 @@ impl<R: Read> Reader<R> {
         } else {
             return Err(CaptureError::NotACapture { why: guess(magic) });
         };
-        Ok(Self { buffer, format, pending: 0, done: false })
+        Ok(Self { buffer, format, done: false })
     }
 
     /// The next frame; `None` at the end of the file, and on every call after an error.
@@ -56,8 +53,6 @@ impl<R: Read> Reader<R> {
     )]
     #[inline]
     pub fn next(&mut self) -> Result<Option<Frame<'_>>, CaptureError> {
-        self.buffer.consume(self.pending);
-        self.pending = 0;
         if self.done {
             return Ok(None);
         }
@@ -65,26 +60,14 @@ impl<R: Read> Reader<R> {
             Format::Pcap(pcap) => pcap.next(&mut self.buffer),
             Format::Pcapng(pcapng) => pcapng.next(&mut self.buffer),
         };
-        let Ok(Some((found, record))) = next else {
-            self.done = true;
-            return next.map(|_| None);
-        };
-        self.pending = record;
-        let data = self.buffer.unread().get(found.data..found.data + found.len).unwrap_or_default();
-        Ok(Some(Frame {
-            ts_ns: found.ts_ns,
-            link: LinkType::from_dlt(found.dlt),
-            dlt: found.dlt,
-            data,
-            orig_len: found.orig_len,
-            offset: found.offset,
-        }))
+        self.done = next.is_err();
+        next
     }
 
     /// Bytes of the file up to the end of the frame returned last.
     #[must_use]
-    pub fn offset(&self) -> u64 {
-        self.buffer.offset() + self.pending as u64
+    pub const fn offset(&self) -> u64 {
+        self.buffer.offset()
     }
 
     /// Bytes of memory held by the buffer.
