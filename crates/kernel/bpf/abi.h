@@ -75,7 +75,10 @@ struct flow_stats {
 	__u8 first_flags;
 	__u8 fin_mask;
 	__u8 rst_mask;
-	__u8 pad[3];
+	/* Kernel only: packets and IP bytes by direction that the source's window has yet to learn of (see source.h). */
+	__u8 pending_packets[2];
+	__u8 pad;
+	__u32 pending_bytes[2];
 };
 
 /* ---- sources ----------------------------------------------------------------------------------------------- */
@@ -83,7 +86,10 @@ struct flow_stats {
 /*
  * What one address did as the initiator of flows, in one second. Value of the map `sources`, keyed by struct addr.
  * A window opens with the first packet after the previous one ran out. "Reply" is what came back to the initiator.
+ * Packets of established TCP flows are added in batches of up to SOURCE_BATCH per flow, all others at once.
  */
+#define SOURCE_BATCH 32
+
 struct source_stats {
 	__u64 start_ns;
 	__u64 bytes;       /* IP bytes sent */
@@ -170,7 +176,7 @@ enum counter {
 	COUNTER_FLOWS_REUSED = 20,               /* of those, keys whose earlier flow had ended or gone idle */
 	COUNTER_FLOW_INSERT_FAILED = 21,         /* packets not accounted: no entry in the map `flows` to be had */
 	COUNTER_SOURCE_INSERT_FAILED = 22,       /* packets not counted per source, same reason */
-	COUNTER_INTERFACE_INSERT_FAILED = 23,    /* packets not counted per interface, same reason */
+	COUNTER_INTERFACE_UNCOUNTED = 23,        /* frames of an interface whose index is beyond the map `interfaces` */
 	COUNTER_FLOW_START_SUPPRESSED_SOURCE = 24, /* flow-start events over the per-source budget */
 	COUNTER_FLOW_START_SUPPRESSED_CPU = 25,  /* flow-start events over the per-CPU budget */
 	COUNTER_FLOW_START_LOST = 26,            /* flow-start events: ring buffer full */
@@ -187,7 +193,7 @@ struct counters {
 	__u64 v[COUNTERS];
 };
 
-/* Value of the per-CPU hash `interfaces`, keyed by __u32 ifindex. Whole frames. */
+/* Value of the per-CPU array `interfaces`, indexed by ifindex. Whole frames. */
 struct interface_stats {
 	__u64 packets;
 	__u64 bytes;
@@ -197,11 +203,13 @@ struct interface_stats {
 	__u64 egress_bytes;
 };
 
-/* The one value of the per-CPU array `event_budget`: flow events of this CPU in its current second. */
-struct event_budget {
-	__u64 start_ns;
+/* The one value of the per-CPU array `cpu`: what a CPU notes for itself. */
+struct cpu_state {
+	__u64 second_ns; /* when the second of the next two began */
 	__u32 starts_sent;
 	__u32 ends_sent;
+	__u64 tick;    /* jiffies when tick_ns was read */
+	__u64 tick_ns; /* CLOCK_BOOTTIME then */
 };
 
 /* ---- events (ring buffer `events`) ------------------------------------------------------------------------- */
@@ -239,9 +247,9 @@ struct source_event {
 /*
  * flows       LRU hash        flow_key -> flow_stats          size set by the loader
  * sources     LRU hash        addr -> source_stats            size set by the loader
- * interfaces  per-CPU hash    __u32 ifindex -> interface_stats
+ * interfaces  per-CPU array   ifindex -> interface_stats      size set by the loader: highest ifindex + 1
  * counters    per-CPU array   0 -> counters
- * event_budget per-CPU array  0 -> event_budget
+ * cpu         per-CPU array   0 -> cpu_state                  kernel only
  * allow_v4, allow_v6          LPM tries -> allow
  * block_v4, block_v6          LPM tries -> block
  * events      ring buffer

@@ -24,10 +24,10 @@ struct {
 	__type(value, struct source_stats);
 } sources SEC(".maps");
 
-/* Full: further interfaces are not counted (COUNTER_INTERFACE_INSERT_FAILED). */
+/* By ifindex: an array, because its lookup is a few instructions. Beyond: COUNTER_INTERFACE_UNCOUNTED. */
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
-	__uint(max_entries, 64);
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 256);
 	__type(key, __u32);
 	__type(value, struct interface_stats);
 } interfaces SEC(".maps");
@@ -43,8 +43,8 @@ struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct event_budget);
-} event_budget SEC(".maps");
+	__type(value, struct cpu_state);
+} cpu SEC(".maps");
 
 /* The tries grow with use (BPF_F_NO_PREALLOC is mandatory for them). Full: user space's insert fails with ENOSPC. */
 struct {

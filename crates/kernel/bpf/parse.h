@@ -49,7 +49,7 @@ struct packet {
 	__u32 ip_at;      /* offset of the IP header in the frame */
 	__u32 payload_at; /* offset of the transport payload in the frame */
 	__u32 frame_len;
-	__u32 ip_len;
+	__u32 ip_len; /* as stated; 0: to the end of the frame, resolved by parse_transport() */
 	__u32 payload_len;
 	__u32 tcp_seq;
 	__u16 tcp_window;
@@ -83,6 +83,7 @@ static __always_inline int parse_ipv4_fixed(struct packet *p, const __u8 *h, con
 	ADDR_U32(&p->dst)[2] = bpf_htonl(0xffff);
 	ADDR_U32(&p->dst)[3] = *(const __u32 *)(h + 16);
 	p->v6 = 0;
+	p->ip_len = be16_at(h, 2);
 	return 0;
 }
 
@@ -97,15 +98,18 @@ static __always_inline int parse_ipv6_fixed(struct packet *p, const __u8 *h, con
 	ADDR_U64(&p->dst)[0] = *(const __u64 *)(h + 24);
 	ADDR_U64(&p->dst)[1] = *(const __u64 *)(h + 32);
 	p->v6 = 1;
+	p->ip_len = be16_at(h, 4);
+	if (p->ip_len != 0 || h[6] == 59)
+		p->ip_len += 40;
 	return 0;
 }
 
 /*
  * `tags` and `vlan`: what the kernel already took off the frame (tc keeps the outermost tag beside the data); 0 and 0
- * otherwise. `frame_len` counts the bytes of the frame as it lies in memory.
+ * otherwise. frame_len is the caller's to set.
  */
-static __always_inline int parse_ip(struct packet *p, const void *data, const void *data_end, __u32 frame_len,
-				    __u32 tags, __u16 vlan)
+static __always_inline int parse_ip(struct packet *p, const void *data, const void *data_end, __u32 tags,
+				    __u16 vlan)
 {
 	const __u8 *at = data;
 	__u16 kind;
@@ -131,7 +135,6 @@ static __always_inline int parse_ip(struct packet *p, const void *data, const vo
 		}
 	}
 	p->vlan = vlan;
-	p->frame_len = frame_len;
 	p->ip_at = at - (const __u8 *)data;
 	if (kind == ETHERTYPE_IPV4)
 		return parse_ipv4_fixed(p, at, data_end);
@@ -250,7 +253,6 @@ static __always_inline int parse_transport(struct packet *p, const void *data, c
 		header = (ip[0] & 0x0f) * 4;
 		if ((const void *)(ip + header) > data_end)
 			return COUNTER_IP_TRUNCATED;
-		p->ip_len = be16_at(ip, 2);
 		if (p->ip_len == 0)
 			p->ip_len = p->frame_len - ip_at;
 		else if (p->ip_len < header)
@@ -263,13 +265,10 @@ static __always_inline int parse_transport(struct packet *p, const void *data, c
 	} else {
 		if ((const void *)(ip + 40) > data_end)
 			return COUNTER_IP_TRUNCATED;
-		p->ip_len = be16_at(ip, 4);
 		p->protocol = ip[6];
 		p->ttl = ip[7];
-		if (p->ip_len == 0 && p->protocol != 59)
+		if (p->ip_len == 0)
 			p->ip_len = p->frame_len - ip_at;
-		else
-			p->ip_len += 40;
 		header = 40;
 		if (is_extension(p->protocol)) {
 			skip = parse_extensions(p, ip, data_end, &header);

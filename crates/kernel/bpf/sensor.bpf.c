@@ -43,6 +43,28 @@ static __always_inline __u64 now_ns(void)
 	return test_clock ? test_now_ns : bpf_ktime_get_boot_ns();
 }
 
+/*
+ * The time of the last tick: exact enough for an expiry (a tick is 1 to 10 ms), at a small part of the clock's price.
+ */
+static __always_inline __u64 tick_ns(void)
+{
+	__u32 zero = 0;
+	struct cpu_state *s;
+	__u64 tick;
+
+	if (test_clock)
+		return test_now_ns;
+	s = bpf_map_lookup_elem(&cpu, &zero);
+	if (!s)
+		return bpf_ktime_get_boot_ns();
+	tick = bpf_jiffies64();
+	if (s->tick != tick) {
+		s->tick_ns = bpf_ktime_get_boot_ns();
+		s->tick = tick;
+	}
+	return s->tick_ns;
+}
+
 static __always_inline int allowed(const struct packet *p)
 {
 	if (!p->v6) {
@@ -106,8 +128,8 @@ static __always_inline int blocked(const struct packet *p, struct counters *c, s
 	}
 	if (__builtin_expect(!b, 1))
 		return 0;
-	now = now_ns();
-	if (now >= b->expires_ns) {
+	now = tick_ns();
+	if (__builtin_expect(now >= b->expires_ns, 0)) {
 		b = block_behind(p, b, now);
 		if (!b) {
 			c->v[COUNTER_EXPIRED_BLOCK_PACKETS]++;
@@ -259,9 +281,19 @@ static __always_inline void account(void *ctx, enum hook hook, const struct pack
 
 	from_initiator = dir == f->initiator;
 	initiator = from_initiator ? &p->src : &p->dst;
+	if (before == TCP_STATE_ESTABLISHED && f->state == TCP_STATE_ESTABLISHED) {
+		if (!source_gather(f, p, dir))
+			return;
+		s = source_window(initiator, 1, now, c);
+		if (s)
+			source_settle(s, f);
+		return;
+	}
 	s = source_window(initiator, from_initiator, now, c);
 	if (s) {
 		source_account(s, p, from_initiator);
+		if (before == TCP_STATE_ESTABLISHED)
+			source_settle(s, f);
 		s->flows += begun;
 		s->handshakes += before != TCP_STATE_ESTABLISHED && f->state == TCP_STATE_ESTABLISHED;
 		source_check(s, initiator, now, ifindex, c);
@@ -272,23 +304,19 @@ static __always_inline void account(void *ctx, enum hook hook, const struct pack
 		flow_tell(EVENT_FLOW_END, &key, f, s, now, ifindex, c);
 }
 
-/* One frame: 0 to pass, VERDICT_DROP, or why it did not parse (passes too). */
-static __always_inline int sense(void *ctx, enum hook hook, const void *data, const void *data_end, __u32 frame_len,
-				 __u32 tags, __u16 vlan, __u32 ifindex, struct counters *c,
-				 struct interface_stats *i)
+/* A frame on which parse_ip() succeeded: 0 to pass, VERDICT_DROP, or why it did not parse further (passes too). */
+static __always_inline int sense(void *ctx, enum hook hook, struct packet *p, const void *data, const void *data_end,
+				 __u32 ifindex, struct counters *c, struct interface_stats *i)
 {
-	struct packet p;
-	int skip = parse_ip(&p, data, data_end, frame_len, tags, vlan);
+	int skip;
 
-	if (skip)
-		return skip;
-	if (hook != HOOK_TC_EGRESS && blocked(&p, c, i))
+	if (hook != HOOK_TC_EGRESS && blocked(p, c, i))
 		return VERDICT_DROP;
-	skip = parse_transport(&p, data, data_end);
+	skip = parse_transport(p, data, data_end);
 	if (skip)
 		return skip;
 	if (hook != HOOK_TC_EGRESS || account_egress)
-		account(ctx, hook, &p, ifindex, c);
+		account(ctx, hook, p, ifindex, c);
 	return 0;
 }
 
@@ -296,14 +324,8 @@ static __always_inline struct interface_stats *interface_of(__u32 ifindex, struc
 {
 	struct interface_stats *i = bpf_map_lookup_elem(&interfaces, &ifindex);
 
-	if (__builtin_expect(!i, 0)) {
-		struct interface_stats none = {};
-
-		bpf_map_update_elem(&interfaces, &ifindex, &none, BPF_NOEXIST);
-		i = bpf_map_lookup_elem(&interfaces, &ifindex);
-		if (!i)
-			c->v[COUNTER_INTERFACE_INSERT_FAILED]++;
-	}
+	if (!i)
+		c->v[COUNTER_INTERFACE_UNCOUNTED]++;
 	return i;
 }
 
@@ -335,19 +357,26 @@ static __always_inline void count_skip(int skip, struct counters *c)
 SEC("xdp.frags")
 int sensor_xdp(struct xdp_md *ctx)
 {
+	const void *data = (const void *)(long)ctx->data;
+	const void *data_end = (const void *)(long)ctx->data_end;
 	__u32 zero = 0;
 	__u32 ifindex = ctx->ingress_ifindex;
-	__u32 frame_len = bpf_xdp_get_buff_len(ctx);
 	struct counters *c = bpf_map_lookup_elem(&counters, &zero);
 	struct interface_stats *i;
+	struct packet p;
 	int verdict;
 
 	if (!c)
 		return XDP_PASS;
+	p.frame_len = data_end - data;
+	verdict = parse_ip(&p, data, data_end, 0, 0);
+	/* The helper costs as much as the parser: asked only where the linear part is not all the IP header promises. */
+	if (!verdict && (p.ip_len == 0 || p.ip_at + p.ip_len > p.frame_len))
+		p.frame_len = bpf_xdp_get_buff_len(ctx);
 	i = interface_of(ifindex, c);
-	count_frame(HOOK_XDP, frame_len, c, i);
-	verdict = sense(ctx, HOOK_XDP, (const void *)(long)ctx->data, (const void *)(long)ctx->data_end, frame_len, 0, 0,
-			ifindex, c, i);
+	count_frame(HOOK_XDP, p.frame_len, c, i);
+	if (!verdict)
+		verdict = sense(ctx, HOOK_XDP, &p, data, data_end, ifindex, c, i);
 	if (verdict == VERDICT_DROP)
 		return XDP_DROP;
 	count_skip(verdict, c);
@@ -359,17 +388,18 @@ static __always_inline int sense_skb(struct __sk_buff *skb, enum hook hook)
 {
 	__u32 zero = 0;
 	__u32 ifindex = skb->ifindex;
-	__u32 frame_len = skb->len;
 	__u32 tags = 0;
 	__u16 vlan = 0;
 	struct counters *c = bpf_map_lookup_elem(&counters, &zero);
 	struct interface_stats *i;
+	struct packet p;
 	int verdict = 0;
 
 	if (!c)
 		return 0;
 	i = interface_of(ifindex, c);
-	count_frame(hook, frame_len, c, i);
+	p.frame_len = skb->len;
+	count_frame(hook, p.frame_len, c, i);
 	if (skb->vlan_present) {
 		tags = 1;
 		vlan = skb->vlan_tci & 0x0fff;
@@ -380,11 +410,13 @@ static __always_inline int sense_skb(struct __sk_buff *skb, enum hook hook)
 		const void *data = (const void *)(long)skb->data;
 		const void *data_end = (const void *)(long)skb->data_end;
 
-		verdict = sense(skb, hook, data, data_end, frame_len, tags, vlan, ifindex, c, i);
+		verdict = parse_ip(&p, data, data_end, tags, vlan);
+		if (!verdict)
+			verdict = sense(skb, hook, &p, data, data_end, ifindex, c, i);
 		if (verdict != COUNTER_LINK_TRUNCATED && verdict != COUNTER_IP_TRUNCATED &&
 		    verdict != COUNTER_TRANSPORT_TRUNCATED)
 			break;
-		if (bpf_skb_pull_data(skb, frame_len < PULL_BYTES ? frame_len : PULL_BYTES))
+		if (bpf_skb_pull_data(skb, p.frame_len < PULL_BYTES ? p.frame_len : PULL_BYTES))
 			break;
 	}
 	if (verdict == VERDICT_DROP)

@@ -4,6 +4,9 @@
  * that one lookup per packet serves both the sender's counts and the replies to it. A server's answers therefore never
  * look like a flood of the server's.
  *
+ * Established TCP flows carry most packets and cross no threshold here, so theirs are gathered in the flow and added in
+ * batches of SOURCE_BATCH; what a flow holds back when it falls silent counts when it next moves or ends.
+ *
  * Counts are plain, not atomic: a source served by several CPUs at once may lose single packets from its second.
  */
 #ifndef AUTOINMUNE_SOURCE_H
@@ -44,6 +47,31 @@ static __always_inline struct source_stats *source_window(const struct addr *add
 		s->start_ns = now;
 	}
 	return s;
+}
+
+/* Gathers a packet of an established flow; returns whether the batch is due. */
+static __always_inline int source_gather(struct flow_stats *f, const struct packet *p, __u32 dir)
+{
+	f->pending_packets[dir & 1]++;
+	f->pending_bytes[dir & 1] += p->ip_len;
+	return f->pending_packets[0] + f->pending_packets[1] >= SOURCE_BATCH;
+}
+
+/* Adds what a TCP flow, initiated by `s`, has gathered. */
+static __always_inline void source_settle(struct source_stats *s, struct flow_stats *f)
+{
+	__u32 from = f->initiator & 1;
+	__u32 back = from ^ 1;
+
+	s->packets += f->pending_packets[from];
+	s->tcp_packets += f->pending_packets[from];
+	s->bytes += f->pending_bytes[from];
+	s->reply_packets += f->pending_packets[back];
+	s->reply_bytes += f->pending_bytes[back];
+	f->pending_packets[0] = 0;
+	f->pending_packets[1] = 0;
+	f->pending_bytes[0] = 0;
+	f->pending_bytes[1] = 0;
 }
 
 /* Counts one packet of a flow that `s` initiated. */
@@ -109,12 +137,12 @@ static __always_inline void source_check(struct source_stats *s, const struct ad
 static __always_inline int cpu_may_send(__u32 kind, __u64 now, struct counters *c)
 {
 	__u32 zero = 0;
-	struct event_budget *b = bpf_map_lookup_elem(&event_budget, &zero);
+	struct cpu_state *b = bpf_map_lookup_elem(&cpu, &zero);
 
 	if (!b)
 		return 0;
-	if (second_over(b->start_ns, now)) {
-		b->start_ns = now;
+	if (second_over(b->second_ns, now)) {
+		b->second_ns = now;
 		b->starts_sent = 0;
 		b->ends_sent = 0;
 	}

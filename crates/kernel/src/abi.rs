@@ -13,13 +13,13 @@ pub mod map {
     pub const FLOWS: &str = "flows";
     /// LRU hash, `[u8; 16]` address → [`super::SourceStats`]. Full: the least recently used source goes.
     pub const SOURCES: &str = "sources";
-    /// Per-CPU hash, `u32` interface index → [`super::InterfaceStats`]. Full: further interfaces are not counted
-    /// ([`super::Counter::InterfaceInsertFailed`]).
+    /// Per-CPU array, interface index → [`super::InterfaceStats`]. The loader sets its size to the highest index + 1;
+    /// frames of interfaces beyond count in [`super::Counter::InterfaceUncounted`].
     pub const INTERFACES: &str = "interfaces";
     /// Per-CPU array of one [`super::Counters`].
     pub const COUNTERS: &str = "counters";
-    /// Per-CPU array of one `struct event_budget`.
-    pub const EVENT_BUDGET: &str = "event_budget";
+    /// Per-CPU array of one `struct cpu_state`, kernel only.
+    pub const CPU: &str = "cpu";
     /// LPM trie, `[u8; 4]` → [`super::Allow`].
     pub const ALLOW_V4: &str = "allow_v4";
     /// LPM trie, `[u8; 16]` → [`super::Allow`].
@@ -135,11 +135,16 @@ pub struct FlowStats {
     pub first_flags: u8,
     pub fin_mask: u8,
     pub rst_mask: u8,
+    /// Packets by direction that the source's window has yet to learn of; kernel only.
+    pub pending_packets: [u8; 2],
     /// Zero.
-    pub pad: [u8; 3],
+    pub pad: u8,
+    /// Their IP bytes; kernel only.
+    pub pending_bytes: [u32; 2],
 }
 
-/// One second of one initiator, `struct source_stats`.
+/// One second of one initiator, `struct source_stats`. Packets of established TCP flows arrive in batches of up to 32 per
+/// flow, all others at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct SourceStats {
@@ -285,13 +290,13 @@ pub struct SourceEvent {
 const _: () = {
     assert!(size_of::<FlowKey>() == 44 && offset_of!(FlowKey, tunnel) == 40);
     assert!(size_of::<DirStats>() == 128 && offset_of!(DirStats, flags) == 64 && offset_of!(DirStats, head) == 116);
-    assert!(size_of::<FlowStats>() == 288 && offset_of!(FlowStats, syn_ns) == 256);
+    assert!(size_of::<FlowStats>() == 296 && offset_of!(FlowStats, syn_ns) == 256);
     assert!(offset_of!(FlowStats, initiator) == 280 && offset_of!(FlowStats, rst_mask) == 284);
     assert!(size_of::<SourceStats>() == 80 && offset_of!(SourceStats, packets) == 24);
     assert!(size_of::<Block>() == 32 && offset_of!(Block, reason) == 24);
     assert!(size_of::<Allow>() == 4 && size_of::<InterfaceStats>() == 48);
     assert!(size_of::<EventHead>() == 16);
-    assert!(size_of::<FlowEvent>() == 352 && offset_of!(FlowEvent, stats) == 64);
+    assert!(size_of::<FlowEvent>() == 360 && offset_of!(FlowEvent, stats) == 64);
     assert!(size_of::<SourceEvent>() == 120 && offset_of!(SourceEvent, crossed) == 112);
     assert!(size_of::<Counters>() == 8 * Counter::ALL.len());
 };
@@ -372,8 +377,8 @@ counters! {
     FlowInsertFailed = "flow_insert_failed",
     /// Packets not counted per source: no entry in the source map to be had.
     SourceInsertFailed = "source_insert_failed",
-    /// Packets not counted per interface: no entry in the interface map to be had.
-    InterfaceInsertFailed = "interface_insert_failed",
+    /// Frames of an interface whose index is beyond the interface map.
+    InterfaceUncounted = "interface_uncounted",
     /// Flow-start events over the per-source budget.
     FlowStartSuppressedSource = "flow_start_suppressed_source",
     /// Flow-start events over the per-CPU budget.
