@@ -4,7 +4,8 @@
 //! and leaves this place open for all event types.
 
 use crate::line::Intake;
-use detect::{Actor, Update};
+use crate::summary;
+use detect::{Actor, Signal, Update};
 use flow::app::App;
 use flow::{EndReason, FlowKey, FlowRecord, Outcome as Opening, TcpState};
 use respond::{Decision, Outcome};
@@ -212,12 +213,17 @@ pub fn flow(context: &Context, record: &FlowRecord, reason: EndReason) -> String
 }
 
 /// An `alert` event for an incident that opened, changed or went on; `None` for its end.
-pub fn alert(context: &Context, at_ns: u64, update: &Update, decision: Option<&Decision>) -> Option<String> {
+pub fn alert(
+    context: &Context,
+    at_ns: u64,
+    update: &Update,
+    signal: Option<&Signal>,
+    decision: Option<&Decision>,
+) -> Option<String> {
     if update.change == detect::Change::Ended {
         return None;
     }
     let incident = &update.incident;
-    let signal = &update.signal;
     let mut event = Event::new(
         context,
         at_ns,
@@ -232,7 +238,7 @@ pub fn alert(context: &Context, at_ns: u64, update: &Update, decision: Option<&D
         Actor::Source { addr } => {
             event.src_ip = Some(addr.ip());
             event.ip_v = Some(if addr.is_v4() { 4 } else { 6 });
-            event.dest_ip = signal.as_ref().and_then(|s| s.target).or(incident.targets.first().copied()).map(|a| a.ip());
+            event.dest_ip = signal.and_then(|s| s.target).or(incident.targets.first().copied()).map(|a| a.ip());
         }
         Actor::Distributed { target } => {
             event.dest_ip = Some(target.ip());
@@ -240,7 +246,7 @@ pub fn alert(context: &Context, at_ns: u64, update: &Update, decision: Option<&D
         }
     }
     let (sid, rev, port, proto) =
-        signal.as_ref().map_or((0, 0, None, None), |s| (s.sid, s.rev, s.port, s.protocol));
+        signal.map_or((0, 0, None, None), |s| (s.sid, s.rev, s.port, s.protocol));
     event.dest_port = port;
     event.proto = proto.map(protocol_name);
     let blocked = decision.is_some_and(|d| matches!(d.outcome, Outcome::Blocked | Outcome::Extended));
@@ -249,7 +255,7 @@ pub fn alert(context: &Context, at_ns: u64, update: &Update, decision: Option<&D
         "gid": GID,
         "signature_id": sid,
         "rev": rev,
-        "signature": update.headline(),
+        "signature": summary::headline(incident),
         "category": incident.class.name(),
         "severity": incident.severity.eve(),
         "metadata": {

@@ -15,8 +15,9 @@ const ADVANCE_EVERY_NS: u64 = 50_000_000;
 pub trait Tap {
     /// A flow left the table.
     fn flow(&mut self, at_ns: u64, record: &FlowRecord, reason: EndReason);
-    /// An incident opened, changed or ended; with what policy decided about it, if anything.
-    fn incident(&mut self, at_ns: u64, update: &Update, decision: Option<&Decision>);
+    /// An incident opened, changed or ended; with the signal that caused it (none at the end) and what policy decided
+    /// about it, if anything.
+    fn incident(&mut self, at_ns: u64, update: &Update, signal: Option<&Signal>, decision: Option<&Decision>);
     /// A block was put in force, lifted or ran out; also those passed to `incident`.
     fn decision(&mut self, decision: &Decision);
     /// Frames that could not be parsed: called at the first and at each power of two, with the count so far.
@@ -61,6 +62,7 @@ pub struct Line {
     events: Vec<Event>,
     signals: Vec<Signal>,
     updates: Vec<Update>,
+    caused: Vec<(Update, Option<Signal>)>,
 }
 
 impl Line {
@@ -77,6 +79,7 @@ impl Line {
             events: Vec::new(),
             signals: Vec::new(),
             updates: Vec::new(),
+            caused: Vec::new(),
         }
     }
 
@@ -171,17 +174,18 @@ impl Line {
 
     fn decide(&mut self, tap: &mut impl Tap) {
         for signal in self.signals.drain(..) {
-            if let Some(update) = self.book.absorb(signal) {
-                self.updates.push(update);
+            if let Some(update) = self.book.absorb(signal.clone()) {
+                self.caused.push((update, Some(signal)));
             }
         }
         self.report(tap);
     }
 
     fn report(&mut self, tap: &mut impl Tap) {
-        for update in self.updates.drain(..) {
+        self.caused.extend(self.updates.drain(..).map(|u| (u, None)));
+        for (update, signal) in self.caused.drain(..) {
             let decision = self.responder.on_update(&update, self.now_ns);
-            tap.incident(self.now_ns, &update, decision.as_ref());
+            tap.incident(self.now_ns, &update, signal.as_ref(), decision.as_ref());
             if let Some(decision) = &decision {
                 tap.decision(decision);
             }

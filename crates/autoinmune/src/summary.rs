@@ -2,7 +2,7 @@
 
 use crate::eve;
 use crate::line::Tap;
-use detect::{Actor, Change, Incident, Update};
+use detect::{Actor, Change, Incident, Signal, Update};
 use flow::{EndReason, FlowRecord};
 use respond::{Decision, Outcome};
 use serde::Serialize;
@@ -93,6 +93,21 @@ pub fn actor(actor: &Actor) -> String {
     }
 }
 
+/// An incident in one line: what, by whom, against whom.
+pub fn headline(i: &Incident) -> String {
+    let kinds = if i.kinds.is_empty() { String::new() } else { format!(" ({})", i.kinds.join(", ")) };
+    let target = match (i.actor, i.targets.as_slice()) {
+        (Actor::Distributed { target }, _) | (_, [target]) => format!(" on {target}"),
+        (_, []) => String::new(),
+        (_, [first, rest @ ..]) => format!(" on {first} and {} more", rest.len()),
+    };
+    let by = match i.actor {
+        Actor::Source { addr } => addr.to_string(),
+        Actor::Distributed { .. } => "many or forged sources".into(),
+    };
+    format!("{}{kinds} by {by}{target}", i.class.name())
+}
+
 /// The name of an outcome as data.
 pub const fn outcome(o: Outcome) -> &'static str {
     match o {
@@ -157,7 +172,7 @@ impl Tap for Collector<'_> {
         }
     }
 
-    fn incident(&mut self, at_ns: u64, update: &Update, decision: Option<&Decision>) {
+    fn incident(&mut self, at_ns: u64, update: &Update, signal: Option<&Signal>, decision: Option<&Decision>) {
         let entry = self.incidents.entry(update.incident.id).or_insert_with(|| (update.incident.clone(), None));
         entry.0 = update.incident.clone();
         if let Some(d) = decision
@@ -169,7 +184,7 @@ impl Tap for Collector<'_> {
             self.alerts += 1;
         }
         if let Some(eve) = &mut self.eve
-            && let Some(line) = eve::alert(&self.context, at_ns, update, decision)
+            && let Some(line) = eve::alert(&self.context, at_ns, update, signal, decision)
         {
             eve(line);
         }

@@ -1,0 +1,369 @@
+//! `run`: the agent that protects this host.
+//!
+//! One thread owns the line, the source of traffic and the effector. Everybody else (HTTP, control socket) reads what it
+//! publishes or sends it a request through a bounded channel.
+
+mod commands;
+mod guard;
+mod notify;
+mod publish;
+mod reaction;
+mod simulation;
+mod source;
+mod state;
+mod tap;
+
+use crate::cli::RunArgs;
+use crate::config::{self, Config, parse_http};
+use crate::exit::{Exit, fail};
+use crate::line::Line;
+use crate::{eve, replay, sink};
+use anyhow::Context as _;
+use commands::Desk;
+use publish::Board;
+use respond::Mode;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use source::Source;
+use state::{Audit, Lock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tap::AgentTap;
+
+/// Longest wait for traffic before signals and requests are looked at.
+const POLL: Duration = Duration::from_millis(20);
+/// How often addresses, gateways, DNS servers and SSH peers are looked up again for the allowlist.
+const GUARD_EVERY: Duration = Duration::from_secs(5);
+/// How often figures are published.
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+
+/// Wall-clock time, ns since 1970.
+fn wall_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// The configuration that file and command line together describe.
+fn configure(args: &RunArgs) -> anyhow::Result<Config> {
+    let mut config = config::resolve(args.config.as_deref())?;
+    if !args.interface.is_empty() {
+        config.interfaces.clone_from(&args.interface);
+    }
+    if args.enforce {
+        config.policy.mode = Mode::Enforce;
+    }
+    if let Some(eve) = &args.eve {
+        config.eve = Some(eve.clone());
+    }
+    if let Some(text) = &args.http {
+        config.http = parse_http(text).map_err(|why| fail(Exit::Input, format!("--http: {why}")))?;
+    }
+    if let Some(dir) = &args.run_dir {
+        config.run_dir.clone_from(dir);
+    }
+    if let Some(dir) = &args.state_dir {
+        config.state_dir.clone_from(dir);
+    }
+    if args.simulate.is_some() {
+        // Nothing real may be blocked on account of generated traffic.
+        config.policy.mode = Mode::Shadow;
+    }
+    Ok(config)
+}
+
+/// Runs the command until a signal ends it.
+///
+/// # Errors
+/// One sentence with the way out, and its exit code; nothing stays attached.
+pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
+    let config = configure(args)?;
+    crate::logging(&config.log);
+    let stop = Arc::new(AtomicBool::new(false));
+    let reload = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot handle signals")?;
+    }
+    signal_hook::flag::register(SIGHUP, Arc::clone(&reload)).context("cannot handle signals")?;
+    let mut agent = Agent::start(args, config)?;
+    notify::notify("READY=1");
+    let mut failure = None;
+    while !stop.load(Ordering::Relaxed) {
+        if reload.swap(false, Ordering::Relaxed) {
+            notify::notify("RELOADING=1");
+            if let Err(e) = agent.reload() {
+                tracing::error!("configuration not reloaded, the old one stays: {e:#}");
+            }
+            notify::notify("READY=1");
+        }
+        if let Err(e) = agent.turn() {
+            failure = Some(e);
+            break;
+        }
+    }
+    notify::notify("STOPPING=1");
+    agent.stop(args.keep_blocks);
+    match failure {
+        Some(e) => Err(e),
+        None => Ok(Exit::Ok),
+    }
+}
+
+/// Everything the agent's thread owns.
+struct Agent {
+    args: RunArgs,
+    config: Config,
+    line: Line,
+    source: Source,
+    tap: AgentTap,
+    desk: Desk,
+    board: Arc<Board>,
+    meter: server::process::Meter,
+    started: Instant,
+    guarded: Instant,
+    published: Instant,
+    stats_written: Instant,
+    blocks_kept: Instant,
+    http: Option<server::http::Http>,
+    control: Option<server::control::Control>,
+    _lock: Lock,
+}
+
+impl Agent {
+    fn start(args: &RunArgs, config: Config) -> anyhow::Result<Self> {
+        let simulated = args.simulate.is_some();
+        let lock = Lock::take(&config.run_dir)?;
+        if !simulated {
+            state::private_dir(&config.state_dir)?;
+        }
+        // Addresses that are taken must be known before anything is attached.
+        let board = Arc::new(Board::new(simulated));
+        let http = config
+            .http
+            .map(|addr| server::http::Http::start(addr, Arc::clone(&board) as Arc<dyn server::http::Source>))
+            .transpose()
+            .map_err(|e| fail(Exit::Busy, e.to_string()))?;
+        let (desk, counter) = Desk::open();
+        let eve = config.eve.as_deref().map(|p| sink::Queue::start(p, config.eve_queue)).transpose()?;
+        let audit = if simulated { None } else { Some(Audit::open(&config.state_dir)?) };
+
+        let mut line = Line::new(replay::line_config(&config, config.policy.clone()));
+        let thresholds = line.detector().kernel_thresholds();
+        let source = match &args.simulate {
+            Some(scenario) => Source::simulate(scenario, args.seed)?,
+            None => Source::attach(&config, &thresholds)?,
+        };
+        let interfaces = source.interfaces();
+        let context = eve::Context {
+            interface: match interfaces.as_slice() {
+                [one] => Some(one.clone()),
+                _ => None,
+            },
+            simulated,
+        };
+        let mut tap = AgentTap::new(eve, audit, context);
+        if !simulated {
+            let now = wall_ns();
+            for decision in line.responder_mut().set_allowlist(guard::automatic(&interfaces), now) {
+                crate::line::Tap::decision(&mut tap, &decision);
+            }
+            let mut found = source.recovered();
+            found.extend(state::kept_blocks(&config.state_dir));
+            for decision in line.responder_mut().restore(found, now) {
+                crate::line::Tap::decision(&mut tap, &decision);
+            }
+        }
+        let control = server::control::Control::start(
+            &server::control::socket_in(&config.run_dir),
+            Arc::new(counter) as Arc<dyn server::control::Agent>,
+        )
+        .map_err(|e| fail(Exit::Busy, e.to_string()))?;
+        let now = Instant::now();
+        let mut agent = Self {
+            args: args.clone(),
+            config,
+            line,
+            source,
+            tap,
+            desk,
+            board,
+            meter: server::process::Meter::new(),
+            started: now,
+            guarded: now,
+            published: now,
+            stats_written: now,
+            blocks_kept: now,
+            http,
+            control: Some(control),
+            _lock: lock,
+        };
+        agent.source.set_allowlist(&agent.line)?;
+        agent.apply_effects();
+        agent.publish();
+        agent.announce();
+        Ok(agent)
+    }
+
+    fn announce(&self) {
+        for report in self.source.reports() {
+            tracing::info!("{}", report.describe());
+        }
+        match self.config.policy.mode {
+            Mode::Shadow if self.args.simulate.is_some() => {
+                tracing::warn!("simulation: traffic is generated, nothing on this host is watched or protected");
+            }
+            Mode::Shadow => {
+                tracing::info!("shadow mode: blocks are reported, not made; start with --enforce to block");
+            }
+            Mode::Enforce => tracing::info!("enforcing: blocks are made"),
+        }
+        if let Some(http) = &self.http {
+            tracing::info!("HTTP API on http://{}", http.address());
+        }
+    }
+
+    /// One turn of the loop: traffic, effects, requests, timers.
+    fn turn(&mut self) -> anyhow::Result<()> {
+        self.source.feed(POLL, &mut self.line, &mut self.tap)?;
+        self.apply_effects();
+        self.serve();
+        let now = Instant::now();
+        if self.args.simulate.is_none() && now.duration_since(self.guarded) >= GUARD_EVERY {
+            self.guarded = now;
+            self.guard();
+        }
+        if now.duration_since(self.published) >= PUBLISH_EVERY {
+            self.published = now;
+            self.publish();
+            notify::notify("WATCHDOG=1");
+        }
+        if now.duration_since(self.stats_written) >= self.config.stats_interval {
+            self.stats_written = now;
+            self.tap.event(self.board.stats_event(&self.tap.context, self.line.now_ns()));
+        }
+        if self.tap.blocks_changed && now.duration_since(self.blocks_kept) >= Duration::from_secs(1) {
+            self.blocks_kept = now;
+            self.keep_blocks();
+        }
+        Ok(())
+    }
+
+    /// Hands effects to the effector. One that fails is reported and counted; the responder's view stays, so that the
+    /// next change or restart tries again.
+    fn apply_effects(&mut self) {
+        for effect in std::mem::take(&mut self.tap.effects) {
+            if let Err(e) = self.source.apply(&effect) {
+                self.board.effect_failed();
+                tracing::error!("cannot apply {effect:?}: {e}");
+            }
+        }
+    }
+
+    fn serve(&mut self) {
+        while let Some((request, reply)) = self.desk.next() {
+            let answer = if matches!(request, server::control::Request::Reload) {
+                self.reload().map(|()| serde_json::json!({"reloaded": true})).map_err(|e| {
+                    server::control::AgentError::new(
+                        server::control::Code::BadRequest,
+                        format!("not reloaded, the old one stays: {e:#}"),
+                    )
+                })
+            } else {
+                commands::answer(self, request)
+            };
+            self.apply_effects();
+            // The asker may have gone; its answer then has no reader.
+            let _ = reply.send(answer);
+        }
+    }
+
+    fn guard(&mut self) {
+        let interfaces = self.source.interfaces();
+        let decisions = self.line.responder_mut().set_allowlist(guard::automatic(&interfaces), wall_ns());
+        for decision in decisions {
+            crate::line::Tap::decision(&mut self.tap, &decision);
+        }
+        if let Err(e) = self.source.set_allowlist(&self.line) {
+            self.board.effect_failed();
+            tracing::error!("cannot update the allowlist in the kernel: {e:#}");
+        }
+        self.apply_effects();
+    }
+
+    fn publish(&mut self) {
+        let usage = self.meter.look();
+        self.board.update(&self.line, &mut self.source, &self.tap, usage, self.started.elapsed(), &self.config);
+    }
+
+    fn keep_blocks(&mut self) {
+        self.tap.blocks_changed = false;
+        if self.args.simulate.is_some() {
+            return;
+        }
+        if let Err(e) = state::keep_blocks(&self.config.state_dir, self.line.responder().blocks()) {
+            tracing::error!("cannot keep blocks in {}: {e}", self.config.state_dir.display());
+        }
+    }
+
+    /// Reads the configuration again. Rules, policy and timeouts of incidents change at once; what is fixed at attach
+    /// time (interfaces, capacities, kernel tunables) is named as needing a restart.
+    fn reload(&mut self) -> anyhow::Result<()> {
+        let next = configure(&self.args)?;
+        for (what, differs) in [
+            ("sensor", !self.config.same_sensor(&next)),
+            ("http.address", self.config.http != next.http),
+            ("paths", self.config.run_dir != next.run_dir || self.config.state_dir != next.state_dir),
+            ("output.eve", self.config.eve != next.eve),
+        ] {
+            if differs {
+                tracing::warn!("{what} changed: takes effect after a restart");
+            }
+        }
+        let now = wall_ns();
+        self.line.set_rules(next.rules.clone());
+        for decision in self.line.responder_mut().set_policy(next.policy.clone(), now) {
+            crate::line::Tap::decision(&mut self.tap, &decision);
+        }
+        self.config = Config {
+            interfaces: self.config.interfaces.clone(),
+            http: self.config.http,
+            run_dir: self.config.run_dir.clone(),
+            state_dir: self.config.state_dir.clone(),
+            eve: self.config.eve.clone(),
+            ..next
+        };
+        if let Some(eve) = &self.tap.eve {
+            eve.reopen();
+        }
+        if let Some(audit) = &mut self.tap.audit {
+            audit.reopen();
+        }
+        self.source.set_allowlist(&self.line)?;
+        self.apply_effects();
+        tracing::info!("configuration reloaded");
+        Ok(())
+    }
+
+    fn stop(mut self, keep_blocks: bool) {
+        // No request may meet a line that is being taken apart.
+        if let Some(control) = self.control.take() {
+            control.stop();
+        }
+        if let Some(http) = self.http.take() {
+            http.stop();
+        }
+        self.line.finish(&mut self.tap);
+        self.apply_effects();
+        self.tap.event(self.board.stats_event(&self.tap.context, self.line.now_ns()));
+        if keep_blocks {
+            self.keep_blocks();
+        } else if self.args.simulate.is_none()
+            && let Err(e) = state::keep_blocks(&self.config.state_dir, std::iter::empty())
+        {
+            tracing::error!("cannot clear kept blocks: {e}");
+        }
+        match self.source.detach(keep_blocks) {
+            Ok(()) if keep_blocks => tracing::info!("stopped; blocks stay in force until their ends"),
+            Ok(()) => tracing::info!("stopped; nothing of this agent is left in the kernel"),
+            Err(e) => tracing::error!("not everything could be detached: {e:#}"),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! What the agent shows: figures gathered by its thread once a second, read by HTTP and control socket at any time.
+
+use super::source::Source;
+use super::tap::AgentTap;
+use crate::config::Config;
+use crate::line::{Intake, Line};
+use crate::{eve, replay};
+use respond::Mode;
+use server::metrics::{IncidentCount, Metrics};
+use server::view::{InterfaceView, ProcessView, ProgramView, Ready, Stats, Status, TopSource};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Sources listed in `/stats` and `status`.
+const TOP_SOURCES: usize = 10;
+
+#[derive(Default)]
+struct Shown {
+    ready: Ready,
+    status: Status,
+    metrics: Metrics,
+    intake: Intake,
+    flows_total: u64,
+    alerts: u64,
+}
+
+/// The latest figures.
+pub struct Board {
+    shown: Mutex<Shown>,
+    failed_effects: AtomicU64,
+    rates: Mutex<Rates>,
+}
+
+/// Totals at the last look, for rates.
+#[derive(Default)]
+struct Rates {
+    at: Option<Instant>,
+    by_interface: BTreeMap<String, (u64, u64)>,
+}
+
+impl Board {
+    /// An empty board: not ready yet.
+    pub fn new(simulated: bool) -> Self {
+        let ready = Ready {
+            sensor: "none".into(),
+            simulated,
+            why: Some("starting".into()),
+            ..Ready::default()
+        };
+        Self {
+            shown: Mutex::new(Shown { ready, ..Shown::default() }),
+            failed_effects: AtomicU64::new(0),
+            rates: Mutex::default(),
+        }
+    }
+
+    /// Counts an effect or allowlist change that could not be applied.
+    pub fn effect_failed(&self) {
+        self.failed_effects.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn shown(&self) -> std::sync::MutexGuard<'_, Shown> {
+        // A panic while holding the lock leaves figures of the second before; showing them beats failing.
+        self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The status as last gathered.
+    pub fn status(&self) -> Status {
+        self.shown().status.clone()
+    }
+
+    /// A `stats` event of the figures as last gathered.
+    pub fn stats_event(&self, context: &eve::Context, at_ns: u64) -> String {
+        let shown = self.shown();
+        let figures = eve::Figures {
+            uptime: shown.status.uptime_seconds as u64,
+            intake: shown.intake.clone(),
+            kernel_drops: shown.metrics.ringbuf_lost_events,
+            flows: shown.flows_total,
+            flows_live: shown.status.flows,
+            alerts: shown.alerts,
+            losses: shown.status.losses.clone(),
+        };
+        eve::stats(context, at_ns, &figures)
+    }
+
+    /// Gathers everything anew.
+    pub fn update(
+        &self,
+        line: &Line,
+        source: &mut Source,
+        tap: &AgentTap,
+        process: ProcessView,
+        uptime: Duration,
+        config: &Config,
+    ) {
+        let simulated = tap.context.simulated;
+        let sight = source.sight(line);
+        let mut losses = replay::losses(line);
+        for (name, count) in &sight.losses {
+            *losses.entry(name.clone()).or_default() += count;
+        }
+        let refused = line.responder().counters();
+        losses.insert("blocks_refused_capacity".into(), refused.refused_capacity);
+        losses.insert("blocks_refused_budget".into(), refused.refused_budget);
+        losses.insert("offenders_evicted".into(), refused.offenders_evicted);
+        losses.insert("effects_failed".into(), self.failed_effects.load(Ordering::Relaxed));
+        let mut channels = BTreeMap::new();
+        if let Some(eve) = &tap.eve {
+            losses.insert("eve_lines_dropped".into(), eve.dropped());
+            channels.insert("eve".to_owned(), eve.dropped());
+        }
+        if let Some(audit) = &tap.audit {
+            losses.insert("audit_lines_lost".into(), audit.lost);
+            channels.insert("audit".to_owned(), audit.lost);
+        }
+
+        let traffic = line.tracker().traffic();
+        let mut interfaces = Vec::new();
+        {
+            let mut rates = self.rates.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let elapsed = rates.at.map_or(0.0, |at| at.elapsed().as_secs_f64());
+            for mut view in sight.interfaces {
+                let name = view.attachment.name.clone();
+                let (packets, bytes) = rates.by_interface.get(&name).copied().unwrap_or_default();
+                if elapsed > 0.0 {
+                    view.packets_per_second = view.packets.saturating_sub(packets) as f64 / elapsed;
+                    view.bytes_per_second = view.bytes.saturating_sub(bytes) as f64 / elapsed;
+                }
+                rates.by_interface.insert(name, (view.packets, view.bytes));
+                interfaces.push(view);
+            }
+            rates.at = Some(Instant::now());
+        }
+        let packets_per_second: f64 = interfaces.iter().map(|i: &InterfaceView| i.packets_per_second).sum();
+        let bytes_per_second: f64 = interfaces.iter().map(|i| i.bytes_per_second).sum();
+        let stats = Stats {
+            packets_per_second,
+            bytes_per_second,
+            unique_ips: traffic.unique_ips,
+            unique_ports: traffic.unique_ports,
+            tcp_packets: traffic.tcp_packets,
+            udp_packets: traffic.udp_packets,
+            syn_packets: traffic.syn_packets,
+            window_seconds: 1.0,
+            top_sources: line
+                .tracker()
+                .top_sources(TOP_SOURCES)
+                .into_iter()
+                .map(|(address, packets, bytes)| TopSource { address, packets, bytes })
+                .collect(),
+            simulated,
+        };
+        let responder = line.responder();
+        let enforcing = config.policy.mode == Mode::Enforce;
+        let blocks = if enforcing { responder.blocks().count() } else { responder.would_be_blocks().count() } as u64;
+        let counters = line.tracker().counters();
+        let programs: Vec<ProgramView> = sight.programs;
+
+        let mut shown = self.shown();
+        shown.ready = Ready {
+            ready: sight.why_not.is_none(),
+            sensor: sight.sensor.clone(),
+            simulated,
+            interfaces: interfaces.iter().map(|i| i.attachment.clone()).collect(),
+            why: sight.why_not,
+        };
+        shown.metrics = Metrics {
+            packets_per_second,
+            bytes_per_second,
+            unique_ips: traffic.unique_ips,
+            unique_ports: traffic.unique_ports,
+            packets_processed: sight.intake.packets,
+            bytes_processed: sight.intake.bytes,
+            ringbuf_lost_events: sight.ringbuf_lost,
+            programs: programs.clone(),
+            losses: losses.clone(),
+            flows: counters.flows_live,
+            entities: counters.entities_live,
+            blocks,
+            incidents: tap
+                .incidents
+                .iter()
+                .map(|((class, severity), total)| IncidentCount {
+                    class: (*class).to_owned(),
+                    severity: (*severity).to_owned(),
+                    total: *total,
+                })
+                .collect(),
+            decisions: tap.decisions.iter().map(|(o, n)| ((*o).to_owned(), *n)).collect(),
+            channel_dropped: channels,
+            process,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            simulated,
+        };
+        shown.status = Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: uptime.as_secs_f64(),
+            mode: if enforcing { server::view::Mode::Enforce } else { server::view::Mode::Shadow },
+            simulated,
+            sensor: sight.sensor,
+            interfaces,
+            traffic: stats,
+            losses,
+            process,
+            programs,
+            flows: counters.flows_live,
+            entities: counters.entities_live,
+            blocks,
+            allowlist: responder.allowlist().len() as u64,
+            incidents_open: line.book().open().count() as u64,
+            http: config.http.map(|a| a.to_string()),
+            config: config.file.as_ref().map(|f| f.display().to_string()),
+        };
+        shown.intake = sight.intake;
+        shown.flows_total = counters.flows_total;
+        shown.alerts = tap.alerts;
+    }
+}
+
+impl server::http::Source for Board {
+    fn ready(&self) -> Ready {
+        self.shown().ready.clone()
+    }
+
+    fn stats(&self) -> Stats {
+        self.shown().status.traffic.clone()
+    }
+
+    fn metrics(&self) -> Metrics {
+        self.shown().metrics.clone()
+    }
+}

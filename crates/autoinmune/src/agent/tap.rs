@@ -1,0 +1,122 @@
+//! What the running agent does with what the line gives: events, audit, log, effects.
+
+use super::state::Audit;
+use crate::line::Tap;
+use crate::sink::Queue;
+use crate::{eve, summary};
+use detect::{Change, Signal, Update};
+use flow::{EndReason, FlowRecord};
+use respond::{Decision, Effect, Outcome};
+use std::collections::BTreeMap;
+
+/// The taps of a running agent.
+pub struct AgentTap {
+    /// EVE writer, if configured.
+    pub eve: Option<Queue>,
+    /// Audit log, if the state directory is writable.
+    pub audit: Option<Audit>,
+    /// What events share.
+    pub context: eve::Context,
+    /// Effects to apply, oldest first; the loop takes them after each call into the line.
+    pub effects: Vec<Effect>,
+    /// Whether the set of blocks changed since it was last kept.
+    pub blocks_changed: bool,
+    /// Incidents opened, by class and severity.
+    pub incidents: BTreeMap<(&'static str, &'static str), u64>,
+    /// Decisions, by outcome.
+    pub decisions: BTreeMap<&'static str, u64>,
+    /// Incident updates so far.
+    pub alerts: u64,
+}
+
+impl AgentTap {
+    /// Taps into the given destinations.
+    pub fn new(eve: Option<Queue>, audit: Option<Audit>, context: eve::Context) -> Self {
+        Self {
+            eve,
+            audit,
+            context,
+            effects: Vec::new(),
+            blocks_changed: false,
+            incidents: BTreeMap::new(),
+            decisions: BTreeMap::new(),
+            alerts: 0,
+        }
+    }
+
+    /// Sends one event line.
+    pub fn event(&self, line: String) {
+        if let Some(queue) = &self.eve {
+            queue.send(line);
+        }
+    }
+}
+
+/// A severity as a metric label.
+pub const fn severity(s: detect::Severity) -> &'static str {
+    match s {
+        detect::Severity::Info => "info",
+        detect::Severity::Low => "low",
+        detect::Severity::Medium => "medium",
+        detect::Severity::High => "high",
+        detect::Severity::Critical => "critical",
+    }
+}
+
+impl Tap for AgentTap {
+    fn flow(&mut self, _: u64, record: &FlowRecord, reason: EndReason) {
+        if self.eve.is_some() {
+            self.event(eve::flow(&self.context, record, reason));
+        }
+    }
+
+    fn incident(&mut self, at_ns: u64, update: &Update, signal: Option<&Signal>, decision: Option<&Decision>) {
+        let i = &update.incident;
+        if update.change == Change::Opened {
+            *self.incidents.entry((i.class.name(), severity(i.severity))).or_default() += 1;
+        }
+        if update.change != Change::Ended {
+            self.alerts += 1;
+        }
+        let who = summary::actor(&i.actor);
+        let did = decision.map_or("alert only", |d| d.why.as_str());
+        match update.change {
+            Change::Ended => tracing::info!(incident = i.id, "{} by {who} ended", i.class.name()),
+            Change::Continued => tracing::info!(incident = i.id, "{}: {did}", summary::headline(i)),
+            Change::Opened | Change::Escalated => {
+                tracing::warn!(incident = i.id, "{}: {did}", summary::headline(i));
+            }
+        }
+        if self.eve.is_some()
+            && let Some(line) = eve::alert(&self.context, at_ns, update, signal, decision)
+        {
+            self.event(line);
+        }
+    }
+
+    fn decision(&mut self, decision: &Decision) {
+        *self.decisions.entry(summary::outcome(decision.outcome)).or_default() += 1;
+        if let Some(audit) = &mut self.audit {
+            audit.write(decision);
+        }
+        match decision.outcome {
+            Outcome::Expired | Outcome::Lifted => tracing::info!("{}: {}", decision.prefix, decision.why),
+            _ => {}
+        }
+        if let Some(effect) = &decision.effect {
+            self.effects.push(effect.clone());
+            self.blocks_changed = true;
+        }
+        if self.eve.is_some()
+            && let Some(line) = eve::drop(&self.context, decision)
+        {
+            self.event(line);
+        }
+    }
+
+    fn anomaly(&mut self, at_ns: u64, reason: &'static str, count: u64) {
+        if self.eve.is_some() {
+            self.event(eve::anomaly(&self.context, at_ns, reason, count));
+        }
+    }
+}

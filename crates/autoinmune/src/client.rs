@@ -1,0 +1,248 @@
+//! Commands that ask the running agent: `ban`, `unban`, `bans`, `explain`, `status`.
+
+use crate::cli::{BanArgs, ClientArgs, ExplainArgs, Format, UnbanArgs};
+use crate::exit::{Exit, fail};
+use crate::text::{number, si, span, table};
+use respond::Ttl;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use server::control::{CallError, Code, Request, call, socket_in};
+use server::view::{BlockView, ExplainView, IncidentView, Standing, Status};
+use std::fmt::Write as _;
+use wire::Addr;
+
+/// Sends a request; errors carry their exit code.
+fn ask(client: &ClientArgs, request: &Request) -> anyhow::Result<Value> {
+    call(&socket_in(&client.run_dir), request).map_err(|e| {
+        let exit = match &e {
+            CallError::NotRunning(_) => Exit::NoAgent,
+            CallError::Permission(_) => Exit::Permission,
+            CallError::Refused { code: Code::Refused | Code::NotFound, .. } => Exit::Refused,
+            CallError::Refused { code: Code::BadRequest, .. } => Exit::Input,
+            _ => Exit::Failure,
+        };
+        fail(exit, e.to_string())
+    })
+}
+
+fn show<T: DeserializeOwned>(
+    client: &ClientArgs,
+    data: Value,
+    render: impl FnOnce(&T) -> String,
+) -> anyhow::Result<Exit> {
+    match client.output {
+        Format::Json => println!("{}", serde_json::to_string_pretty(&data)?),
+        Format::Human => print!("{}", render(&serde_json::from_value(data)?)),
+    }
+    Ok(Exit::Ok)
+}
+
+fn prefix(text: &str) -> anyhow::Result<respond::Prefix> {
+    text.parse().map_err(|e: respond::PrefixError| fail(Exit::Input, e.to_string()))
+}
+
+/// `ban`.
+///
+/// # Errors
+/// Bad input, no agent, or the agent's refusal.
+pub fn ban(args: &BanArgs) -> anyhow::Result<Exit> {
+    let prefix = prefix(&args.address)?;
+    let ttl: Ttl = args.duration.parse().map_err(|e| fail(Exit::Input, format!("--for: {e}")))?;
+    let request = Request::Ban {
+        prefix: prefix.to_string(),
+        for_seconds: ttl.secs(),
+        why: args.why.clone(),
+    };
+    let data = ask(&args.client, &request)?;
+    show(&args.client, data, |_: &Value| format!("{prefix} is blocked for {}\n", span(ttl.secs() as f64)))
+}
+
+/// `unban`.
+///
+/// # Errors
+/// Bad input, no agent, or nothing to lift.
+pub fn unban(args: &UnbanArgs) -> anyhow::Result<Exit> {
+    let prefix = prefix(&args.address)?;
+    let data = ask(&args.client, &Request::Unban { prefix: prefix.to_string() })?;
+    show(&args.client, data, |_: &Value| format!("{prefix} is no longer blocked\n"))
+}
+
+/// `bans`.
+///
+/// # Errors
+/// No agent.
+pub fn bans(args: &ClientArgs) -> anyhow::Result<Exit> {
+    let data = ask(args, &Request::Bans)?;
+    show(args, data, |blocks: &Vec<BlockView>| {
+        if blocks.is_empty() {
+            return "No blocks.\n".into();
+        }
+        let mut rows =
+            vec![["PREFIX", "ENDS IN", "OWNER", "OFFENCE", "DROPPED", "REASON"].map(str::to_owned).to_vec()];
+        for b in blocks {
+            rows.push(vec![
+                b.prefix.clone(),
+                span(b.remaining_seconds),
+                b.owner.clone(),
+                b.offence.to_string(),
+                match (b.enforced, b.dropped_packets) {
+                    (false, _) => "shadow".into(),
+                    (true, Some(n)) => si(n as f64),
+                    (true, None) => "-".into(),
+                },
+                b.reason.clone(),
+            ]);
+        }
+        table(&rows)
+    })
+}
+
+/// `explain`.
+///
+/// # Errors
+/// Bad input or no agent.
+pub fn explain(args: &ExplainArgs) -> anyhow::Result<Exit> {
+    let address: Addr = args
+        .address
+        .parse()
+        .map_err(|_| fail(Exit::Input, format!("'{}' is not an IP address", args.address)))?;
+    let data = ask(&args.client, &Request::Explain { address })?;
+    show(&args.client, data, explanation)
+}
+
+fn explanation(e: &ExplainView) -> String {
+    let mut out = format!("{}: {}\n", e.address, e.standing.words());
+    if let Some(a) = &e.allowed {
+        let _ = writeln!(out, "  on the allowlist as {}: {}", a.prefix, a.why);
+    }
+    if let Some(b) = &e.block {
+        let verb = if e.standing == Standing::Blocked { "blocked" } else { "would be blocked" };
+        let _ = writeln!(
+            out,
+            "  {verb} as {} by {}, {} left: {}",
+            b.prefix,
+            b.owner,
+            span(b.remaining_seconds),
+            b.reason
+        );
+        if let Some(n) = b.dropped_packets {
+            let _ = writeln!(out, "  {n} packets dropped by this block");
+        }
+    }
+    if e.offences > 0 {
+        let _ = writeln!(out, "  blocked {} times in memory", e.offences);
+    }
+    for i in &e.incidents {
+        out.push_str(&incident(i));
+    }
+    if e.windows.is_empty() {
+        let _ = writeln!(out, "  nothing seen of it in the last minute");
+    }
+    for w in &e.windows {
+        let _ = writeln!(
+            out,
+            "  as {} in {} s: {} packets, {} bytes, {} back, {} flows, {} failed, {} SYN",
+            w.role, w.span_seconds, w.packets, w.bytes, w.reply_packets, w.flows, w.failed_flows, w.syn_packets
+        );
+    }
+    for note in &e.notes {
+        let _ = writeln!(out, "  {note}");
+    }
+    out
+}
+
+fn incident(i: &IncidentView) -> String {
+    let mut out = format!(
+        "  incident {}: {} {} ({}), confidence {:.2}, {}\n",
+        i.id,
+        i.severity,
+        i.class,
+        i.kinds.join(", "),
+        i.confidence,
+        i.techniques.join(", ")
+    );
+    for e in &i.evidence {
+        let bound = if e.at_least { "at or above" } else { "at or below" };
+        let _ = writeln!(out, "    {} is {}, {bound} {}", e.metric, number(e.observed), number(e.threshold));
+    }
+    out
+}
+
+/// `status`.
+///
+/// # Errors
+/// No agent.
+pub fn status(args: &ClientArgs) -> anyhow::Result<Exit> {
+    let data = ask(args, &Request::Status)?;
+    show(args, data, report)
+}
+
+fn report(s: &Status) -> String {
+    let mut out = format!(
+        "autoinmune {} (process {}), up {}, {} mode{}\n",
+        s.version,
+        s.pid,
+        span(s.uptime_seconds),
+        s.mode.name(),
+        if s.simulated { ", SIMULATED traffic" } else { "" }
+    );
+    for i in &s.interfaces {
+        let _ = writeln!(
+            out,
+            "{}: {}{}, {} packets/s, {} bytes/s, {} dropped",
+            i.attachment.name,
+            i.attachment.mode,
+            if i.attachment.egress { "" } else { " (incoming only)" },
+            si(i.packets_per_second),
+            si(i.bytes_per_second),
+            si(i.dropped_packets as f64)
+        );
+        for f in &i.attachment.fallbacks {
+            let _ = writeln!(out, "  not {f}");
+        }
+    }
+    let _ = writeln!(
+        out,
+        "{} flows, {} entities, {} open incidents, {} blocks, {} allowlist entries",
+        s.flows, s.entities, s.incidents_open, s.blocks, s.allowlist
+    );
+    let _ = writeln!(
+        out,
+        "own load: {:.1} % of a processor, {}B resident",
+        s.process.cpu_percent,
+        si(s.process.resident_bytes as f64)
+    );
+    for p in s.programs.iter().filter(|p| p.runs > 0) {
+        let _ = writeln!(
+            out,
+            "  {}: {} runs, {:.0} ns each",
+            p.name,
+            si(p.runs as f64),
+            p.run_seconds / p.runs as f64 * 1e9
+        );
+    }
+    let lost: Vec<String> =
+        s.losses.iter().filter(|(_, n)| **n > 0).map(|(name, n)| format!("{name} {n}")).collect();
+    let _ = writeln!(
+        out,
+        "losses: {}",
+        if lost.is_empty() { format!("none ({} counters)", s.losses.len()) } else { lost.join(", ") }
+    );
+    if !s.traffic.top_sources.is_empty() {
+        let _ = writeln!(out, "busiest sources of the last ten seconds:");
+        let rows: Vec<Vec<String>> = s
+            .traffic
+            .top_sources
+            .iter()
+            .map(|t| {
+                vec![
+                    format!("  {}", t.address),
+                    format!("{} packets", si(t.packets as f64)),
+                    format!("{}B", si(t.bytes as f64)),
+                ]
+            })
+            .collect();
+        out.push_str(&table(&rows));
+    }
+    out
+}
