@@ -78,19 +78,14 @@ impl FlowRecord {
 
     /// Time of the first packet in either direction, ns.
     #[must_use]
-    pub fn first_ns(&self) -> u64 {
-        let [a, b] = &self.stats.dir;
-        match (a.packets, b.packets) {
-            (_, 0) => a.first_ns,
-            (0, _) => b.first_ns,
-            _ => a.first_ns.min(b.first_ns),
-        }
+    pub const fn first_ns(&self) -> u64 {
+        self.stats.first_ns()
     }
 
     /// Time of the last packet in either direction, ns.
     #[must_use]
-    pub fn last_ns(&self) -> u64 {
-        self.stats.dir[0].last_ns.max(self.stats.dir[1].last_ns)
+    pub const fn last_ns(&self) -> u64 {
+        self.stats.last_ns()
     }
 
     /// Direction of the initiator's packets.

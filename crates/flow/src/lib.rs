@@ -5,12 +5,28 @@
 //! (`crates/kernel/bpf/account.h`); its snapshots enter the same table through [`Tracker::merge`]. Pure: time is an
 //! argument in nanoseconds.
 
+#![forbid(unsafe_code)]
+
+pub mod app;
+mod community_id;
+pub mod entity;
 pub mod event;
+mod index;
 pub mod key;
+mod merge;
+pub mod rates;
+pub mod sketch;
 pub mod stats;
+mod table;
+pub mod tracker;
 pub mod window;
 
-pub use event::{EndReason, Event, FlowRecord, Outcome};
+pub use app::App;
+pub use community_id::{community_id, community_id_hex};
+pub use entity::Entity;
+pub use event::{EndReason, EntityId, Event, FlowId, FlowRecord, Outcome};
 pub use key::{Direction, FlowKey};
+pub use rates::Traffic;
 pub use stats::{Accumulator, FlowStats, TcpState};
-pub use window::{Role, Span, Window};
+pub use tracker::{Tracker, TrackerConfig, TrackerCounters};
+pub use window::{Role, SourceCounts, Span, Window, WindowSets};

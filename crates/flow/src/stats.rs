@@ -1,14 +1,51 @@
 //! The accumulators of a flow: what the kernel and the Rust table compute alike, field by field.
+//!
+//! The rules below are the specification; `crates/kernel/bpf/account.h` follows the same words, and the differential
+//! test of the `kernel` crate demands equal results.
+//!
+//! # Per packet and direction, at time `now` in ns
+//!
+//! - `packets` + 1, `bytes` + IP length, `payload_bytes` + payload length, `len_squares` + IP length²; for TCP
+//!   `flags[i]` + bit i; `data_packets` + 1 if the payload length is above 0; `fragments` + 1 for any fragment;
+//!   `len_min`, `len_max` with the IP length capped at 65,535; `ttl_min`, `ttl_max`.
+//! - First packet of the direction: `first_ns` = now; for TCP that is not a later fragment also `first_seq` and
+//!   `first_window`. Further packets: gap = (now − `last_ns`) / 1000 µs, 0 if now < `last_ns`, capped at
+//!   [`MAX_GAP_US`]; `gap_squares` + gap², `gap_min_us`, `gap_max_us`. Then `last_ns` = max(`last_ns`, now).
+//! - Before the first packet, in both directions from the flow's creation: `gap_min_us` = `u32::MAX`, `len_min` =
+//!   `u16::MAX`, `ttl_min` = 255, all else 0.
+//! - `head`: if the payload length is above 0, the packet is no later fragment and `data_packets` was 0, the first
+//!   eight captured payload bytes, zero-padded. Never set later.
+//!
+//! # Per flow
+//!
+//! The initiator sends the first packet, except that a first packet with SYN and ACK makes the other side the
+//! initiator. `first_flags` are the control bits of the first packet.
+//!
+//! TCP only, after counting; other protocols stay in [`TcpState::None`].
+//!
+//! - First packet: RST → `Reset` and the direction's bit in `rst_mask`; else SYN without ACK → `SynSent`, `syn_ns` =
+//!   now; else SYN and ACK → `SynReceived`, `synack_ns` = now; else (later fragments too) `Midstream`.
+//! - Further packets: (1) RST → `Reset`, `rst_mask`; (2) else SYN and ACK from the responder: `synack_ns` = now if
+//!   unset, `SynSent` → `SynReceived`; (3) else SYN without ACK from the initiator: `syn_ns` = now if unset; (4) else
+//!   ACK from the initiator in `SynSent` or `SynReceived` → `Established`, `established_ns` = now.
+//! - Then, with FIN and without RST: the direction's bit in `fin_mask`; unless `Reset`, → `Closed` when both bits are
+//!   set, else `Closing`. `Reset` never changes.
+//!
+//! # When a key begins a new flow
+//!
+//! SYN without ACK on a flow that is `Closed` or `Reset`; or a packet more than the idle timeout after the last packet
+//! of either direction.
 
 use crate::Direction;
 use serde::Serialize;
-use wire::Packet;
+use wire::packet::{protocol, tcp_flag};
+use wire::{Fragment, Packet};
 
 /// Sums over one direction of a flow. Integers only; every feature is a function of these.
 ///
 /// Field order and widths are those of `struct dir_stats` in `crates/kernel/bpf/abi.h`. Additions wrap; at one
 /// packet per nanosecond a `u64` sum of squared lengths wraps after centuries of 64-byte packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Accumulator {
     /// Packets.
     pub packets: u64,
@@ -46,8 +83,8 @@ pub struct Accumulator {
     pub ttl_min: u8,
     /// Largest TTL or hop limit.
     pub ttl_max: u8,
-    /// First eight payload bytes of the first packet with captured payload, zero-padded: enough to tell SSH, FTP,
-    /// TLS, HTTP, RDP and telnet apart by content.
+    /// First eight payload bytes of the first packet with payload, zero-padded: enough to tell SSH, FTP, TLS, HTTP,
+    /// RDP and telnet apart by content.
     pub head: [u8; 8],
 }
 
@@ -114,19 +151,204 @@ impl FlowStats {
         &self.dir[self.initiator.reverse() as usize]
     }
 
-    /// A flow whose first packet is `packet`, not yet accounted: direction of the initiator and initial state are set.
+    /// A flow whose first packet is `packet`, not yet accounted: the initiator and the first packet's control bits
+    /// are set, all counts are zero.
     ///
     /// The initiator is the sender of the first packet, except that a first packet with SYN+ACK means the sender of
     /// the unseen SYN, the other side.
     #[must_use]
     pub fn begin(packet: &Packet<'_>, direction: Direction) -> Self {
-        let _ = (packet, direction);
-        unreachable!("written with the table")
+        let flags = if packet.protocol == protocol::TCP { packet.tcp_flags } else { 0 };
+        let answer = tcp_flag::SYN | tcp_flag::ACK;
+        let initiator = if flags & answer == answer { direction.reverse() } else { direction };
+        Self {
+            dir: [Accumulator::EMPTY; 2],
+            syn_ns: 0,
+            synack_ns: 0,
+            established_ns: 0,
+            initiator,
+            state: TcpState::None,
+            first_flags: flags,
+            fin_mask: 0,
+            rst_mask: 0,
+        }
     }
 
-    /// Accounts one packet.
+    /// The continuation of `earlier` under the same key, with zero counts: initiator, state and closing masks carry
+    /// over, so that cutting a long connection in two does not turn it round. `first_flags` are those of `earlier`.
+    #[must_use]
+    pub fn resume(earlier: &Self) -> Self {
+        Self { dir: [Accumulator::EMPTY; 2], syn_ns: 0, synack_ns: 0, established_ns: 0, ..*earlier }
+    }
+
+    /// Accounts one packet; see the module's specification.
+    #[inline]
     pub fn account(&mut self, now_ns: u64, packet: &Packet<'_>, direction: Direction) {
-        let _ = (now_ns, packet, direction);
-        unreachable!("written with the table")
+        let first = self.dir[0].packets == 0 && self.dir[1].packets == 0 && self.state == TcpState::None;
+        let tcp = packet.protocol == protocol::TCP;
+        self.dir[direction as usize].add(now_ns, packet, tcp);
+        if tcp {
+            let from_initiator = direction == self.initiator;
+            if first {
+                self.open(now_ns, packet.tcp_flags, direction);
+            } else {
+                self.advance(now_ns, packet.tcp_flags, direction, from_initiator);
+            }
+        }
+    }
+
+    fn open(&mut self, now_ns: u64, flags: u8, direction: Direction) {
+        if flags & tcp_flag::RST != 0 {
+            self.state = TcpState::Reset;
+            self.rst_mask |= 1 << direction as u8;
+            return;
+        }
+        if flags & tcp_flag::SYN == 0 {
+            self.state = TcpState::Midstream;
+        } else if flags & tcp_flag::ACK == 0 {
+            self.state = TcpState::SynSent;
+            self.syn_ns = now_ns;
+        } else {
+            self.state = TcpState::SynReceived;
+            self.synack_ns = now_ns;
+        }
+        if flags & tcp_flag::FIN != 0 {
+            self.finish(direction);
+        }
+    }
+
+    fn advance(&mut self, now_ns: u64, flags: u8, direction: Direction, from_initiator: bool) {
+        if flags & tcp_flag::RST != 0 {
+            self.state = TcpState::Reset;
+            self.rst_mask |= 1 << direction as u8;
+            return;
+        }
+        let syn = flags & tcp_flag::SYN != 0;
+        let ack = flags & tcp_flag::ACK != 0;
+        if syn && ack && !from_initiator {
+            if self.synack_ns == 0 {
+                self.synack_ns = now_ns;
+            }
+            if self.state == TcpState::SynSent {
+                self.state = TcpState::SynReceived;
+            }
+        } else if syn && !ack && from_initiator {
+            if self.syn_ns == 0 {
+                self.syn_ns = now_ns;
+            }
+        } else if ack && from_initiator && matches!(self.state, TcpState::SynSent | TcpState::SynReceived) {
+            self.state = TcpState::Established;
+            self.established_ns = now_ns;
+        }
+        if flags & tcp_flag::FIN != 0 {
+            self.finish(direction);
+        }
+    }
+
+    fn finish(&mut self, direction: Direction) {
+        self.fin_mask |= 1 << direction as u8;
+        if self.state != TcpState::Reset {
+            self.state = if self.fin_mask == 3 { TcpState::Closed } else { TcpState::Closing };
+        }
+    }
+
+    /// Time of the first packet in either direction, ns; 0 before any packet.
+    #[must_use]
+    pub const fn first_ns(&self) -> u64 {
+        let [a, b] = &self.dir;
+        match (a.packets, b.packets) {
+            (_, 0) => a.first_ns,
+            (0, _) => b.first_ns,
+            _ if a.first_ns <= b.first_ns => a.first_ns,
+            _ => b.first_ns,
+        }
+    }
+
+    /// Time of the last packet in either direction, ns; 0 before any packet.
+    #[must_use]
+    pub const fn last_ns(&self) -> u64 {
+        if self.dir[0].last_ns >= self.dir[1].last_ns { self.dir[0].last_ns } else { self.dir[1].last_ns }
+    }
+
+    /// Whether the connection is over: both FIN seen, or a RST.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        matches!(self.state, TcpState::Closed | TcpState::Reset)
+    }
+}
+
+impl Accumulator {
+    /// Before the first packet: counts are 0, minima at their upper bounds.
+    pub const EMPTY: Self = Self {
+        packets: 0,
+        bytes: 0,
+        payload_bytes: 0,
+        len_squares: 0,
+        gap_squares: 0,
+        first_ns: 0,
+        last_ns: 0,
+        gap_min_us: u32::MAX,
+        gap_max_us: 0,
+        flags: [0; 8],
+        data_packets: 0,
+        fragments: 0,
+        first_seq: 0,
+        first_window: 0,
+        len_min: u16::MAX,
+        len_max: 0,
+        ttl_min: u8::MAX,
+        ttl_max: 0,
+        head: [0; 8],
+    };
+
+    #[inline]
+    fn add(&mut self, now_ns: u64, packet: &Packet<'_>, tcp: bool) {
+        let later = packet.fragment == Fragment::Later;
+        if self.packets == 0 {
+            self.first_ns = now_ns;
+            if tcp && !later {
+                self.first_seq = packet.tcp_seq;
+                self.first_window = packet.tcp_window;
+            }
+        } else {
+            let gap = (now_ns.saturating_sub(self.last_ns) / 1000).min(u64::from(MAX_GAP_US));
+            self.gap_squares = self.gap_squares.wrapping_add(gap * gap);
+            // Below MAX_GAP_US, so it fits.
+            let gap = gap as u32;
+            self.gap_min_us = self.gap_min_us.min(gap);
+            self.gap_max_us = self.gap_max_us.max(gap);
+        }
+        self.last_ns = self.last_ns.max(now_ns);
+        let len = u64::from(packet.ip_len);
+        self.packets = self.packets.wrapping_add(1);
+        self.bytes = self.bytes.wrapping_add(len);
+        self.len_squares = self.len_squares.wrapping_add(len * len);
+        if tcp {
+            for (bit, count) in self.flags.iter_mut().enumerate() {
+                *count = count.wrapping_add(u32::from(packet.tcp_flags >> bit & 1));
+            }
+        }
+        if packet.payload_len > 0 {
+            self.payload_bytes = self.payload_bytes.wrapping_add(u64::from(packet.payload_len));
+            if self.data_packets == 0 && !later {
+                let n = packet.payload.len().min(self.head.len());
+                self.head[..n].copy_from_slice(&packet.payload[..n]);
+            }
+            self.data_packets = self.data_packets.wrapping_add(1);
+        }
+        if packet.fragment != Fragment::None {
+            self.fragments = self.fragments.wrapping_add(1);
+        }
+        let len = packet.ip_len.min(u32::from(u16::MAX)) as u16;
+        self.len_min = self.len_min.min(len);
+        self.len_max = self.len_max.max(len);
+        self.ttl_min = self.ttl_min.min(packet.ttl);
+        self.ttl_max = self.ttl_max.max(packet.ttl);
+    }
+}
+
+impl Default for Accumulator {
+    fn default() -> Self {
+        Self::EMPTY
     }
 }

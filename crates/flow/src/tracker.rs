@@ -1,0 +1,639 @@
+//! Packets and kernel snapshots in, flows and windows kept, events out.
+//!
+//! # Outcomes
+//!
+//! A flow begins [`Outcome::Pending`]. The responder's first packet makes it `Answered`, or `Refused` if that is a RST.
+//! Nothing for the grace time makes it `Unanswered`; a later answer still turns that into `Answered` (or `Refused`),
+//! but a failure once counted stays counted. `Aborted`: the initiator sent RST after a SYN+ACK and before either side
+//! sent payload, which is how half-open scans end. An ACK from the initiator after its SYN counts as an answer although
+//! none was seen: on an asymmetric mirror the other half is invisible.
+//!
+//! Exempt, that is never failed and `Pending` until answered, are flows
+//! - towards multicast or limited broadcast addresses,
+//! - of TCP that do not begin with SYN (the sensor started late, or only the answers are visible), except stealth probes,
+//!   whose first packet has none of SYN, RST and ACK,
+//! - of ICMP that do not begin with an echo request, and of protocols other than TCP, UDP and ICMP,
+//! - without ports (later fragments whose first fragment went elsewhere),
+//! - that continue a flow cut by the active timeout.
+//!
+//! # Time
+//!
+//! The clock is the largest time seen. Slightly older times are counted (`time_went_back`) and treated as now, except that
+//! accumulators see them as they are. A time more than [`CLOCK_RESTART_NS`] before the clock is a new beginning: all flows
+//! end, all windows are dropped, `clock_restarts` counts it.
+
+use crate::entity::{Entities, Entity};
+use crate::event::{EntityId, FlowId};
+use crate::rates::Rates;
+use crate::sketch::addr_hash;
+use crate::table::Flows;
+use crate::window::{JUDGE_EVERY, Opening, Peer, Role, Share, Span};
+use crate::{EndReason, Event, FlowKey, FlowRecord, FlowStats, Outcome, TcpState, Traffic};
+use serde::Serialize;
+use wire::packet::{protocol, tcp_flag};
+use wire::{Addr, Packet};
+
+/// A step back in time beyond this, ns (60 s), is a clock set anew or another capture, not reordering.
+pub const CLOCK_RESTART_NS: u64 = 60_000_000_000;
+/// Most flows or entities a table can be configured for; at some 400 bytes each this is 6 GB.
+pub const MAX_CAPACITY: usize = 1 << 24;
+/// Failures or handshakes of one second after which not each one asks for judgement, but one in [`JUDGE_THIN`].
+const JUDGE_ALL: u32 = 32;
+/// See [`JUDGE_ALL`].
+const JUDGE_THIN: u32 = 16;
+/// ICMP echo request type, RFC 792; its reply is 0.
+const ECHO: u16 = 8;
+/// ICMPv6 echo request type, RFC 4443 §4.1; its reply is 129.
+const ECHO_V6: u16 = 128;
+
+/// Sizes and times of a [`Tracker`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct TrackerConfig {
+    /// Most live flows, 1..=[`MAX_CAPACITY`]; about 400 bytes each.
+    pub flow_capacity: usize,
+    /// Most live entities, 2..=[`MAX_CAPACITY`]; about 420 bytes each. A quarter as many windows may hold sets.
+    pub entity_capacity: usize,
+    /// Silence that ends a TCP flow, ns.
+    pub idle_tcp_ns: u64,
+    /// Silence that ends any other flow, ns.
+    pub idle_ns: u64,
+    /// Age at which a flow is reported and begun anew, ns.
+    pub active_ns: u64,
+    /// How long a closed TCP flow stays for its last packets, ns.
+    pub linger_ns: u64,
+    /// How long a flow may go without an answer, ns; at most `idle_ns` and `idle_tcp_ns`.
+    pub grace_ns: u64,
+    /// Seed of all hashes. Random where the traffic may be hostile, fixed where output is to be reproducible.
+    pub seed: u64,
+}
+
+impl Default for TrackerConfig {
+    fn default() -> Self {
+        const SECOND: u64 = 1_000_000_000;
+        Self {
+            flow_capacity: 131_072,
+            entity_capacity: 32_768,
+            idle_tcp_ns: 300 * SECOND,
+            idle_ns: 60 * SECOND,
+            active_ns: 1800 * SECOND,
+            linger_ns: 2 * SECOND,
+            grace_ns: SECOND,
+            seed: 0,
+        }
+    }
+}
+
+/// What a [`Tracker`] counted since it was made; `*_live` are levels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TrackerCounters {
+    /// Packets observed or, in snapshots, accounted.
+    pub packets: u64,
+    /// Their IP bytes.
+    pub bytes: u64,
+    /// Snapshots merged.
+    pub snapshots: u64,
+    /// Snapshots ignored: older than what is known, or of a flow that ended.
+    pub snapshots_stale: u64,
+    /// Flows begun.
+    pub flows_total: u64,
+    /// Flows in the table.
+    pub flows_live: u64,
+    /// Flows given up because the table was full.
+    pub flows_evicted: u64,
+    /// Flows that failed.
+    pub flows_failed: u64,
+    /// Entities in the table.
+    pub entities_live: u64,
+    /// Entities given up because the table was full.
+    pub entities_evicted: u64,
+    /// Windows that hold sets.
+    pub sets_live: u64,
+    /// Times a window wanted sets and none were left: its distinct counts are too low.
+    pub sets_refused: u64,
+    /// Times that were before the clock.
+    pub time_went_back: u64,
+    /// Times so far before the clock that everything was begun anew.
+    pub clock_restarts: u64,
+}
+
+/// The flow table and the entity table; see the module.
+///
+/// Memory: `flow_capacity` × 392 bytes, `entity_capacity` × 420 bytes, `entity_capacity` / 4 × at most 2 KB of sets, 16
+/// bytes of index per entry. Pages are touched only as entries come to be.
+pub struct Tracker {
+    pub(crate) config: TrackerConfig,
+    pub(crate) flows: Flows,
+    pub(crate) entities: Entities,
+    pub(crate) rates: Rates,
+    pub(crate) counters: TrackerCounters,
+    pub(crate) clock: u64,
+    call: u32,
+    woken: Vec<u32>,
+}
+
+/// What [`Tracker::settle`] must know of a flow before its packets were counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Before {
+    over: bool,
+    established: bool,
+}
+
+impl Before {
+    pub(crate) const fn of(stats: &FlowStats) -> Self {
+        Self { over: stats.is_over(), established: stats.established_ns != 0 }
+    }
+}
+
+impl Tracker {
+    /// An empty tracker. Capacities and the grace time are brought into their ranges.
+    #[must_use]
+    pub fn new(config: TrackerConfig) -> Self {
+        let config = TrackerConfig {
+            flow_capacity: config.flow_capacity.clamp(1, MAX_CAPACITY),
+            entity_capacity: config.entity_capacity.clamp(2, MAX_CAPACITY),
+            grace_ns: config.grace_ns.min(config.idle_ns).min(config.idle_tcp_ns),
+            ..config
+        };
+        let sets = (config.entity_capacity / 4).max(64) as u32;
+        Self {
+            config,
+            flows: Flows::new(config.flow_capacity, config.seed),
+            entities: Entities::new(config.entity_capacity, sets, config.seed),
+            rates: Rates::new(config.seed),
+            counters: TrackerCounters::default(),
+            clock: 0,
+            call: 0,
+            woken: Vec::new(),
+        }
+    }
+
+    /// Accounts one packet seen at `now_ns`. Events are appended in the order things happened.
+    pub fn observe(&mut self, now_ns: u64, packet: &Packet<'_>, events: &mut Vec<Event>) {
+        let now = self.begin_call(now_ns, events);
+        let (key, direction) = FlowKey::of(packet);
+        let hash = self.flows.hash(&key);
+        let found = self.flows.find(hash, &key).and_then(|slot| self.keep(slot, now_ns, packet, events));
+        let (slot, before) = match found {
+            Some(Kept::Same(slot)) => {
+                let stats = &mut self.flows.at_mut(slot).record.stats;
+                let before = Before::of(stats);
+                stats.account(now_ns, packet, direction);
+                (slot, before)
+            }
+            Some(Kept::Cut(earlier)) => {
+                let mut stats = FlowStats::resume(&earlier.stats);
+                stats.account(now_ns, packet, direction);
+                let record = FlowRecord { stats, ..*earlier };
+                (self.begin_flow(hash, now, record, true, false, events), Before::of(&stats))
+            }
+            None => {
+                let mut stats = FlowStats::begin(packet, direction);
+                stats.account(now_ns, packet, direction);
+                let record = FlowRecord { key, stats, outcome: Outcome::Pending };
+                (self.begin_flow(hash, now, record, false, false, events), Before::default())
+            }
+        };
+        let mut share = Share { protocol: packet.protocol, ..Share::default() };
+        if direction == self.flows.at(slot).record.stats.initiator {
+            share.packets = 1;
+            share.bytes = u64::from(packet.ip_len);
+            share.syn_packets = u32::from(packet.tcp_flags & tcp_flag::SYN != 0);
+        } else {
+            share.reply_packets = 1;
+            share.reply_bytes = u64::from(packet.ip_len);
+            share.reply_resets = u32::from(packet.tcp_flags & tcp_flag::RST != 0);
+        }
+        self.count(slot, now, now, &share, events);
+        self.settle(slot, now, before, events);
+        self.end_call();
+    }
+
+    /// Lets time pass: overdue answers become failures, idle and closed flows end.
+    pub fn advance(&mut self, now_ns: u64, events: &mut Vec<Event>) {
+        self.begin_call(now_ns, events);
+        self.end_call();
+    }
+
+    /// The input has ended: what still waits for an answer is judged as if silence went on, then every flow ends with
+    /// [`EndReason::Shutdown`], in table order. Entities and counters stay.
+    pub fn finish(&mut self, events: &mut Vec<Event>) {
+        self.begin_call(self.clock, events);
+        self.expire_waiting(u64::MAX, events);
+        self.end_all(EndReason::Shutdown, events);
+        self.end_call();
+    }
+
+    /// A flow by its handle: live, or ended by the latest call.
+    #[must_use]
+    pub fn flow(&self, id: FlowId) -> Option<&FlowRecord> {
+        self.flows.get(id).map(|s| &s.record)
+    }
+
+    /// An entity by its handle.
+    #[must_use]
+    pub fn entity(&self, id: EntityId) -> Option<&Entity> {
+        self.entities.get(id)
+    }
+
+    /// An entity by address and role.
+    #[must_use]
+    pub fn entity_at(&self, addr: Addr, role: Role) -> Option<&Entity> {
+        self.entities.find(addr, role)
+    }
+
+    /// The source and the target entity of a flow. Either handle may be stale if the entity was evicted since.
+    #[must_use]
+    pub fn flow_entities(&self, id: FlowId) -> Option<(EntityId, EntityId)> {
+        self.flows.get(id).map(|s| (s.source, s.target))
+    }
+
+    /// The live flow under a key.
+    #[must_use]
+    pub fn flow_at(&self, key: &FlowKey) -> Option<FlowId> {
+        self.flows.find(self.flows.hash(key), key).map(|slot| self.flows.id(slot))
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub const fn counters(&self) -> &TrackerCounters {
+        &self.counters
+    }
+
+    /// The clock: the largest time seen, ns.
+    #[must_use]
+    pub const fn now_ns(&self) -> u64 {
+        self.clock
+    }
+
+    /// Rates of the last whole second of the clock; of the running one if there is none yet.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.rates.completed().unwrap_or_else(|| self.rates.running())
+    }
+
+    /// Counts of the running second so far.
+    #[must_use]
+    pub fn traffic_running(&self) -> Traffic {
+        self.rates.running()
+    }
+
+    /// The `n` sources with the most packets sent in their current 10-s windows: (address, packets, IP bytes), most first,
+    /// equals by address. Walks the entity table.
+    #[must_use]
+    pub fn top_sources(&self, n: usize) -> Vec<(Addr, u64, u64)> {
+        let mut all: Vec<_> = self
+            .entities
+            .iter()
+            .filter(|e| e.role == Role::Source && e.window(Span::S10).covers(self.clock, Span::S10))
+            .map(|e| (e.addr, u64::from(e.window(Span::S10).packets), e.window(Span::S10).bytes))
+            .collect();
+        all.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+        all.truncate(n);
+        all
+    }
+
+    // --- calls and time ---------------------------------------------------------------------------------------
+
+    /// Opens a call: stale handles are let go, the clock moves, timers fire. Returns the clock.
+    pub(crate) fn begin_call(&mut self, now_ns: u64, events: &mut Vec<Event>) -> u64 {
+        self.flows.free_ended();
+        self.call = self.call.wrapping_add(1).max(1);
+        if now_ns >= self.clock {
+            self.clock = now_ns;
+        } else if self.clock - now_ns > CLOCK_RESTART_NS {
+            self.restart(now_ns, events);
+        } else {
+            self.counters.time_went_back += 1;
+        }
+        self.rates.turn(self.clock);
+        self.expire_waiting(self.clock.saturating_sub(self.config.grace_ns), events);
+        if self.flows.is_tick_due(self.clock) {
+            self.expire_idle(events);
+            self.entities.sweep(self.clock);
+        }
+        self.clock
+    }
+
+    pub(crate) fn end_call(&mut self) {
+        let c = &mut self.counters;
+        c.flows_live = self.flows.live as u64;
+        c.entities_live = self.entities.live as u64;
+        c.entities_evicted = self.entities.evicted;
+        c.sets_live = u64::from(self.entities.allowance.used);
+        c.sets_refused = self.entities.allowance.refused;
+    }
+
+    fn restart(&mut self, now: u64, events: &mut Vec<Event>) {
+        self.counters.clock_restarts += 1;
+        self.end_all(EndReason::Shutdown, events);
+        self.entities.clear();
+        self.flows.restart_wheel(now);
+        self.clock = now;
+    }
+
+    fn expire_waiting(&mut self, begun_by: u64, events: &mut Vec<Event>) {
+        while let Some(slot) = self.flows.overdue(begun_by) {
+            let due = self.flows.at(slot).begun_ns.saturating_add(self.config.grace_ns);
+            self.watch_idle(slot);
+            self.fail(slot, Outcome::Unanswered, due, events);
+        }
+    }
+
+    fn expire_idle(&mut self, events: &mut Vec<Event>) {
+        let mut woken = std::mem::take(&mut self.woken);
+        while self.flows.next_due(self.clock, &mut woken) {
+            for slot in woken.drain(..) {
+                let (due, reason) = self.deadline(slot);
+                if self.clock > due {
+                    self.end(slot, reason, events);
+                } else {
+                    self.flows.wake_at(slot, due);
+                }
+            }
+        }
+        self.woken = woken;
+    }
+
+    /// When and why the flow ends if nothing more comes.
+    fn deadline(&self, slot: u32) -> (u64, EndReason) {
+        let s = self.flows.at(slot);
+        let last = s.record.last_ns();
+        let slack = if s.merged { crate::merge::SNAPSHOT_SLACK_NS } else { 0 };
+        if s.record.stats.is_over() {
+            (last.saturating_add(self.config.linger_ns), EndReason::Closed)
+        } else {
+            (last.saturating_add(self.idle_ns(s.record.key.protocol)).saturating_add(slack), EndReason::Idle)
+        }
+    }
+
+    pub(crate) fn watch_idle(&mut self, slot: u32) {
+        let (due, _) = self.deadline(slot);
+        self.flows.wake_at(slot, due);
+    }
+
+    pub(crate) const fn idle_ns(&self, proto: u8) -> u64 {
+        if proto == protocol::TCP { self.config.idle_tcp_ns } else { self.config.idle_ns }
+    }
+
+    // --- flows ------------------------------------------------------------------------------------------------
+
+    /// Whether `packet` belongs to the flow its key leads to. If not, ends that flow.
+    fn keep(&mut self, slot: u32, now_ns: u64, packet: &Packet<'_>, events: &mut Vec<Event>) -> Option<Kept> {
+        let record = &self.flows.at(slot).record;
+        let stats = &record.stats;
+        let syn = packet.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN;
+        let reason = if syn && stats.is_over() {
+            EndReason::Reused
+        } else if now_ns.saturating_sub(stats.last_ns()) > self.idle_ns(record.key.protocol) {
+            EndReason::Idle
+        } else if now_ns.saturating_sub(stats.first_ns()) > self.config.active_ns {
+            let earlier = Box::new(*record);
+            self.end(slot, EndReason::Active, events);
+            return Some(Kept::Cut(earlier));
+        } else {
+            return Some(Kept::Same(slot));
+        };
+        self.end(slot, reason, events);
+        None
+    }
+
+    /// Puts a flow into the table, its first packets already accounted in `record`, and counts its beginning.
+    pub(crate) fn begin_flow(
+        &mut self,
+        hash: u32,
+        begun_ns: u64,
+        record: FlowRecord,
+        resumed: bool,
+        merged: bool,
+        events: &mut Vec<Event>,
+    ) -> u32 {
+        if self.flows.is_full()
+            && let Some(victim) = self.flows.victim()
+        {
+            self.counters.flows_evicted += 1;
+            self.end(victim, EndReason::Evicted, events);
+        }
+        let opening = opening(&record);
+        let exempt = resumed || is_exempt(&record, opening);
+        let entities = (
+            self.entities.obtain(record.initiator().0, Role::Source, begun_ns),
+            self.entities.obtain(record.responder().0, Role::Target, begun_ns),
+        );
+        let slot = self.flows.insert(hash, begun_ns, record, entities, exempt, merged);
+        self.counters.flows_total += 1;
+        events.push(Event::FlowStarted(self.flows.id(slot)));
+        if exempt || merged {
+            self.watch_idle(slot);
+        } else {
+            self.flows.wait_for_answer(slot);
+        }
+        if !resumed {
+            self.each_window(slot, begun_ns, begun_ns, |w, _, peer, allowance| {
+                w.begin_flow(opening, peer, allowance);
+            });
+        }
+        slot
+    }
+
+    pub(crate) fn end(&mut self, slot: u32, reason: EndReason, events: &mut Vec<Event>) {
+        events.push(Event::FlowEnded(Box::new(self.flows.at(slot).record), reason));
+        self.flows.remove(slot);
+    }
+
+    fn end_all(&mut self, reason: EndReason, events: &mut Vec<Event>) {
+        let mut next = self.flows.next_live(0);
+        while let Some(slot) = next {
+            self.end(slot, reason, events);
+            next = self.flows.next_live(slot + 1);
+        }
+    }
+
+    // --- outcomes ---------------------------------------------------------------------------------------------
+
+    /// Draws the consequences of packets just counted at `now`.
+    pub(crate) fn settle(&mut self, slot: u32, now: u64, before: Before, events: &mut Vec<Event>) {
+        let s = self.flows.at(slot);
+        let r = s.record;
+        let established = r.stats.established_ns != 0;
+        if established && !before.established {
+            self.complete(slot, now, events);
+        }
+        if matches!(r.outcome, Outcome::Pending | Outcome::Unanswered) {
+            let answers = r.stats.from_responder();
+            if answers.packets > 0 || established {
+                let resets = u64::from(answers.flags[2]);
+                let refused = answers.packets > 0 && resets == answers.packets && !established;
+                if refused && !self.flows.at(slot).exempt {
+                    self.fail(slot, Outcome::Refused, now, events);
+                } else {
+                    self.flows.at_mut(slot).record.outcome = Outcome::Answered;
+                }
+                if self.flows.is_waiting(slot) {
+                    self.watch_idle(slot);
+                }
+            }
+        }
+        if r.stats.is_over() {
+            if is_aborted(&self.flows.at(slot).record) && !self.flows.at(slot).exempt {
+                self.fail(slot, Outcome::Aborted, now, events);
+            }
+            if !before.over {
+                events.push(Event::FlowClosed(self.flows.id(slot)));
+                if !self.flows.is_waiting(slot) {
+                    self.watch_idle(slot);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn fail(&mut self, slot: u32, outcome: Outcome, at: u64, events: &mut Vec<Event>) {
+        let s = self.flows.at_mut(slot);
+        s.record.outcome = outcome;
+        if s.failed {
+            return;
+        }
+        s.failed = true;
+        let proto = s.record.key.protocol;
+        self.counters.flows_failed += 1;
+        events.push(Event::FlowFailed(self.flows.id(slot)));
+        self.each_window(slot, at, at, |w, _, peer, allowance| w.fail_flow(outcome, proto, peer, allowance));
+        self.judge_both(slot, |e| e.window(Span::S1).failed_flows, events);
+    }
+
+    fn complete(&mut self, slot: u32, at: u64, events: &mut Vec<Event>) {
+        let s = self.flows.at(slot);
+        let (with_syn, begun) = (opening(&s.record).syn, s.begun_ns);
+        self.each_window(slot, at, at, |w, _, _, _| w.complete(with_syn, begun));
+        self.judge_both(slot, |e| e.window(Span::S1).handshakes, events);
+    }
+
+    // --- windows ----------------------------------------------------------------------------------------------
+
+    /// Calls `f` for every window of both entities of a flow, rolled to `at`.
+    fn each_window(
+        &mut self,
+        slot: u32,
+        at: u64,
+        begins: u64,
+        mut f: impl FnMut(&mut crate::Window, Role, Peer, &mut crate::window::Allowance),
+    ) {
+        let seed = self.config.seed;
+        let s = self.flows.at_mut(slot);
+        let ((source, _), (target, port)) = (s.record.initiator(), s.record.responder());
+        for (role, id, addr, peer) in
+            [(Role::Source, &mut s.source, source, target), (Role::Target, &mut s.target, target, source)]
+        {
+            let peer = Peer { seed, hash: addr_hash(seed, &peer), port };
+            let entity = self.entities.resolve(id, addr, role, at);
+            let (e, allowance) = self.entities.at(entity);
+            e.last_ns = e.last_ns.max(at);
+            for (w, span) in e.windows.iter_mut().zip(Span::ALL) {
+                w.roll(span, at, begins, allowance);
+                f(w, role, peer, allowance);
+            }
+        }
+    }
+
+    /// Adds packets of a flow, the last of them at `at` and none before `begins`, to its entities' windows and to the
+    /// rates.
+    pub(crate) fn count(&mut self, slot: u32, at: u64, begins: u64, share: &Share, events: &mut Vec<Event>) {
+        let (seed, call) = (self.config.seed, self.call);
+        let s = self.flows.at_mut(slot);
+        let ((source, _), (target, port)) = (s.record.initiator(), s.record.responder());
+        let packets = u64::from(share.packets) + u64::from(share.reply_packets);
+        let bytes = share.bytes.saturating_add(share.reply_bytes);
+        self.counters.packets += packets;
+        self.counters.bytes = self.counters.bytes.saturating_add(bytes);
+        self.rates.count(share.protocol, packets, bytes, u64::from(share.syn_packets));
+        if s.counted_second != self.rates.second() {
+            s.counted_second = self.rates.second();
+            self.rates.count_flow([&source, &target], share.protocol, port);
+        }
+        for (role, id, addr, peer) in
+            [(Role::Source, &mut s.source, &source, &target), (Role::Target, &mut s.target, &target, &source)]
+        {
+            let entity = self.entities.resolve(id, *addr, role, at);
+            let (e, allowance) = self.entities.at(entity);
+            e.last_ns = e.last_ns.max(at);
+            let mut due = false;
+            for (w, span) in e.windows.iter_mut().zip(Span::ALL) {
+                w.roll(span, at, begins, allowance);
+                let round = w.packets.wrapping_add(w.reply_packets) / JUDGE_EVERY;
+                w.add(share);
+                due |= span == Span::S1 && w.packets.wrapping_add(w.reply_packets) / JUDGE_EVERY != round;
+                if w.wants_peer(role, share) {
+                    let peer = Peer { seed, hash: addr_hash(seed, peer), port };
+                    w.add_peer(role, peer, share, allowance);
+                }
+            }
+            if due && e.judged_call != call {
+                e.judged_call = call;
+                events.push(Event::Active(*id));
+            }
+        }
+    }
+
+    /// Asks for both entities of a flow to be judged, thinned out where `count` says there is a lot to judge.
+    fn judge_both(&mut self, slot: u32, count: impl Fn(&Entity) -> u32, events: &mut Vec<Event>) {
+        let s = self.flows.at(slot);
+        for id in [s.source, s.target] {
+            if self.entities.get(id).is_none() {
+                continue;
+            }
+            let (e, _) = self.entities.at(id.slot as usize);
+            let n = count(e);
+            if (n <= JUDGE_ALL || n.is_multiple_of(JUDGE_THIN)) && e.judged_call != self.call {
+                e.judged_call = self.call;
+                events.push(Event::Active(id));
+            }
+        }
+    }
+}
+
+/// What became of the flow a packet's key led to.
+enum Kept {
+    /// The packet is one of its own.
+    Same(u32),
+    /// It was cut by the active timeout; the packet continues it.
+    Cut(Box<FlowRecord>),
+}
+
+/// What kind of beginning a flow's record shows. A function of what both packets and snapshots carry.
+fn opening(r: &FlowRecord) -> Opening {
+    let flags = r.stats.first_flags;
+    let tcp = r.key.protocol == protocol::TCP && has_ports(&r.key);
+    let echo = match r.key.protocol {
+        protocol::ICMP => Some(ECHO),
+        protocol::ICMPV6 => Some(ECHO_V6),
+        _ => None,
+    };
+    Opening {
+        syn: tcp && flags & (tcp_flag::SYN | tcp_flag::ACK | tcp_flag::RST) == tcp_flag::SYN,
+        stealth: tcp && flags & (tcp_flag::SYN | tcp_flag::ACK | tcp_flag::RST) == 0,
+        echo: echo.is_some_and(|kind| r.initiator().1 == kind),
+    }
+}
+
+/// Whether a flow can't fail; see the module.
+fn is_exempt(r: &FlowRecord, opening: Opening) -> bool {
+    let counts = match r.key.protocol {
+        protocol::TCP => opening.syn || opening.stealth,
+        protocol::UDP => has_ports(&r.key),
+        _ => opening.echo,
+    };
+    !counts || r.responder().0.is_multicast()
+}
+
+fn has_ports(key: &FlowKey) -> bool {
+    key.lo_port != 0 || key.hi_port != 0
+}
+
+fn is_aborted(r: &FlowRecord) -> bool {
+    let s = &r.stats;
+    r.outcome == Outcome::Answered
+        && s.state == TcpState::Reset
+        && s.rst_mask & (1 << s.initiator as u8) != 0
+        && s.syn_ns != 0
+        && s.synack_ns != 0
+        && s.dir.iter().all(|d| d.payload_bytes == 0)
+}
