@@ -1,0 +1,5 @@
+//! The responder from outside: what it does in named situations, and what it never does in any.
+
+mod behaviour;
+mod properties;
+mod world;
