@@ -1,4 +1,25 @@
 //! The kernel's side of the sensor: programs, their loader and maps, and the fallbacks where they cannot run.
+//!
+//! [`Sensor`] loads and attaches the programs of `bpf/`, reads what they count and tells them whom to drop. Where the
+//! kernel cannot run them, [`af_packet`] sees the frames and [`nft`] drops them. [`host`] knows who must never be
+//! blocked, [`doctor`] what this machine lacks.
 
 pub mod abi;
+pub mod attach;
+pub mod blocks;
+pub mod clock;
+pub mod error;
+pub mod netlink;
 pub mod object;
+pub mod pins;
+pub mod sensor;
+mod syscall;
+mod trie;
+
+pub use abi::Counters as KernelCounters;
+pub use attach::{AttachChoice, AttachMode, AttachReport};
+pub use blocks::BlockInForce;
+pub use error::{AttachError, CaptureError, NftError, SensorError};
+pub use sensor::{
+    InterfaceCounts, KernelEvent, ProgramStats, Sensor, SensorConfig, Snapshot, Tunables, Waker,
+};
