@@ -1,21 +1,52 @@
 //! Project tasks: `cargo xtask <task>`.
+//!
+//! A task is a function in a module of its own; this file only finds it by name.
 
 mod bpf;
+mod docs;
+mod shell;
+mod test;
 
-use anyhow::{Result, bail};
+use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask <task>
+/// Name, arguments and purpose of each task, in the order of the help text.
+const TASKS: [(&str, &str, &str); 3] = [
+    ("test", "[--verbose]", "run every test and check that can run here, list those that cannot"),
+    ("docs", "[--check]", "write the generated documents, or fail if one differs from its source"),
+    ("bpf", "[--check]", "compile the kernel programs, or fail if they differ from their sources"),
+];
 
-tasks:
-  bpf [--check]   build the kernel programs, or check that the committed objects are those of their sources";
-
-fn main() -> Result<()> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    match args.split_first() {
-        Some((task, rest)) => match task.as_str() {
-            "bpf" => bpf::run(rest),
-            _ => bail!("no task '{task}'\n{USAGE}"),
-        },
-        None => bail!("{USAGE}"),
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let task = args.next();
+    let rest: Vec<String> = args.collect();
+    let done = match task.as_deref() {
+        Some("test") => test::run(&rest),
+        Some("docs") => docs::run(&rest),
+        Some("bpf") => bpf::run(&rest).map(|()| true),
+        Some("help" | "--help" | "-h") => {
+            print!("{}", help());
+            Ok(true)
+        }
+        _ => {
+            eprint!("{}", help());
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn help() -> String {
+    let mut text = String::from("Usage: cargo xtask <task>\n\n");
+    for (name, args, purpose) in TASKS {
+        text.push_str(&format!("  {:22} {purpose}\n", format!("{name} {args}")));
+    }
+    text
 }

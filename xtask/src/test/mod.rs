@@ -1,0 +1,125 @@
+//! `cargo xtask test`: everything that can be tested here, and the names of what cannot.
+//!
+//! How a test says that it cannot run: it prints one line `skipped: <test name>: <why>` to standard output and
+//! returns. Its output is read back (`--show-output`), and it counts as skipped, not as passed. The same line printed by
+//! one of the checks below does the same. A test that needs root, a program, or shared data must look for it and skip;
+//! it must not fail for want of it.
+
+mod packages;
+mod tally;
+
+use crate::shell;
+use anyhow::Context as _;
+use std::io::{BufRead, BufReader, Write as _};
+use std::process::Command;
+use std::time::Instant;
+use tally::Tally;
+
+/// Runs everything; whether nothing failed.
+pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
+    let verbose = match args {
+        [] => false,
+        [flag] if flag == "--verbose" || flag == "-v" => true,
+        _ => anyhow::bail!("unknown arguments {args:?}; usage: cargo xtask test [--verbose]"),
+    };
+    let begun = Instant::now();
+    let mut tally = Tally::default();
+    packages::provide();
+    component(&mut tally, "fmt", "rustfmt", &["fmt", "--all", "--check"])?;
+    let clippy = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
+    component(&mut tally, "clippy", "clippy", &clippy)?;
+    tests(&mut tally, verbose)?;
+    for (name, args) in CHECKS {
+        check(&mut tally, name, own(args)?)?;
+    }
+    print!("{}", tally.summary());
+    println!("Finished in {} s.\n", begun.elapsed().as_secs());
+    println!("{}", tally.closing());
+    std::io::stdout().flush()?;
+    Ok(tally.failed() == 0)
+}
+
+/// Tasks of this program that compare a committed file with its source.
+const CHECKS: &[(&str, &[&str])] =
+    &[("kernel programs", &["bpf", "--check"]), ("generated documents", &["docs", "--check"])];
+
+/// This program with other arguments.
+fn own(args: &[&str]) -> anyhow::Result<Command> {
+    let path = std::env::current_exe().context("cannot find this program's own path")?;
+    Ok(shell::command(&path.to_string_lossy(), args))
+}
+
+/// A check by a part of the toolchain that a minimal installation lacks.
+fn component(tally: &mut Tally, name: &str, component: &str, args: &[&str]) -> anyhow::Result<()> {
+    if !shell::succeeds(shell::cargo(&[args[0], "--version"])) {
+        let why = format!("{component} is not installed (rustup component add {component})");
+        println!("--   {name}: {why}");
+        tally.skip(name, &why);
+        return Ok(());
+    }
+    check(tally, name, shell::cargo(args))
+}
+
+/// One command that counts as one test.
+fn check(tally: &mut Tally, name: &str, mut command: Command) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let (reader, writer) = std::io::pipe()?;
+    command.stdout(writer.try_clone()?).stderr(writer);
+    let mut child = command.spawn().with_context(|| format!("cannot run {command:?}"))?;
+    // The command holds the writing ends; without this the pipe would never end.
+    drop(command);
+    let mut lines = Vec::new();
+    for line in BufReader::new(reader).split(b'\n') {
+        lines.push(String::from_utf8_lossy(&line?).into_owned());
+    }
+    let good = child.wait()?.success();
+    let skipped = lines.iter().find_map(|l| tally::skip_reason(l, name));
+    let seconds = begun.elapsed().as_secs_f32();
+    match (good, skipped) {
+        (true, Some(why)) => {
+            println!("--   {name}: {why}");
+            tally.skip(name, &why);
+        }
+        (true, None) => {
+            println!("ok   {name} ({seconds:.1} s)");
+            tally.pass();
+            // `done; skipped: <the rest, and why>`: a part that could not run.
+            for (_, why) in lines.iter().filter_map(|l| l.split_once("; skipped: ")) {
+                println!("--   {name}, in part: {why}");
+                tally.skip(&format!("{name}, in part"), why);
+            }
+        }
+        (false, _) => {
+            for line in &lines {
+                println!("     {line}");
+            }
+            println!("FAIL {name} ({seconds:.1} s)");
+            tally.fail(name);
+        }
+    }
+    Ok(())
+}
+
+/// All test binaries and documentation tests of the workspace.
+fn tests(tally: &mut Tally, verbose: bool) -> anyhow::Result<()> {
+    let (reader, writer) = std::io::pipe()?;
+    let mut command =
+        shell::cargo(&["test", "--workspace", "--no-fail-fast", "--color=never", "--", "--show-output"]);
+    // Both streams into one pipe: cargo names the binary on one, the binary reports on the other.
+    command.stdout(writer.try_clone()?).stderr(writer);
+    let mut child = command.spawn().context("cannot run cargo test")?;
+    drop(command);
+    let mut reading = tally::Reading::new(tally);
+    for line in BufReader::new(reader).split(b'\n') {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        let shown = reading.line(&line);
+        if verbose {
+            println!("{line}");
+        } else if let Some(shown) = shown {
+            println!("{shown}");
+        }
+    }
+    let good = child.wait()?.success();
+    reading.end(good);
+    Ok(())
+}
