@@ -23,16 +23,20 @@ const BACKLOG: i32 = 32;
 /// [`ControlError::Directory`] if it cannot be made, belongs to somebody else, or is open to others.
 pub fn private_directory(dir: &Path) -> Result<(), ControlError> {
     let fail = |why: String| ControlError::Directory { dir: dir.to_path_buf(), why };
+    let unmade = |e: io::Error| {
+        let way = if e.kind() == io::ErrorKind::PermissionDenied { "run as root, or " } else { "" };
+        fail(format!("it cannot be made ({e}); {way}choose another with --run-dir DIR"))
+    };
     // The parents as the system's umask has them; the last one closed from the moment it exists.
     if let Some(parent) = dir.parent()
         && !parent.as_os_str().is_empty()
     {
-        fs::create_dir_all(parent).map_err(|e| fail(format!("it cannot be made: {e}")))?;
+        fs::create_dir_all(parent).map_err(unmade)?;
     }
     match fs::DirBuilder::new().mode(0o700).create(dir) {
         Ok(()) => {}
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(e) => return Err(fail(format!("it cannot be made: {e}"))),
+        Err(e) => return Err(unmade(e)),
     }
     let found = fs::metadata(dir).map_err(|e| fail(format!("it cannot be looked at: {e}")))?;
     if !found.is_dir() {
