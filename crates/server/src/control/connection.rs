@@ -115,8 +115,8 @@ impl Lines<'_> {
         }
     }
 
-    /// Reads on for a while after an answer was sent: closing with unread bytes would make the kernel reset the
-    /// connection, and the caller would see that instead of the answer.
+    /// Reads on for a while after an answer was sent: were the connection closed at once, a caller that is still writing
+    /// would get a broken pipe, and most never look for an answer then.
     fn drain(&mut self) -> io::Result<()> {
         self.stream.shutdown(std::net::Shutdown::Write)?;
         let end = Instant::now() + self.limits.read;
