@@ -306,35 +306,54 @@ impl Builder {
     /// A frame with any segment.
     #[must_use]
     pub fn frame(&self, segment: &Segment) -> Vec<u8> {
-        self.wrap(segment.protocol, &segment.bytes, None)
+        let flags = u16::from(self.dont_fragment) << 14;
+        self.wrap(segment.protocol, &segment.bytes, flags, &self.extensions)
     }
 
-    /// The frames of a fragmented datagram. Each but the last carries `size` transport bytes, rounded down to the
-    /// multiple of eight that the offset field counts in (but at least eight). What lies beyond the field's reach of
-    /// 65,528 bytes is left out.
+    /// The frames of a fragmented datagram. Each but the last carries `size` bytes of it, rounded down to the multiple
+    /// of eight that the offset field counts in (but at least eight). What lies beyond the field's reach of 65,528
+    /// bytes is left out. IPv6 headers up to the last hop-by-hop or routing header are in each fragment, those behind
+    /// it are fragmented with the segment (RFC 8200 §4.5).
     #[must_use]
     pub fn fragments(&self, segment: &Segment, size: usize) -> Vec<Vec<u8>> {
+        let each = self
+            .extensions
+            .iter()
+            .rposition(|(kind, _)| matches!(*kind, next_header::HOP_BY_HOP | next_header::ROUTING))
+            .map_or(0, |last| last + 1);
+        let (each, parted) = if self.is_v4() { (&[][..], &[][..]) } else { self.extensions.split_at(each) };
+        let protocol = parted.first().map_or(segment.protocol, |first| first.0);
+        let mut whole = Vec::new();
+        push_chain(&mut whole, parted, segment.protocol);
+        whole.extend_from_slice(&segment.bytes);
+
         let size = (size / 8 * 8).max(8);
-        let chunks = segment.bytes.chunks(size);
+        let chunks = whole.chunks(size);
         let last = chunks.len().saturating_sub(1);
         chunks
             .enumerate()
             .map_while(|(i, chunk)| {
-                let eighths = u16::try_from(i * size / 8).ok().filter(|&n| n < 1 << 13)?;
-                Some(self.wrap(segment.protocol, chunk, Some((eighths, i != last))))
+                let offset = u16::try_from(i * size / 8).ok().filter(|&n| n < 1 << 13)?;
+                let more = u16::from(i != last);
+                let [a, b] = (offset << 3 | more).to_be_bytes();
+                let [c, d] = self.id.to_be_bytes();
+                let mut chain = each.to_vec();
+                chain.push((next_header::FRAGMENT, vec![0, 0, a, b, 0, 0, c, d]));
+                Some(self.wrap(protocol, chunk, offset | more << 13, &chain))
             })
             .collect()
     }
 
-    /// Link and IP headers around `content`; `fragment` is offset (in units of eight bytes) and "more".
-    fn wrap(&self, protocol: u8, content: &[u8], fragment: Option<(u16, bool)>) -> Vec<u8> {
+    /// Link and IP headers around `content`: with `flags` beside the fragment offset in IPv4, with the extension
+    /// headers `chain` in IPv6.
+    fn wrap(&self, protocol: u8, content: &[u8], flags: u16, chain: &[(u8, Vec<u8>)]) -> Vec<u8> {
         let mut frame = Vec::with_capacity(64 + content.len());
         let v4 = self.is_v4();
         self.link_header(&mut frame, if v4 { ethertype::IPV4 } else { ethertype::IPV6 });
         if v4 {
-            self.ipv4_header(&mut frame, protocol, content.len(), fragment);
+            self.ipv4_header(&mut frame, protocol, content.len(), flags);
         } else {
-            self.ipv6_header(&mut frame, protocol, content.len(), fragment);
+            self.ipv6_header(&mut frame, protocol, content.len(), chain);
         }
         frame.extend_from_slice(content);
         if self.pad && self.link == LinkType::Ethernet {
@@ -378,13 +397,9 @@ impl Builder {
         }
     }
 
-    fn ipv4_header(&self, frame: &mut Vec<u8>, protocol: u8, content: usize, fragment: Option<(u16, bool)>) {
+    fn ipv4_header(&self, frame: &mut Vec<u8>, protocol: u8, content: usize, flags: u16) {
         let start = frame.len();
         let header = 20 + self.options.len();
-        let flags = match fragment {
-            Some((offset, more)) => offset | u16::from(more) << 13,
-            None => u16::from(self.dont_fragment) << 14,
-        };
         frame.extend_from_slice(&[0x40 | (header / 4) as u8, self.tos]);
         frame.extend_from_slice(&length_field(header + content));
         frame.extend_from_slice(&self.id.to_be_bytes());
@@ -397,28 +412,22 @@ impl Builder {
         frame[start + 10..start + 12].copy_from_slice(&sum.to_be_bytes());
     }
 
-    fn ipv6_header(&self, frame: &mut Vec<u8>, protocol: u8, content: usize, fragment: Option<(u16, bool)>) {
-        let mut chain = self.extensions.clone();
-        if let Some((offset, more)) = fragment {
-            let [a, b] = (offset << 3 | u16::from(more)).to_be_bytes();
-            let [c, d] = self.id.to_be_bytes();
-            // Behind headers for every hop, before those for the destination (RFC 8200 §4.1).
-            let hops = chain
-                .iter()
-                .take_while(|(kind, _)| matches!(*kind, next_header::HOP_BY_HOP | next_header::ROUTING))
-                .count();
-            chain.insert(hops, (next_header::FRAGMENT, vec![0, 0, a, b, 0, 0, c, d]));
-        }
+    fn ipv6_header(&self, frame: &mut Vec<u8>, protocol: u8, content: usize, chain: &[(u8, Vec<u8>)]) {
         let extensions: usize = chain.iter().map(|(_, header)| header.len()).sum();
         frame.extend_from_slice(&[0x60 | self.tos >> 4, self.tos << 4, 0, 0]);
         frame.extend_from_slice(&length_field(extensions + content));
         frame.extend_from_slice(&[chain.first().map_or(protocol, |first| first.0), self.ttl]);
         frame.extend_from_slice(&self.src.0);
         frame.extend_from_slice(&self.dst.0);
-        for (i, (_, header)) in chain.iter().enumerate() {
-            frame.push(chain.get(i + 1).map_or(protocol, |next| next.0));
-            frame.extend_from_slice(&header[1..]);
-        }
+        push_chain(frame, chain, protocol);
+    }
+}
+
+/// Extension headers, each naming the next one and the last naming `protocol`.
+fn push_chain(out: &mut Vec<u8>, chain: &[(u8, Vec<u8>)], protocol: u8) {
+    for (i, (_, header)) in chain.iter().enumerate() {
+        out.push(chain.get(i + 1).map_or(protocol, |next| next.0));
+        out.extend_from_slice(&header[1..]);
     }
 }
 

@@ -284,26 +284,27 @@ fn ipv6_extension_headers() {
 
 #[test]
 fn fragments() {
-    for (builder, header) in [(v4(), 20), (v6(), 48), (v6().extension(0, &[]).extension(60, &[]), 64)] {
-        let segment = builder.udp_segment(7, 8, &[3; 100]);
-        let frames = builder.fragments(&segment, 40);
-        assert_eq!(frames.len(), 3);
-        let parsed: Vec<_> = frames.iter().map(|f| ok(f)).collect();
-        let got: Vec<_> = parsed
+    for (builder, header) in [(v4(), 20), (v6(), 48), (v6().extension(0, &[]).extension(43, &[]), 64)] {
+        let frames = builder.fragments(&builder.udp_segment(7, 8, &[3; 100]), 40);
+        let got: Vec<_> = frames
             .iter()
-            .map(|p| (p.fragment, p.src_port, p.dst_port, p.payload_len, p.payload.len()))
+            .map(|f| ok(f))
+            .map(|p| {
+                (p.fragment, p.protocol, p.src_port, p.dst_port, p.ip_len, p.payload_len, p.payload.len())
+            })
             .collect();
-        // In IPv6 the headers behind the fragment header are part of each crafted fragment; a later fragment ends the
-        // chain at the fragment header, so that they count as its content.
-        let behind = if header == 64 { 8 } else { 0 };
-        let later = |n: u32| (Fragment::Later, 0, 0, n + behind, (n + behind) as usize);
-        assert_eq!(got, [(Fragment::First, 7, 8, 32, 32), later(40), later(28)]);
-        for p in &parsed {
-            let later = p.fragment == Fragment::Later;
-            assert_eq!(p.protocol, if later && behind > 0 { 60 } else { 17 });
-        }
-        assert_eq!(parsed[0].ip_len, header + 40);
+        let expected = [
+            (Fragment::First, 17, 7, 8, header + 40, 32, 32),
+            (Fragment::Later, 17, 0, 0, header + 40, 40, 40),
+            (Fragment::Later, 17, 0, 0, header + 28, 28, 28),
+        ];
+        assert_eq!(got, expected);
     }
+    // Headers behind the fragment header are parsed in the first fragment; later ones end at the fragment header.
+    let builder = v6().extension(0, &[]).extension(60, &[]);
+    let frames = builder.fragments(&builder.udp_segment(7, 8, &[3; 100]), 40);
+    let got: Vec<_> = frames.iter().map(|f| ok(f)).map(|p| (p.protocol, p.dst_port, p.payload_len)).collect();
+    assert_eq!(got, [(17, 8, 24), (60, 0, 40), (60, 0, 36)]);
 }
 
 #[test]
