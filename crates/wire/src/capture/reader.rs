@@ -88,3 +88,48 @@ const fn guess(magic: [u8; 4]) -> &'static str {
         _ => "its first bytes are neither pcap nor pcapng",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LinkType;
+    use crate::capture::{MAX_BLOCK, MAX_FRAME, Writer};
+
+    #[test]
+    fn a_length_alone_allocates_nothing() {
+        let mut pcap = Writer::new(Vec::new(), LinkType::Ethernet).unwrap().finish().unwrap();
+        let at_rest = Reader::new(&pcap[..]).unwrap().capacity();
+        pcap.extend([0; 8]);
+        pcap.extend((MAX_FRAME as u32).to_le_bytes());
+        pcap.extend([0; 4]);
+        let mut pcapng = section_header();
+        pcapng.extend([0xfe, 0xca, 0xad, 0x0b]);
+        pcapng.extend((MAX_BLOCK as u32).to_le_bytes());
+        pcapng.extend([0; 64]);
+        for file in [&pcap, &pcapng] {
+            let mut reader = Reader::new(&file[..]).unwrap();
+            assert!(matches!(reader.next(), Err(CaptureError::Truncated { .. })));
+            assert!(reader.capacity() <= 2 * at_rest, "{}", reader.capacity());
+        }
+    }
+
+    #[test]
+    fn the_buffer_is_bounded() {
+        let mut file = section_header();
+        for _ in 0..3 {
+            file.extend([0xfe, 0xca, 0xad, 0x0b]);
+            file.extend((MAX_BLOCK as u32).to_le_bytes());
+            file.resize(file.len() + MAX_BLOCK - 12, 0);
+            file.extend((MAX_BLOCK as u32).to_le_bytes());
+        }
+        let mut reader = Reader::new(&file[..]).unwrap();
+        assert!(reader.next().unwrap().is_none());
+        assert_eq!((reader.offset() as usize, reader.capacity()), (file.len(), MAX_BLOCK));
+    }
+
+    /// A little-endian section header.
+    fn section_header() -> Vec<u8> {
+        let words = [0x0a0d_0d0a_u32, 28, 0x1a2b_3c4d, 1, u32::MAX, u32::MAX, 28];
+        words.iter().flat_map(|w| w.to_le_bytes()).collect()
+    }
+}

@@ -1,7 +1,6 @@
 //! Crafted frames against another parser: both must read the same values, and it must find the checksums right.
 
-mod invariants;
-
+use crate::invariants;
 use etherparse::{LinkExtSlice, NetSlice, SlicedPacket, TransportSlice};
 use proptest::prelude::*;
 use wire::checksum;
