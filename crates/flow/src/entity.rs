@@ -3,8 +3,9 @@
 use crate::event::EntityId;
 use crate::index::Index;
 use crate::sketch::addr_hash;
-use crate::window::{Allowance, Role, Span, Window};
+use crate::window::{Allowance, JUDGE_EVERY, Peer, Role, Share, Span, Tally, Window};
 use wire::Addr;
+use wire::packet::protocol;
 
 /// Entities looked at for eviction when the table is full: enough to find one that is idle or of no interest, few enough
 /// not to be felt.
@@ -13,6 +14,9 @@ const EVICTION_SAMPLE: usize = 16;
 const SWEEP_SECONDS: u64 = 16;
 
 /// One address in one role.
+///
+/// Its windows are brought up to date whenever the tracker reports an [`crate::Event`] about it, and at the latest every
+/// [`crate::window::JUDGE_EVERY`] packets; between, they lag by that much.
 #[derive(Clone, Debug)]
 pub struct Entity {
     /// Address.
@@ -23,17 +27,124 @@ pub struct Entity {
     pub last_ns: u64,
     /// By [`Span`].
     pub windows: [Window; 3],
+    /// Packets not yet in the windows. A packet touches this and no window: one cache line instead of twelve.
+    pending: Tally,
+    /// Earliest end of a window, ns: packets from then on are not for the windows as they are.
+    fold_by_ns: u64,
     generation: u32,
     hash: u32,
+    /// Call of the tracker in which it was last reported as active.
     pub(crate) judged_call: u32,
+    /// Packets since then or so.
+    unjudged: u32,
+    /// Raised whenever a window begins anew or begins to want peers, so that flows know to insert theirs again.
+    round: u32,
+    /// Windows that want peers, by bit.
+    wanting: u8,
     live: bool,
 }
 
 impl Entity {
+    fn new(addr: Addr, role: Role, now: u64, hash: u32, generation: u32) -> Self {
+        Self {
+            addr,
+            role,
+            last_ns: now,
+            windows: [Window::opened(now), Window::opened(now), Window::opened(now)],
+            pending: Tally::default(),
+            fold_by_ns: now.saturating_add(Span::S1.nanos()),
+            generation,
+            hash,
+            judged_call: 0,
+            unjudged: 0,
+            round: 1,
+            wanting: 0,
+            live: true,
+        }
+    }
+
     /// The window of one length. It may have run out: see [`Window::covers`].
     #[must_use]
     pub const fn window(&self, span: Span) -> &Window {
         &self.windows[span as usize]
+    }
+
+    /// Adds packets, the last of them at `at` and none before `begins`. True once in every
+    /// [`crate::window::JUDGE_EVERY`] packets; the windows are then up to date.
+    #[inline]
+    pub(crate) fn add(&mut self, at: u64, begins: u64, share: &Share, allowance: &mut Allowance) -> bool {
+        if at >= self.fold_by_ns {
+            self.turn(at, begins, allowance);
+        }
+        self.last_ns = self.last_ns.max(at);
+        self.pending.add(share);
+        self.unjudged = self.unjudged.saturating_add(share.packets.saturating_add(share.reply_packets));
+        let due = self.unjudged >= JUDGE_EVERY;
+        if due {
+            self.unjudged = 0;
+            self.fold();
+        }
+        due
+    }
+
+    /// Brings the windows up to date.
+    #[inline]
+    pub(crate) fn fold(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let pending = std::mem::take(&mut self.pending);
+        let mut wanting = 0;
+        for (bit, w) in self.windows.iter_mut().enumerate() {
+            w.add(&pending);
+            wanting |= u8::from(w.wants_peers(self.role)) << bit;
+        }
+        if wanting != self.wanting {
+            self.wanting = wanting;
+            self.next_round();
+        }
+    }
+
+    /// Brings the windows up to date and starts those over that ran out before `at`.
+    pub(crate) fn turn(&mut self, at: u64, begins: u64, allowance: &mut Allowance) {
+        self.fold();
+        self.last_ns = self.last_ns.max(at);
+        if at < self.fold_by_ns {
+            return;
+        }
+        self.fold_by_ns = u64::MAX;
+        for (bit, (w, span)) in self.windows.iter_mut().zip(Span::ALL).enumerate() {
+            if w.roll(span, at, begins, allowance) {
+                self.wanting &= !(1 << bit);
+            }
+            self.fold_by_ns = self.fold_by_ns.min(w.start_ns.saturating_add(span.nanos()));
+        }
+        self.next_round();
+    }
+
+    fn next_round(&mut self) {
+        self.round = self.round.wrapping_add(1).max(1);
+    }
+
+    /// The round in which a flow of `share` should insert its peer if it has not; `None` where no window wants it.
+    #[inline]
+    pub(crate) fn wants(&self, share: &Share) -> Option<u32> {
+        let concerned = self.role == Role::Target || share.protocol == protocol::UDP;
+        (self.wanting != 0 && share.packets > 0 && concerned).then_some(self.round)
+    }
+
+    pub(crate) fn insert_peer(&mut self, peer: Peer, share: &Share, allowance: &mut Allowance) {
+        let (role, wanting) = (self.role, self.wanting);
+        for (_, w) in self.windows.iter_mut().enumerate().filter(|(bit, _)| wanting >> bit & 1 == 1) {
+            w.add_peer(role, peer, share, allowance);
+        }
+    }
+
+    /// Packets and IP bytes sent in the current window of a length, those not yet in the window included.
+    pub(crate) fn sent(&self, span: Span) -> (u64, u64) {
+        let w = self.window(span);
+        let packets = u64::from(w.packets) + u64::from(self.pending.packets);
+        (packets, w.bytes.saturating_add(self.pending.bytes))
     }
 
     /// Whether eviction should rather take another: the entity failed repeatedly or is busy, so it is under
@@ -101,15 +212,24 @@ impl Entities {
         self.slots.iter().filter(|e| e.live)
     }
 
-    /// The entity behind `id`, or, if it is gone, the one of this address and role, made anew if need be.
+    /// The entity behind `id`, or, if it is gone, the one of this address and role, made anew if need be: `id` and the
+    /// flow's `round` of sets are then those of the new one.
     #[inline]
-    pub(crate) fn resolve(&mut self, id: &mut EntityId, addr: Addr, role: Role, now: u64) -> usize {
+    pub(crate) fn resolve(
+        &mut self,
+        id: &mut EntityId,
+        round: &mut u32,
+        addr: Addr,
+        role: Role,
+        now: u64,
+    ) -> (&mut Entity, &mut Allowance) {
         let slot = id.slot as usize;
-        if self.slots.get(slot).is_some_and(|e| e.generation == id.generation && e.live) {
-            return slot;
+        // A removed entity has another generation already.
+        if self.slots.get(slot).is_none_or(|e| e.generation != id.generation) {
+            *id = self.obtain(addr, role, now);
+            *round = 0;
         }
-        *id = self.obtain(addr, role, now);
-        id.slot as usize
+        (&mut self.slots[id.slot as usize], &mut self.allowance)
     }
 
     pub(crate) fn obtain(&mut self, addr: Addr, role: Role, now: u64) -> EntityId {
@@ -120,16 +240,12 @@ impl Entities {
         if self.live >= self.capacity {
             self.evict(now);
         }
-        let windows = [Window::opened(now), Window::opened(now), Window::opened(now)];
-        let fresh =
-            Entity { addr, role, last_ns: now, windows, generation: 0, hash, judged_call: 0, live: true };
         let slot = if let Some(slot) = self.free.pop() {
             let old = &mut self.slots[slot as usize];
-            let generation = old.generation;
-            *old = Entity { generation, ..fresh };
+            *old = Entity::new(addr, role, now, hash, old.generation);
             slot
         } else {
-            self.slots.push(fresh);
+            self.slots.push(Entity::new(addr, role, now, hash, 0));
             (self.slots.len() - 1) as u32
         };
         self.index.insert(hash, slot);
@@ -137,9 +253,8 @@ impl Entities {
         EntityId { slot, generation: self.slots[slot as usize].generation }
     }
 
-    #[inline]
-    pub(crate) fn at(&mut self, slot: usize) -> (&mut Entity, &mut Allowance) {
-        (&mut self.slots[slot], &mut self.allowance)
+    pub(crate) fn get_mut(&mut self, id: EntityId) -> Option<&mut Entity> {
+        self.slots.get_mut(id.slot as usize).filter(|e| e.live && e.generation == id.generation)
     }
 
     fn evict(&mut self, now: u64) {
@@ -170,7 +285,8 @@ impl Entities {
         }
         e.live = false;
         e.generation = e.generation.wrapping_add(1);
-        self.index.remove(e.hash, slot as u32);
+        let hash = e.hash;
+        self.index.remove(hash, slot as u32, |s| self.slots[s as usize].hash);
         self.free.push(slot as u32);
         self.live -= 1;
     }

@@ -2,25 +2,30 @@
 
 /// No slot.
 pub(crate) const NONE: u32 = u32::MAX;
+/// Slots a cell can name: 24 bits, the highest value reserved.
+pub(crate) const MAX_SLOTS: usize = (1 << 24) - 1;
 
-#[derive(Clone, Copy)]
-struct Cell {
-    hash: u32,
-    slot: u32,
+/// A free cell.
+const FREE: u32 = u32::MAX;
+const SLOT_MASK: u32 = (1 << 24) - 1;
+
+/// Open addressing with linear probing and backward-shift deletion over a fixed number of cells, at most three quarters
+/// of them used. A cell is four bytes, to keep the index in cache: 24 bits of slot number and 8 of the key's hash, so that
+/// a probe looks at a slot only on a likely match. The owner keeps the number of entries within the capacity given at
+/// creation, and slot numbers below [`MAX_SLOTS`].
+pub(crate) struct Index {
+    cells: Vec<u32>,
+    mask: usize,
 }
 
-/// Open addressing with linear probing and backward-shift deletion over a fixed number of cells, at most half of them
-/// used. It holds 32 bits of each key's hash beside the slot number, so that a probe touches a slot only on a likely
-/// match. The owner keeps the number of entries within the capacity given at creation.
-pub(crate) struct Index {
-    cells: Vec<Cell>,
-    mask: usize,
+const fn cell(hash: u32, slot: u32) -> u32 {
+    (hash & !SLOT_MASK) | slot
 }
 
 impl Index {
     pub(crate) fn new(capacity: usize) -> Self {
-        let cells = capacity.max(4).saturating_mul(2).next_power_of_two();
-        Self { cells: vec![Cell { hash: 0, slot: NONE }; cells], mask: cells - 1 }
+        let cells = (capacity.max(4) * 4 / 3).next_power_of_two();
+        Self { cells: vec![FREE; cells], mask: cells - 1 }
     }
 
     /// The slot under `hash` for which `is_it` holds.
@@ -28,12 +33,12 @@ impl Index {
     pub(crate) fn find(&self, hash: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let mut at = hash as usize & self.mask;
         loop {
-            let cell = self.cells[at];
-            if cell.slot == NONE {
+            let found = self.cells[at];
+            if found == FREE {
                 return None;
             }
-            if cell.hash == hash && is_it(cell.slot) {
-                return Some(cell.slot);
+            if (found ^ hash) & !SLOT_MASK == 0 && is_it(found & SLOT_MASK) {
+                return Some(found & SLOT_MASK);
             }
             at = (at + 1) & self.mask;
         }
@@ -41,35 +46,70 @@ impl Index {
 
     pub(crate) fn insert(&mut self, hash: u32, slot: u32) {
         let mut at = hash as usize & self.mask;
-        while self.cells[at].slot != NONE {
+        while self.cells[at] != FREE {
             at = (at + 1) & self.mask;
         }
-        self.cells[at] = Cell { hash, slot };
+        self.cells[at] = cell(hash, slot);
     }
 
-    pub(crate) fn remove(&mut self, hash: u32, slot: u32) {
+    /// Removes `slot`, found under `hash`; `hash_of` tells the hash of every slot still in the index.
+    pub(crate) fn remove(&mut self, hash: u32, slot: u32, hash_of: impl Fn(u32) -> u32) {
+        let gone = cell(hash, slot);
         let mut hole = hash as usize & self.mask;
-        loop {
-            match self.cells[hole].slot {
-                NONE => return,
-                s if s == slot => break,
-                _ => hole = (hole + 1) & self.mask,
+        while self.cells[hole] != gone {
+            if self.cells[hole] == FREE {
+                return;
             }
+            hole = (hole + 1) & self.mask;
         }
         let mut at = hole;
         loop {
             at = (at + 1) & self.mask;
-            let cell = self.cells[at];
-            if cell.slot == NONE {
+            let moving = self.cells[at];
+            if moving == FREE {
                 break;
             }
             // The cell may fill the hole unless its home lies after the hole.
-            let home = cell.hash as usize & self.mask;
+            let home = hash_of(moving & SLOT_MASK) as usize & self.mask;
             if (at.wrapping_sub(home) & self.mask) >= (at.wrapping_sub(hole) & self.mask) {
-                self.cells[hole] = cell;
+                self.cells[hole] = moving;
                 hole = at;
             }
         }
-        self.cells[hole].slot = NONE;
+        self.cells[hole] = FREE;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Against a plain list, with hashes that collide on purpose.
+        #[test]
+        fn finds_what_is_in_and_nothing_else(ops in prop::collection::vec((0..24_u32, any::<bool>()), 0..200)) {
+            let hash_of = |slot: u32| (slot % 3) << 24 | slot % 5;
+            let mut index = Index::new(24);
+            let mut model = Vec::new();
+            for (slot, insert) in ops {
+                let at = model.iter().position(|&s| s == slot);
+                match (insert, at) {
+                    (true, None) => {
+                        index.insert(hash_of(slot), slot);
+                        model.push(slot);
+                    }
+                    (false, Some(i)) => {
+                        index.remove(hash_of(slot), slot, hash_of);
+                        model.swap_remove(i);
+                    }
+                    _ => {}
+                }
+                for slot in 0..24 {
+                    let found = index.find(hash_of(slot), |s| s == slot);
+                    prop_assert_eq!(found, model.contains(&slot).then_some(slot));
+                }
+            }
+        }
     }
 }

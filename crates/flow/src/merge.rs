@@ -63,12 +63,11 @@ impl Tracker {
             let resumed = FlowRecord { stats: rest, ..record };
             let at = last.min(self.clock);
             let slot = self.begin_flow(hash, at, resumed, true, true, events);
-            self.flows.at_mut(slot).base = Some(Box::new(known));
+            self.bases.insert(slot, known);
             self.apply(slot, now_ns, &known, stats, events);
             return;
         }
-        let base = self.flows.at(slot).base.as_deref().copied();
-        self.flows.at_mut(slot).record.stats = match &base {
+        self.flows.at_mut(slot).record.stats = match self.bases.get(&slot) {
             Some(base) => difference(stats, base),
             None => *stats,
         };
@@ -112,17 +111,17 @@ impl Tracker {
             self.settle(slot, at, before, events);
         }
         let s = self.flows.at(slot);
-        let due = s.begun_ns.saturating_add(self.config.grace_ns);
+        let due = s.record.first_ns().saturating_add(self.config.grace_ns);
         if s.record.outcome == Outcome::Pending && !s.exempt && now_ns >= due {
             self.fail(slot, Outcome::Unanswered, due.min(self.clock), events);
         }
+        self.fold(slot);
     }
 
     /// Sums of the source's flow as of the last snapshot.
     fn known(&self, slot: u32) -> FlowStats {
-        let s = self.flows.at(slot);
-        let mut known = s.record.stats;
-        if let Some(base) = &s.base {
+        let mut known = self.flows.at(slot).record.stats;
+        if let Some(base) = self.bases.get(&slot) {
             for (d, b) in known.dir.iter_mut().zip(&base.dir) {
                 combine(d, b, u64::wrapping_add, u32::wrapping_add);
                 d.first_ns = b.first_ns;

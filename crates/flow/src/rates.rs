@@ -35,6 +35,8 @@ pub struct Traffic {
 pub(crate) struct Rates {
     seed: u64,
     running: Traffic,
+    /// See [`Self::second`].
+    tag: u16,
     completed: Option<Traffic>,
     addresses: Vec<u64>,
     ports: Vec<u64>,
@@ -47,6 +49,7 @@ impl Rates {
         Self {
             seed,
             running: Traffic::default(),
+            tag: 1,
             completed: None,
             addresses: vec![0; ADDRESS_BITS as usize / 64],
             ports: vec![0; 65_536 / 64],
@@ -72,6 +75,7 @@ impl Rates {
             (!first).then(|| Traffic { start_ns: start.saturating_sub(SECOND), ..Traffic::default() })
         };
         self.running = Traffic { start_ns: start, ..Traffic::default() };
+        self.tag = ((start / SECOND) as u16).max(1);
         self.addresses.fill(0);
         self.ports.fill(0);
     }
@@ -92,10 +96,10 @@ impl Rates {
         }
     }
 
-    /// The running second, wrapped to 32 bits and never 0: what a flow remembers to be counted once a second.
+    /// The running second, wrapped to 16 bits and never 0: what a flow remembers to be counted once a second.
     #[inline]
-    pub(crate) fn second(&self) -> u32 {
-        ((self.running.start_ns / SECOND) as u32).wrapping_add(1).max(1)
+    pub(crate) fn second(&self) -> u16 {
+        self.tag
     }
 
     /// Counts a flow's addresses and contacted port; to be called once a flow and second.

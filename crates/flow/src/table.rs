@@ -3,7 +3,7 @@
 use crate::event::{EntityId, FlowId};
 use crate::index::{Index, NONE};
 use crate::sketch::{halves, mix};
-use crate::{FlowKey, FlowRecord, FlowStats, Outcome};
+use crate::{FlowKey, FlowRecord, Outcome};
 
 /// Log2 of a timer tick, ns: 0.27 s.
 const TICK_SHIFT: u32 = 28;
@@ -19,17 +19,17 @@ const EVICTION_SAMPLE: usize = 16;
 /// A flow and what the tracker keeps beside its record.
 pub(crate) struct Slot {
     pub(crate) record: FlowRecord,
-    /// When it began by the tracker's clock, ns.
-    pub(crate) begun_ns: u64,
-    /// Snapshots: what an earlier record of the same source flow already reported.
-    pub(crate) base: Option<Box<FlowStats>>,
     pub(crate) source: EntityId,
     pub(crate) target: EntityId,
     pub(crate) generation: u32,
     prev: u32,
     next: u32,
+    /// When it began by the tracker's clock, ms, wrapped.
+    pub(crate) begun_ms: u32,
+    /// [`crate::Entity`]'s round of sets in which this flow's peer was last inserted, by role; 0 for never.
+    pub(crate) peer_rounds: [u32; 2],
     /// Second of the clock, wrapped, in which its addresses last counted.
-    pub(crate) counted_second: u32,
+    pub(crate) counted_second: u16,
     list: u16,
     /// A failure was counted.
     pub(crate) failed: bool,
@@ -83,12 +83,7 @@ impl Flows {
 
     #[inline]
     pub(crate) fn hash(&self, key: &FlowKey) -> u32 {
-        let (a, b) = halves(&key.lo);
-        let (c, d) = halves(&key.hi);
-        let e = u64::from(key.lo_port) << 48 | u64::from(key.hi_port) << 32 | u64::from(key.tunnel);
-        let f = u64::from(key.vlan) << 8 | u64::from(key.protocol);
-        let h = mix(mix(self.seed, a, b), mix(!self.seed, c, d), mix(self.seed ^ f, e, f));
-        (h ^ (h >> 32)) as u32
+        hash(self.seed, key)
     }
 
     #[inline]
@@ -122,7 +117,7 @@ impl Flows {
     pub(crate) fn insert(
         &mut self,
         hash: u32,
-        begun_ns: u64,
+        begun_ms: u32,
         record: FlowRecord,
         (source, target): (EntityId, EntityId),
         exempt: bool,
@@ -130,13 +125,13 @@ impl Flows {
     ) -> u32 {
         let mut fresh = Slot {
             record,
-            begun_ns,
-            base: None,
             source,
             target,
             generation: 0,
             prev: NONE,
             next: NONE,
+            begun_ms,
+            peer_rounds: [0; 2],
             counted_second: 0,
             list: NOWHERE,
             failed: false,
@@ -160,8 +155,8 @@ impl Flows {
     /// Takes a flow out; its record stays readable until [`Self::free_ended`].
     pub(crate) fn remove(&mut self, slot: u32) {
         self.unlink(slot);
-        let hash = self.hash(&self.slots[slot as usize].record.key);
-        self.index.remove(hash, slot);
+        let hash_of = |s: u32| hash(self.seed, &self.slots[s as usize].record.key);
+        self.index.remove(hash_of(slot), slot, hash_of);
         self.slots[slot as usize].live = false;
         self.ended.push(slot);
         self.live -= 1;
@@ -173,7 +168,6 @@ impl Flows {
         while let Some(slot) = self.ended.pop() {
             let s = &mut self.slots[slot as usize];
             s.generation = s.generation.wrapping_add(1);
-            s.base = None;
             self.free.push(slot);
         }
     }
@@ -220,11 +214,11 @@ impl Flows {
         self.at(slot).list == WAITING
     }
 
-    /// The flow that has waited longest, if it began at `begun_by` or before.
+    /// The flow that has waited longest.
     #[inline]
-    pub(crate) fn overdue(&self, begun_by: u64) -> Option<u32> {
+    pub(crate) fn longest_waiting(&self) -> Option<u32> {
         let head = self.lists[WAITING as usize].head;
-        (head != NONE && self.slots[head as usize].begun_ns <= begun_by).then_some(head)
+        (head != NONE).then_some(head)
     }
 
     /// Has the flow looked at once `due_ns` has passed, or before.
@@ -300,4 +294,14 @@ impl Flows {
             self.slots[next as usize].prev = prev;
         }
     }
+}
+
+#[inline]
+fn hash(seed: u64, key: &FlowKey) -> u32 {
+    let (a, b) = halves(&key.lo);
+    let (c, d) = halves(&key.hi);
+    let e = u64::from(key.lo_port) << 48 | u64::from(key.hi_port) << 32 | u64::from(key.tunnel);
+    let f = u64::from(key.vlan) << 8 | u64::from(key.protocol);
+    let h = mix(mix(seed, a, b), mix(!seed, c, d), mix(seed ^ f, e, f));
+    (h ^ (h >> 32)) as u32
 }

@@ -27,16 +27,18 @@ use crate::event::{EntityId, FlowId};
 use crate::rates::Rates;
 use crate::sketch::addr_hash;
 use crate::table::Flows;
-use crate::window::{JUDGE_EVERY, Opening, Peer, Role, Share, Span};
+use crate::window::{Allowance, Opening, Peer, Role, Share, Span, Window};
 use crate::{EndReason, Event, FlowKey, FlowRecord, FlowStats, Outcome, TcpState, Traffic};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use wire::packet::{protocol, tcp_flag};
 use wire::{Addr, Packet};
 
-/// A step back in time beyond this, ns (60 s), is a clock set anew or another capture, not reordering.
-pub const CLOCK_RESTART_NS: u64 = 60_000_000_000;
-/// Most flows or entities a table can be configured for; at some 400 bytes each this is 6 GB.
-pub const MAX_CAPACITY: usize = 1 << 24;
+/// A step back in time beyond this, ns (10 s), is a clock set anew or another capture, not reordering.
+pub const CLOCK_RESTART_NS: u64 = 10_000_000_000;
+/// Most flows or entities a table can be configured for: some 4 GB each.
+pub const MAX_CAPACITY: usize = 10_000_000;
+const _: () = assert!(MAX_CAPACITY < crate::index::MAX_SLOTS);
 /// Failures or handshakes of one second after which not each one asks for judgement, but one in [`JUDGE_THIN`].
 const JUDGE_ALL: u32 = 32;
 /// See [`JUDGE_ALL`].
@@ -49,9 +51,9 @@ const ECHO_V6: u16 = 128;
 /// Sizes and times of a [`Tracker`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct TrackerConfig {
-    /// Most live flows, 1..=[`MAX_CAPACITY`]; about 400 bytes each.
+    /// Most live flows, 1..=[`MAX_CAPACITY`]; about 390 bytes each.
     pub flow_capacity: usize,
-    /// Most live entities, 2..=[`MAX_CAPACITY`]; about 420 bytes each. A quarter as many windows may hold sets.
+    /// Most live entities, 2..=[`MAX_CAPACITY`]; about 510 bytes each. A quarter as many windows may hold sets.
     pub entity_capacity: usize,
     /// Silence that ends a TCP flow, ns.
     pub idle_tcp_ns: u64,
@@ -118,8 +120,8 @@ pub struct TrackerCounters {
 
 /// The flow table and the entity table; see the module.
 ///
-/// Memory: `flow_capacity` × 392 bytes, `entity_capacity` × 420 bytes, `entity_capacity` / 4 × at most 2 KB of sets, 16
-/// bytes of index per entry. Pages are touched only as entries come to be.
+/// Memory: `flow_capacity` × 384 bytes, `entity_capacity` × 504 bytes, `entity_capacity` / 4 × at most 1.7 KB of sets, and
+/// up to 11 bytes of index per entry. Pages are touched only as entries come to be.
 pub struct Tracker {
     pub(crate) config: TrackerConfig,
     pub(crate) flows: Flows,
@@ -127,6 +129,8 @@ pub struct Tracker {
     pub(crate) rates: Rates,
     pub(crate) counters: TrackerCounters,
     pub(crate) clock: u64,
+    /// Of flows that continue one cut by the active timeout: the source's sums at the cut. By slot.
+    pub(crate) bases: BTreeMap<u32, FlowStats>,
     call: u32,
     woken: Vec<u32>,
 }
@@ -162,6 +166,7 @@ impl Tracker {
             rates: Rates::new(config.seed),
             counters: TrackerCounters::default(),
             clock: 0,
+            bases: BTreeMap::new(),
             call: 0,
             woken: Vec::new(),
         }
@@ -169,6 +174,7 @@ impl Tracker {
 
     /// Accounts one packet seen at `now_ns`. Events are appended in the order things happened.
     pub fn observe(&mut self, now_ns: u64, packet: &Packet<'_>, events: &mut Vec<Event>) {
+        let reported = events.len();
         let now = self.begin_call(now_ns, events);
         let (key, direction) = FlowKey::of(packet);
         let hash = self.flows.hash(&key);
@@ -205,6 +211,9 @@ impl Tracker {
         }
         self.count(slot, now, now, &share, events);
         self.settle(slot, now, before, events);
+        if events.len() > reported {
+            self.fold(slot);
+        }
         self.end_call();
     }
 
@@ -218,7 +227,7 @@ impl Tracker {
     /// [`EndReason::Shutdown`], in table order. Entities and counters stay.
     pub fn finish(&mut self, events: &mut Vec<Event>) {
         self.begin_call(self.clock, events);
-        self.expire_waiting(u64::MAX, events);
+        self.expire_waiting(0, events);
         self.end_all(EndReason::Shutdown, events);
         self.end_call();
     }
@@ -285,7 +294,10 @@ impl Tracker {
             .entities
             .iter()
             .filter(|e| e.role == Role::Source && e.window(Span::S10).covers(self.clock, Span::S10))
-            .map(|e| (e.addr, u64::from(e.window(Span::S10).packets), e.window(Span::S10).bytes))
+            .map(|e| {
+                let (packets, bytes) = e.sent(Span::S10);
+                (e.addr, packets, bytes)
+            })
             .collect();
         all.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
         all.truncate(n);
@@ -306,7 +318,7 @@ impl Tracker {
             self.counters.time_went_back += 1;
         }
         self.rates.turn(self.clock);
-        self.expire_waiting(self.clock.saturating_sub(self.config.grace_ns), events);
+        self.expire_waiting(self.config.grace_ns, events);
         if self.flows.is_tick_due(self.clock) {
             self.expire_idle(events);
             self.entities.sweep(self.clock);
@@ -331,12 +343,22 @@ impl Tracker {
         self.clock = now;
     }
 
-    fn expire_waiting(&mut self, begun_by: u64, events: &mut Vec<Event>) {
-        while let Some(slot) = self.flows.overdue(begun_by) {
-            let due = self.flows.at(slot).begun_ns.saturating_add(self.config.grace_ns);
+    /// Fails the flows that have waited for `patience_ns`.
+    #[inline]
+    fn expire_waiting(&mut self, patience_ns: u64, events: &mut Vec<Event>) {
+        while let Some(slot) = self.flows.longest_waiting() {
+            if self.age_ns(slot) < patience_ns {
+                break;
+            }
+            let due = self.flows.at(slot).record.first_ns().saturating_add(self.config.grace_ns);
             self.watch_idle(slot);
             self.fail(slot, Outcome::Unanswered, due, events);
         }
+    }
+
+    /// Time since the flow began, by the clock, in whole milliseconds.
+    pub(crate) fn age_ns(&self, slot: u32) -> u64 {
+        u64::from(millis(self.clock).wrapping_sub(self.flows.at(slot).begun_ms)) * 1_000_000
     }
 
     fn expire_idle(&mut self, events: &mut Vec<Event>) {
@@ -419,7 +441,7 @@ impl Tracker {
             self.entities.obtain(record.initiator().0, Role::Source, begun_ns),
             self.entities.obtain(record.responder().0, Role::Target, begun_ns),
         );
-        let slot = self.flows.insert(hash, begun_ns, record, entities, exempt, merged);
+        let slot = self.flows.insert(hash, millis(begun_ns), record, entities, exempt, merged);
         self.counters.flows_total += 1;
         events.push(Event::FlowStarted(self.flows.id(slot)));
         if exempt || merged {
@@ -428,7 +450,7 @@ impl Tracker {
             self.flows.wait_for_answer(slot);
         }
         if !resumed {
-            self.each_window(slot, begun_ns, begun_ns, |w, _, peer, allowance| {
+            self.each_window(slot, begun_ns, begun_ns, |w, peer, allowance| {
                 w.begin_flow(opening, peer, allowance);
             });
         }
@@ -438,6 +460,7 @@ impl Tracker {
     pub(crate) fn end(&mut self, slot: u32, reason: EndReason, events: &mut Vec<Event>) {
         events.push(Event::FlowEnded(Box::new(self.flows.at(slot).record), reason));
         self.flows.remove(slot);
+        self.bases.remove(&slot);
     }
 
     fn end_all(&mut self, reason: EndReason, events: &mut Vec<Event>) {
@@ -496,46 +519,45 @@ impl Tracker {
         let proto = s.record.key.protocol;
         self.counters.flows_failed += 1;
         events.push(Event::FlowFailed(self.flows.id(slot)));
-        self.each_window(slot, at, at, |w, _, peer, allowance| w.fail_flow(outcome, proto, peer, allowance));
+        self.each_window(slot, at, at, |w, peer, allowance| w.fail_flow(outcome, proto, peer, allowance));
         self.judge_both(slot, |e| e.window(Span::S1).failed_flows, events);
     }
 
     fn complete(&mut self, slot: u32, at: u64, events: &mut Vec<Event>) {
-        let s = self.flows.at(slot);
-        let (with_syn, begun) = (opening(&s.record).syn, s.begun_ns);
-        self.each_window(slot, at, at, |w, _, _, _| w.complete(with_syn, begun));
+        let (with_syn, age) = (opening(&self.flows.at(slot).record).syn, self.age_ns(slot));
+        self.each_window(slot, at, at, |w, _, _| w.complete(with_syn, age, at));
         self.judge_both(slot, |e| e.window(Span::S1).handshakes, events);
     }
 
     // --- windows ----------------------------------------------------------------------------------------------
 
-    /// Calls `f` for every window of both entities of a flow, rolled to `at`.
+    /// Calls `f` for every window of both entities of a flow, up to date and turned to `at`.
     fn each_window(
         &mut self,
         slot: u32,
         at: u64,
         begins: u64,
-        mut f: impl FnMut(&mut crate::Window, Role, Peer, &mut crate::window::Allowance),
+        mut f: impl FnMut(&mut Window, Peer, &mut Allowance),
     ) {
         let seed = self.config.seed;
         let s = self.flows.at_mut(slot);
         let ((source, _), (target, port)) = (s.record.initiator(), s.record.responder());
-        for (role, id, addr, peer) in
-            [(Role::Source, &mut s.source, source, target), (Role::Target, &mut s.target, target, source)]
-        {
+        let [source_round, target_round] = &mut s.peer_rounds;
+        for (role, id, round, addr, peer) in [
+            (Role::Source, &mut s.source, source_round, source, target),
+            (Role::Target, &mut s.target, target_round, target, source),
+        ] {
             let peer = Peer { seed, hash: addr_hash(seed, &peer), port };
-            let entity = self.entities.resolve(id, addr, role, at);
-            let (e, allowance) = self.entities.at(entity);
-            e.last_ns = e.last_ns.max(at);
-            for (w, span) in e.windows.iter_mut().zip(Span::ALL) {
-                w.roll(span, at, begins, allowance);
-                f(w, role, peer, allowance);
+            let (e, allowance) = self.entities.resolve(id, round, addr, role, at);
+            e.turn(at, begins, allowance);
+            for w in &mut e.windows {
+                f(w, peer, allowance);
             }
         }
     }
 
-    /// Adds packets of a flow, the last of them at `at` and none before `begins`, to its entities' windows and to the
-    /// rates.
+    /// Adds packets of a flow, the last of them at `at` and none before `begins`, to its entities and to the rates.
+    #[inline]
     pub(crate) fn count(&mut self, slot: u32, at: u64, begins: u64, share: &Share, events: &mut Vec<Event>) {
         let (seed, call) = (self.config.seed, self.call);
         let s = self.flows.at_mut(slot);
@@ -549,22 +571,18 @@ impl Tracker {
             s.counted_second = self.rates.second();
             self.rates.count_flow([&source, &target], share.protocol, port);
         }
-        for (role, id, addr, peer) in
-            [(Role::Source, &mut s.source, &source, &target), (Role::Target, &mut s.target, &target, &source)]
-        {
-            let entity = self.entities.resolve(id, *addr, role, at);
-            let (e, allowance) = self.entities.at(entity);
-            e.last_ns = e.last_ns.max(at);
-            let mut due = false;
-            for (w, span) in e.windows.iter_mut().zip(Span::ALL) {
-                w.roll(span, at, begins, allowance);
-                let round = w.packets.wrapping_add(w.reply_packets) / JUDGE_EVERY;
-                w.add(share);
-                due |= span == Span::S1 && w.packets.wrapping_add(w.reply_packets) / JUDGE_EVERY != round;
-                if w.wants_peer(role, share) {
-                    let peer = Peer { seed, hash: addr_hash(seed, peer), port };
-                    w.add_peer(role, peer, share, allowance);
-                }
+        let [source_round, target_round] = &mut s.peer_rounds;
+        for (role, id, round, addr, peer) in [
+            (Role::Source, &mut s.source, source_round, source, &target),
+            (Role::Target, &mut s.target, target_round, target, &source),
+        ] {
+            let (e, allowance) = self.entities.resolve(id, round, addr, role, at);
+            let due = e.add(at, begins, share, allowance);
+            if let Some(now) = e.wants(share)
+                && *round != now
+            {
+                *round = now;
+                e.insert_peer(Peer { seed, hash: addr_hash(seed, peer), port }, share, allowance);
             }
             if due && e.judged_call != call {
                 e.judged_call = call;
@@ -573,21 +591,34 @@ impl Tracker {
         }
     }
 
+    /// Brings the windows of both entities of a flow up to date.
+    pub(crate) fn fold(&mut self, slot: u32) {
+        let s = self.flows.at(slot);
+        for id in [s.source, s.target] {
+            if let Some(e) = self.entities.get_mut(id) {
+                e.fold();
+            }
+        }
+    }
+
     /// Asks for both entities of a flow to be judged, thinned out where `count` says there is a lot to judge.
     fn judge_both(&mut self, slot: u32, count: impl Fn(&Entity) -> u32, events: &mut Vec<Event>) {
         let s = self.flows.at(slot);
         for id in [s.source, s.target] {
-            if self.entities.get(id).is_none() {
-                continue;
-            }
-            let (e, _) = self.entities.at(id.slot as usize);
-            let n = count(e);
-            if (n <= JUDGE_ALL || n.is_multiple_of(JUDGE_THIN)) && e.judged_call != self.call {
-                e.judged_call = self.call;
-                events.push(Event::Active(id));
+            if let Some(e) = self.entities.get_mut(id) {
+                let n = count(e);
+                if (n <= JUDGE_ALL || n.is_multiple_of(JUDGE_THIN)) && e.judged_call != self.call {
+                    e.judged_call = self.call;
+                    events.push(Event::Active(id));
+                }
             }
         }
     }
+}
+
+/// Milliseconds of a time, wrapped.
+const fn millis(ns: u64) -> u32 {
+    (ns / 1_000_000) as u32
 }
 
 /// What became of the flow a packet's key led to.

@@ -192,6 +192,52 @@ pub(crate) struct Share {
     pub(crate) reply_resets: u32,
 }
 
+/// Packets of an entity on their way into its windows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) bytes: u64,
+    reply_bytes: u64,
+    pub(crate) packets: u32,
+    reply_packets: u32,
+    tcp_packets: u32,
+    syn_packets: u32,
+    reply_resets: u32,
+    udp_packets: u32,
+    udp_reply_packets: u32,
+    icmp_packets: u32,
+    icmp_reply_packets: u32,
+}
+
+impl Tally {
+    #[inline]
+    pub(crate) fn add(&mut self, s: &Share) {
+        raise(&mut self.packets, s.packets);
+        raise(&mut self.reply_packets, s.reply_packets);
+        self.bytes = self.bytes.saturating_add(s.bytes);
+        self.reply_bytes = self.reply_bytes.saturating_add(s.reply_bytes);
+        match s.protocol {
+            protocol::TCP => {
+                raise(&mut self.tcp_packets, s.packets);
+                raise(&mut self.syn_packets, s.syn_packets);
+                raise(&mut self.reply_resets, s.reply_resets);
+            }
+            protocol::UDP => {
+                raise(&mut self.udp_packets, s.packets);
+                raise(&mut self.udp_reply_packets, s.reply_packets);
+            }
+            protocol::ICMP | protocol::ICMPV6 => {
+                raise(&mut self.icmp_packets, s.packets);
+                raise(&mut self.icmp_reply_packets, s.reply_packets);
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.packets == 0 && self.reply_packets == 0
+    }
+}
+
 /// What a flow's beginning adds to a window.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Opening {
@@ -237,13 +283,14 @@ impl Window {
     }
 
     /// Starts over if the window ran out before `at`; the new one opens at `begins`, which is not after `at`, or as far
-    /// back as its span allows.
-    #[inline]
-    pub(crate) fn roll(&mut self, span: Span, at: u64, begins: u64, allowance: &mut Allowance) {
-        if !self.covers(at, span) {
+    /// back as its span allows. Whether it did.
+    pub(crate) fn roll(&mut self, span: Span, at: u64, begins: u64, allowance: &mut Allowance) -> bool {
+        let over = !self.covers(at, span);
+        if over {
             self.release(allowance);
             *self = Self::opened(begins.max(at.saturating_sub(span.nanos() - 1)));
         }
+        over
     }
 
     /// Gives the sets back.
@@ -260,38 +307,26 @@ impl Window {
         self.sets.as_deref_mut()
     }
 
-    #[inline]
-    pub(crate) fn add(&mut self, s: &Share) {
-        raise(&mut self.packets, s.packets);
-        raise(&mut self.reply_packets, s.reply_packets);
-        self.bytes = self.bytes.saturating_add(s.bytes);
-        self.reply_bytes = self.reply_bytes.saturating_add(s.reply_bytes);
-        match s.protocol {
-            protocol::TCP => {
-                raise(&mut self.tcp_packets, s.packets);
-                raise(&mut self.syn_packets, s.syn_packets);
-                raise(&mut self.reply_resets, s.reply_resets);
-            }
-            protocol::UDP => {
-                raise(&mut self.udp_packets, s.packets);
-                raise(&mut self.udp_reply_packets, s.reply_packets);
-            }
-            protocol::ICMP | protocol::ICMPV6 => {
-                raise(&mut self.icmp_packets, s.packets);
-                raise(&mut self.icmp_reply_packets, s.reply_packets);
-            }
-            _ => {}
-        }
+    pub(crate) fn add(&mut self, t: &Tally) {
+        raise(&mut self.packets, t.packets);
+        raise(&mut self.reply_packets, t.reply_packets);
+        self.bytes = self.bytes.saturating_add(t.bytes);
+        self.reply_bytes = self.reply_bytes.saturating_add(t.reply_bytes);
+        raise(&mut self.tcp_packets, t.tcp_packets);
+        raise(&mut self.syn_packets, t.syn_packets);
+        raise(&mut self.reply_resets, t.reply_resets);
+        raise(&mut self.udp_packets, t.udp_packets);
+        raise(&mut self.udp_reply_packets, t.udp_reply_packets);
+        raise(&mut self.icmp_packets, t.icmp_packets);
+        raise(&mut self.icmp_reply_packets, t.icmp_reply_packets);
     }
 
-    /// Whether [`Self::add_peer`] has something to count after `share` was added.
-    #[inline]
-    pub(crate) fn wants_peer(&self, role: Role, share: &Share) -> bool {
-        share.packets > 0
-            && match role {
-                Role::Source => share.protocol == protocol::UDP && self.udp_packets > SETS_FROM,
-                Role::Target => self.packets > SETS_FROM,
-            }
+    /// Whether peers of further packets are to be inserted with [`Self::add_peer`].
+    pub(crate) const fn wants_peers(&self, role: Role) -> bool {
+        match role {
+            Role::Source => self.udp_packets > SETS_FROM,
+            Role::Target => self.packets > SETS_FROM,
+        }
     }
 
     pub(crate) fn add_peer(&mut self, role: Role, peer: Peer, share: &Share, allowance: &mut Allowance) {
@@ -336,10 +371,12 @@ impl Window {
         }
     }
 
-    /// A handshake completed, of a flow that began with its SYN at `flow_ns`.
-    pub(crate) fn complete(&mut self, with_syn: bool, flow_ns: u64) {
+    /// A handshake completed at `at`, of a flow of age `age_ns`, begun with a SYN or not.
+    pub(crate) fn complete(&mut self, with_syn: bool, age_ns: u64, at: u64) {
         raise(&mut self.handshakes, 1);
-        if with_syn && flow_ns >= self.start_ns && self.completed_flows < self.syn_flows {
+        // The age is in whole milliseconds, so it may be one too many.
+        let begun_here = age_ns <= at.saturating_sub(self.start_ns).saturating_add(1_000_000);
+        if with_syn && begun_here && self.completed_flows < self.syn_flows {
             self.completed_flows += 1;
         }
     }
