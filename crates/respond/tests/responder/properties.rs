@@ -146,7 +146,7 @@ impl World {
             match &d.effect {
                 Some(Effect::Insert(block)) => self.insert(block),
                 Some(Effect::Remove(prefix)) => {
-                    assert!(self.map.remove(prefix).is_some(), "not inside: {d:?}")
+                    assert!(self.map.remove(prefix).is_some(), "not inside: {d:?}");
                 }
                 None => {}
             }
