@@ -18,7 +18,8 @@ enum Form {
 /// Path in the repository, form, and the arguments of `autoinmune` that produce it. To add a generated document, add a
 /// line; everything else follows.
 const GENERATED: &[(&str, Form, &[&str])] = &[
-    ("docs/cli.md", Form::File, &["reference"]),
+    ("docs/cli.md", Form::File, &["reference", "commands"]),
+    ("docs/rules.md", Form::File, &["reference", "rules"]),
     ("docs/config.schema.json", Form::File, &["config", "schema"]),
     ("docs/config.toml", Form::File, &["config", "default"]),
     ("docs/man", Form::Directory, &["man"]),

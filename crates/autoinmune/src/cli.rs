@@ -58,9 +58,23 @@ pub enum Command {
         #[arg(value_hint = ValueHint::DirPath)]
         dir: PathBuf,
     },
-    /// Print the command-line reference as Markdown
+    /// Print a generated reference page as Markdown
     #[command(hide = true)]
-    Reference,
+    Reference {
+        /// Which page
+        #[arg(value_enum, default_value_t)]
+        page: Page,
+    },
+}
+
+/// A generated reference page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Page {
+    /// docs/cli.md
+    #[default]
+    Commands,
+    /// docs/rules.md
+    Rules,
 }
 
 /// How to print data.

@@ -17,7 +17,7 @@ mod summary;
 mod text;
 
 use clap::{CommandFactory, Parser};
-use cli::{Cli, Command, ConfigCommand, RulesCommand};
+use cli::{Cli, Command, ConfigCommand, Page, RulesCommand};
 use exit::Exit;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -53,8 +53,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             Ok(Exit::Ok)
         }
         Command::Man { dir } => reference::man_pages(&dir),
-        Command::Reference => {
-            print!("{}", reference::markdown());
+        Command::Reference { page } => {
+            match page {
+                Page::Commands => print!("{}", reference::markdown()),
+                Page::Rules => print!("{}", detect::docs::rules_markdown()),
+            }
             Ok(Exit::Ok)
         }
     }
