@@ -4,10 +4,30 @@
 //! vectors. This crate evaluates them, merges what belongs to one actor, and explains each verdict. Pure: time is an
 //! argument in nanoseconds.
 
-pub mod class;
-pub mod incident;
-pub mod signal;
+#![forbid(unsafe_code)]
 
+pub mod book;
+pub mod bound;
+pub mod class;
+mod count;
+pub mod detector;
+pub mod docs;
+pub mod field;
+pub mod incident;
+pub mod metric;
+mod names;
+pub mod rule;
+pub mod ruleset;
+pub mod signal;
+pub mod vector;
+
+pub use book::{BookConfig, BookCounters, IncidentBook};
+pub use bound::Bound;
 pub use class::{Class, Severity};
+pub use detector::{DetectCounters, Detector, KernelThresholds};
+pub use field::Field;
 pub use incident::{Change, Incident, Update};
+pub use metric::Metric;
+pub use rule::Rule;
+pub use ruleset::{RuleError, RuleOverride, RuleSet, VectorResult};
 pub use signal::{Actor, Evidence, Signal};

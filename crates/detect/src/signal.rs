@@ -1,5 +1,6 @@
 //! What a detector says, with its evidence.
 
+use crate::metric::Metric;
 use crate::{Class, Severity};
 use serde::Serialize;
 use wire::Addr;
@@ -68,4 +69,47 @@ pub struct Signal {
     pub may_block: bool,
     /// Why.
     pub evidence: Vec<Evidence>,
+}
+
+impl Signal {
+    /// The judgement in words: who, what, against whom, and each observation beside what is tolerated.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        let mut text = format!("{} ({})", self.class.name(), self.kind);
+        match self.actor {
+            Actor::Source { addr } => {
+                text.push_str(&format!(" by {addr}"));
+                if let Some(target) = self.target {
+                    text.push_str(&format!(" against {target}"));
+                }
+            }
+            Actor::Distributed { target } => {
+                text.push_str(&format!(" by many or forged senders against {target}"))
+            }
+        }
+        if let Some(port) = self.port {
+            text.push_str(&format!(" port {port}"));
+        }
+        let seconds = self.at_ns.saturating_sub(self.since_ns) as f64 / 1e9;
+        text.push_str(&format!(", within {seconds:.1} s: "));
+        let parts: Vec<String> = self.evidence.iter().map(Evidence::explain).collect();
+        text.push_str(&parts.join("; "));
+        text.push_str(&format!(" [{}, confidence {:.2}]", self.rule, self.confidence));
+        text
+    }
+}
+
+impl Evidence {
+    /// The observation beside its bound, such as `40 failed connections (15 or more are not tolerated)`.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        let label = self.metric.parse::<Metric>().map_or(self.metric, Metric::label);
+        let side = if self.at_least { "or more" } else { "or less" };
+        format!("{} {label} (alarm at {} {side})", number(self.observed), number(self.threshold))
+    }
+}
+
+/// Whole numbers without a fraction, others with two digits.
+fn number(value: f64) -> String {
+    if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.2}") }
 }

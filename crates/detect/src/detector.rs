@@ -1,0 +1,395 @@
+//! Rules at work: windows and flows in, signals out.
+
+use crate::bound::Bound;
+use crate::count::Counts;
+use crate::metric::Metric;
+use crate::rule::Rule;
+use crate::{Actor, Evidence, RuleSet, Signal};
+use flow::{EndReason, Event, FlowRecord, Role, Span, TcpState, Tracker, Window};
+use rustc_hash::FxHashMap;
+use serde::Serialize;
+use wire::Addr;
+
+/// Smallest counts of one source in one second at which a rule may have something to say: the kernel reports a source
+/// that reaches one of them at once. `u32::MAX` where no enabled rule asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct KernelThresholds {
+    /// TCP connections begun and not completed.
+    pub syn_pending: u32,
+    /// UDP packets sent.
+    pub udp_packets: u32,
+    /// ICMP packets sent.
+    pub icmp_packets: u32,
+    /// Flows begun.
+    pub flows: u32,
+}
+
+/// What a [`Detector`] counted since it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize)]
+pub struct DetectCounters {
+    /// Signals given.
+    pub signals: u64,
+    /// Times a rule held and said nothing because it had just spoken about the same entity.
+    pub repeated: u64,
+    /// Memories of having spoken that were dropped because the table was full: the signal may have come again.
+    pub spoken_evicted: u64,
+    /// (rule, source, service) counts dropped because the table was full.
+    pub counts_evicted: u64,
+}
+
+/// Entities and rules a detector remembers having spoken about. When full, those that may speak again anyway are
+/// dropped; when that does not help, all are.
+const SPOKEN_CAPACITY: usize = 65_536;
+/// (rule, source, service) whose flows are counted at once; [`Counts`] says what happens when it is full.
+const COUNT_CAPACITY: usize = 8192;
+/// Longest time a rule is silent about an entity after a signal, ns. Shorter than the longest window, so that an attack
+/// that goes on is not taken for several.
+const LONGEST_SILENCE_NS: u64 = 30_000_000_000;
+/// Confidence never exceeds this: no rule is certain.
+const MOST_CONFIDENT: f64 = 0.99;
+
+/// Whom a rule last spoke about: rule, subject, and the target where flows are counted.
+type Subject = (u16, Addr, Addr);
+
+/// Evaluates rules. A rule speaks about an entity at most once in its span (30 s for the 60-s span), not once a packet.
+///
+/// State beyond the rules is bounded: 65,536 memories of having spoken, and the counts of 8,192 (rule, source,
+/// service) with at most 64 times each.
+#[derive(Debug)]
+pub struct Detector {
+    rules: Vec<Compiled>,
+    /// Indices of window rules by role and span.
+    windows: [[Vec<u16>; 3]; 2],
+    /// Indices of flow-count rules.
+    flows: Vec<u16>,
+    counts: Counts,
+    spoken: FxHashMap<Subject, u64>,
+    counters: DetectCounters,
+}
+
+#[derive(Debug)]
+struct Compiled {
+    rule: Rule,
+    when: Vec<(Metric, Bound)>,
+    silence_ns: u64,
+}
+
+/// The flow that gave rise to a judgement.
+#[derive(Clone, Copy)]
+struct Occasion {
+    source: Addr,
+    target: Addr,
+    port: u16,
+    protocol: u8,
+}
+
+impl Occasion {
+    fn of(record: &FlowRecord) -> Self {
+        let (target, port) = record.responder();
+        Self { source: record.initiator().0, target, port, protocol: record.key.protocol }
+    }
+}
+
+impl Detector {
+    /// A detector for the enabled rules of `set`.
+    #[must_use]
+    pub fn new(set: RuleSet) -> Self {
+        let mut detector = Self {
+            rules: Vec::new(),
+            windows: Default::default(),
+            flows: Vec::new(),
+            counts: Counts::new(COUNT_CAPACITY),
+            spoken: FxHashMap::default(),
+            counters: DetectCounters::default(),
+        };
+        for rule in set.into_rules().into_iter().filter(|r| r.enabled) {
+            // A set holds at most MAX_RULES.
+            let index = detector.rules.len() as u16;
+            if rule.flows.is_some() {
+                detector.flows.push(index);
+            } else {
+                detector.windows[rule.role as usize][rule.span as usize].push(index);
+            }
+            detector.rules.push(Compiled {
+                when: rule.when.iter().map(|(m, b)| (*m, *b)).collect(),
+                silence_ns: rule.span.nanos().min(LONGEST_SILENCE_NS),
+                rule,
+            });
+        }
+        detector
+    }
+
+    /// Judges what the tracker reported, all of it seen at `now_ns`. Call it with the events of each call into the
+    /// tracker, before the next.
+    pub fn judge(&mut self, now_ns: u64, tracker: &Tracker, events: &[Event], signals: &mut Vec<Signal>) {
+        let mut occasion = None;
+        for event in events {
+            match event {
+                Event::FlowStarted(id) | Event::FlowFailed(id) => {
+                    occasion = tracker.flow(*id).map(Occasion::of).or(occasion);
+                }
+                Event::FlowClosed(id) => {
+                    if let Some(record) = tracker.flow(*id) {
+                        occasion = Some(Occasion::of(record));
+                        self.count(now_ns, record, signals);
+                    }
+                }
+                Event::FlowEnded(record, reason) => {
+                    let closed = matches!(record.stats.state, TcpState::Closed | TcpState::Reset);
+                    // A closed flow was counted when it closed; one that goes on after the active timeout has not ended.
+                    if !closed && *reason != EndReason::Active {
+                        self.count(now_ns, record, signals);
+                    }
+                }
+                Event::Active(id) => {
+                    if let Some(entity) = tracker.entity(*id) {
+                        for span in Span::ALL {
+                            let window = entity.window(span);
+                            self.window(now_ns, (entity.addr, entity.role), span, window, occasion, signals);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Judges one window on its own, such as the kernel's counts of a source.
+    pub fn judge_window(
+        &mut self,
+        now_ns: u64,
+        addr: Addr,
+        role: Role,
+        span: Span,
+        window: &Window,
+        signals: &mut Vec<Signal>,
+    ) {
+        self.window(now_ns, (addr, role), span, window, None, signals);
+    }
+
+    /// The smallest bounds of the enabled 1-s rules about sources, for the kernel program.
+    #[must_use]
+    pub fn kernel_thresholds(&self) -> KernelThresholds {
+        let smallest = |metric: Metric| {
+            self.windows[Role::Source as usize][Span::S1 as usize]
+                .iter()
+                .filter_map(|&i| self.rules[usize::from(i)].rule.when.get(&metric)?.at_least)
+                .fold(u32::MAX, |least, bound| least.min(bound.clamp(1.0, f64::from(u32::MAX)) as u32))
+        };
+        KernelThresholds {
+            syn_pending: smallest(Metric::PendingHandshakes),
+            udp_packets: smallest(Metric::UdpPacketsPerSecond),
+            icmp_packets: smallest(Metric::IcmpPacketsPerSecond),
+            flows: smallest(Metric::Flows),
+        }
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn counters(&self) -> DetectCounters {
+        DetectCounters { counts_evicted: self.counts.evicted(), ..self.counters }
+    }
+
+    fn window(
+        &mut self,
+        now_ns: u64,
+        (addr, role): (Addr, Role),
+        span: Span,
+        window: &Window,
+        occasion: Option<Occasion>,
+        signals: &mut Vec<Signal>,
+    ) {
+        if !window.covers(now_ns, span) {
+            return;
+        }
+        for at in 0..self.windows[role as usize][span as usize].len() {
+            let index = self.windows[role as usize][span as usize][at];
+            let compiled = &self.rules[usize::from(index)];
+            if !compiled.when.iter().all(|(metric, bound)| bound.holds(metric.of(window, span))) {
+                continue;
+            }
+            if !self.may_speak(now_ns, (index, addr, Addr::UNSPECIFIED)) {
+                continue;
+            }
+            let compiled = &self.rules[usize::from(index)];
+            let occasion = occasion.filter(|o| role == Role::Target || o.source == addr);
+            let one_port = window.failed_ports().max(window.udp_failed_ports()).max(window.udp_ports()) <= 1;
+            let mut signal = compiled.signal(now_ns, window.start_ns, |metric| metric.of(window, span));
+            signal.actor = match role {
+                Role::Source => Actor::Source { addr },
+                Role::Target => Actor::Distributed { target: addr },
+            };
+            signal.target = match role {
+                Role::Source => occasion.map(|o| o.target),
+                Role::Target => Some(addr),
+            };
+            signal.port =
+                occasion.filter(|o| one_port && o.port != 0 && has_ports(o.protocol)).map(|o| o.port);
+            signal.protocol = occasion.map(|o| o.protocol);
+            self.counters.signals += 1;
+            signals.push(signal);
+        }
+    }
+
+    fn count(&mut self, now_ns: u64, record: &FlowRecord, signals: &mut Vec<Signal>) {
+        for at in 0..self.flows.len() {
+            let index = self.flows[at];
+            let compiled = &self.rules[usize::from(index)];
+            let Some(filter) = &compiled.rule.flows else { continue };
+            if !filter.matches(record) {
+                continue;
+            }
+            let occasion = Occasion::of(record);
+            let span_ns = compiled.rule.span.nanos();
+            let key = (index, occasion.source, occasion.target, occasion.port);
+            let (count, since_ns) = self.counts.add(key, now_ns, span_ns, record.first_ns());
+            let value = |metric| (metric == Metric::MatchingFlows).then_some(f64::from(count));
+            if !compiled.when.iter().all(|(metric, bound)| bound.holds(value(*metric)))
+                || !self.may_speak(now_ns, (index, occasion.source, occasion.target))
+            {
+                continue;
+            }
+            let compiled = &self.rules[usize::from(index)];
+            let mut signal = compiled.signal(now_ns, since_ns, value);
+            signal.actor = Actor::Source { addr: occasion.source };
+            signal.target = Some(occasion.target);
+            signal.port = Some(occasion.port);
+            signal.protocol = Some(occasion.protocol);
+            self.counters.signals += 1;
+            signals.push(signal);
+        }
+    }
+
+    /// Whether the rule was silent about the subject for long enough; if so it speaks now.
+    fn may_speak(&mut self, now_ns: u64, subject: Subject) -> bool {
+        let silence_ns = self.rules[usize::from(subject.0)].silence_ns;
+        if self.spoken.get(&subject).is_some_and(|last| now_ns.saturating_sub(*last) < silence_ns) {
+            self.counters.repeated += 1;
+            return false;
+        }
+        if self.spoken.len() >= SPOKEN_CAPACITY {
+            self.spoken.retain(|_, last| now_ns.saturating_sub(*last) < LONGEST_SILENCE_NS);
+            if self.spoken.len() >= SPOKEN_CAPACITY {
+                self.counters.spoken_evicted += self.spoken.len() as u64;
+                self.spoken.clear();
+            }
+        }
+        self.spoken.insert(subject, now_ns);
+        true
+    }
+}
+
+const fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, wire::packet::protocol::TCP | wire::packet::protocol::UDP)
+}
+
+impl Compiled {
+    /// A signal with the rule's part and the evidence; the caller fills in whom it is about.
+    fn signal(&self, now_ns: u64, since_ns: u64, value: impl Fn(Metric) -> Option<f64>) -> Signal {
+        let rule = &self.rule;
+        let mut evidence = Vec::with_capacity(self.when.len());
+        for (metric, bound) in &self.when {
+            let Some(observed) = value(*metric) else { continue };
+            for (threshold, at_least) in [(bound.at_least, true), (bound.at_most, false)] {
+                if let Some(threshold) = threshold {
+                    evidence.push(Evidence { metric: metric.name(), observed, threshold, at_least });
+                }
+            }
+        }
+        Signal {
+            rule: rule.id.clone(),
+            sid: rule.sid,
+            rev: rule.rev,
+            class: rule.class,
+            kind: rule.kind.clone(),
+            severity: rule.severity,
+            technique: rule.technique.clone(),
+            actor: Actor::Source { addr: Addr::UNSPECIFIED },
+            target: None,
+            port: None,
+            protocol: None,
+            at_ns: now_ns,
+            since_ns: since_ns.min(now_ns),
+            confidence: confidence(rule.confidence, &evidence),
+            may_block: rule.may_block,
+            evidence,
+        }
+    }
+}
+
+/// Confidence of a rule that holds: what the prior leaves open shrinks with the square root of the excess, where the
+/// excess is the smallest observed/threshold over the `at_least` bounds; at most 0.99. Thresholds reached exactly give
+/// the prior, four times the thresholds halve the doubt.
+#[must_use]
+pub fn confidence(prior: f64, evidence: &[Evidence]) -> f64 {
+    let excess = evidence
+        .iter()
+        .filter(|e| e.at_least && e.threshold > 0.0)
+        .map(|e| e.observed / e.threshold)
+        .fold(f64::INFINITY, f64::min);
+    let excess = if excess.is_finite() { excess.max(1.0) } else { 1.0 };
+    (1.0 - (1.0 - prior) / excess.sqrt()).min(MOST_CONFIDENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set() -> RuleSet {
+        RuleSet::builtin()
+    }
+
+    #[test]
+    fn confidence_grows_with_the_smallest_excess() {
+        let evidence =
+            |observed: f64, at_least: bool| Evidence { metric: "m", observed, threshold: 10.0, at_least };
+        for (list, expected) in [
+            (vec![evidence(10.0, true)], 0.8),
+            (vec![evidence(40.0, true)], 0.9),
+            (vec![evidence(40.0, true), evidence(10.0, true)], 0.8),
+            (vec![evidence(40.0, true), evidence(0.0, false)], 0.9),
+            (vec![evidence(1e9, true)], 0.99),
+            (vec![], 0.8),
+        ] {
+            assert!((confidence(0.8, &list) - expected).abs() < 1e-9, "{list:?}");
+        }
+    }
+
+    #[test]
+    fn kernel_thresholds_are_the_smallest_one_second_bounds() {
+        let thresholds = Detector::new(set()).kernel_thresholds();
+        assert!((1..10_000).contains(&thresholds.syn_pending), "{thresholds:?}");
+        assert!((1..100_000).contains(&thresholds.udp_packets), "{thresholds:?}");
+        assert!((1..10_000).contains(&thresholds.icmp_packets), "{thresholds:?}");
+        let none = Detector::new(RuleSet::default()).kernel_thresholds();
+        assert_eq!(none.syn_pending, u32::MAX);
+    }
+
+    #[test]
+    fn kernel_counts_alone_are_enough_for_a_flood_and_it_is_told_once_a_second() {
+        let mut detector = Detector::new(set());
+        let need = detector.kernel_thresholds().syn_pending;
+        let window = |n: u32, at: u64| {
+            Window::from_source(&flow::window::SourceCounts {
+                start_ns: at,
+                packets: n,
+                tcp_packets: n,
+                syn_packets: n,
+                flows: n,
+                bytes: u64::from(n) * 60,
+                ..flow::window::SourceCounts::default()
+            })
+        };
+        let addr = Addr::v4([192, 0, 2, 1]);
+        let mut signals = Vec::new();
+        let mut judge = |n: u32, at: u64, now: u64| {
+            signals.clear();
+            detector.judge_window(now, addr, Role::Source, Span::S1, &window(n, at), &mut signals);
+            signals.iter().map(|s| s.class).collect::<Vec<_>>()
+        };
+        assert_eq!(judge(need - 1, 0, 400_000_000), []);
+        assert_eq!(judge(need, 0, 500_000_000), [crate::Class::SynFlood]);
+        assert_eq!(judge(need + 9, 0, 600_000_000), []);
+        assert_eq!(judge(need, 1_000_000_000, 1_600_000_000), [crate::Class::SynFlood]);
+        assert_eq!(judge(need, 1_000_000_000, 2_600_000_000), [], "the window ran out");
+    }
+}
