@@ -94,7 +94,7 @@ fn session(stage: &mut Stage, at: u64, end: u64) {
     let mut talk = stage.connect(at, (v4(CLIENT), port), victim(22));
     talk.say(ANSWERS, ssh::SERVER_ID);
     talk.say(ASKS, ssh::CLIENT_ID);
-    for (by_server, message) in ssh::key_exchange() {
+    for (by_server, message) in ssh::opening() {
         talk.say(if by_server { ANSWERS } else { ASKS }, &message);
     }
     talk.say(ASKS, &ssh::request(false));
@@ -178,7 +178,7 @@ pub(super) fn icmp_flood(stage: &mut Stage, begin: u64) {
     }
 }
 
-/// Twenty-five short connections with two refused guesses each, five a second.
+/// Twenty-five short connections with one refused guess each, five a second.
 pub(super) fn ssh_guessing(stage: &mut Stage, begin: u64) {
     let mut at = begin;
     for _ in 0..25 {
@@ -186,14 +186,12 @@ pub(super) fn ssh_guessing(stage: &mut Stage, begin: u64) {
         let mut talk = stage.connect(at, (v4(ATTACKERS[2]), port), victim(22));
         talk.say(ANSWERS, ssh::SERVER_ID);
         talk.say(ASKS, ssh::GUESS_ID);
-        for (by_server, message) in ssh::key_exchange() {
+        for (by_server, message) in ssh::opening() {
             talk.say(if by_server { ANSWERS } else { ASKS }, &message);
         }
-        for _ in 0..2 {
-            talk.say(ASKS, &ssh::request(true));
-            talk.pause(Duration::from_millis(30));
-            talk.say(ANSWERS, &ssh::verdict(false));
-        }
+        talk.say(ASKS, &ssh::request(true));
+        talk.pause(Duration::from_millis(30));
+        talk.say(ANSWERS, &ssh::verdict(false));
         talk.close(ASKS);
         at += stage.around(Duration::from_millis(200));
     }

@@ -35,7 +35,7 @@ pub enum Scenario {
     UdpFlood,
     /// Echo requests; 3 s.
     IcmpFlood,
-    /// Short SSH connections with refused guesses; 5 s.
+    /// Short SSH connections, one refused guess each; 5 s.
     SshGuessing,
 }
 

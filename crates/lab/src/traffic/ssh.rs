@@ -1,9 +1,9 @@
 //! A stand-in for SSH: the identification strings are real (RFC 4253 §4.2), everything after them only has the sizes
 //! and the order of a real session. No cryptography, no shell; the server says so in its identification string.
 //!
-//! After the identification strings each side sends one key exchange message and its reply, all of fixed size. Then
-//! the client sends authentication requests, each answered by success or failure, and after success keystrokes, each
-//! echoed.
+//! After the identification strings each side sends its algorithms and its half of the key exchange, and the client
+//! asks for the authentication service, all of fixed size. Then the client sends authentication requests, each answered
+//! by success or failure, and after success keystrokes, each echoed.
 
 use super::{Control, Limits, Pace, Server, TrafficError, permit_pair, socket};
 use std::io::{self, Read, Write};
@@ -27,6 +27,10 @@ pub mod size {
     pub const CLIENT_DH: usize = 1208;
     /// The server's public value, host key and signature.
     pub const SERVER_DH: usize = 1564;
+    /// The client's request for the authentication service.
+    pub const SERVICE: usize = 60;
+    /// The server's acceptance of it.
+    pub const ACCEPT: usize = 44;
     /// An authentication request.
     pub const AUTH: usize = 148;
     /// Its answer.
@@ -48,6 +52,8 @@ const KIND: usize = 5;
 
 /// Kinds of message.
 mod kind {
+    pub(super) const SERVICE: u8 = 5;
+    pub(super) const ACCEPT: u8 = 6;
     pub(super) const KEX: u8 = 20;
     pub(super) const DH: u8 = 30;
     pub(super) const PASSWORD: u8 = 50;
@@ -69,14 +75,16 @@ pub fn message(size: usize, kind: u8, fill: u8) -> Vec<u8> {
     message
 }
 
-/// The messages of the key exchange in order, each with whether the server sends it.
+/// The messages before authentication in order, each with whether the server sends it.
 #[must_use]
-pub fn key_exchange() -> [(bool, Vec<u8>); 4] {
+pub fn opening() -> [(bool, Vec<u8>); 6] {
     [
         (true, message(size::SERVER_KEX, kind::KEX, 0x11)),
         (false, message(size::CLIENT_KEX, kind::KEX, 0x22)),
         (false, message(size::CLIENT_DH, kind::DH, 0x33)),
         (true, message(size::SERVER_DH, kind::DH, 0x44)),
+        (false, message(size::SERVICE, kind::SERVICE, 0x77)),
+        (true, message(size::ACCEPT, kind::ACCEPT, 0x77)),
     ]
 }
 
@@ -206,7 +214,7 @@ fn guess_once(source: IpAddr, server: SocketAddr, guesses: u32) -> io::Result<u6
     Ok(refused)
 }
 
-/// Connects, and goes as far as the end of the key exchange.
+/// Connects, and goes as far as the authentication service.
 fn begin(source: IpAddr, server: SocketAddr, id: &[u8], patience: Duration) -> io::Result<TcpStream> {
     let mut stream = socket::connect_from(source, server, patience)?;
     stream.set_read_timeout(Some(patience))?;
@@ -218,7 +226,7 @@ fn begin(source: IpAddr, server: SocketAddr, id: &[u8], patience: Duration) -> i
 }
 
 fn exchange(stream: &mut TcpStream, serving: bool) -> io::Result<()> {
-    for (by_server, message) in key_exchange() {
+    for (by_server, message) in opening() {
         if by_server == serving {
             stream.write_all(&message)?;
         } else {
