@@ -289,7 +289,11 @@ pub struct SourceEvent {
 
 const _: () = {
     assert!(size_of::<FlowKey>() == 44 && offset_of!(FlowKey, tunnel) == 40);
-    assert!(size_of::<DirStats>() == 128 && offset_of!(DirStats, flags) == 64 && offset_of!(DirStats, head) == 116);
+    assert!(
+        size_of::<DirStats>() == 128
+            && offset_of!(DirStats, flags) == 64
+            && offset_of!(DirStats, head) == 116
+    );
     assert!(size_of::<FlowStats>() == 296 && offset_of!(FlowStats, syn_ns) == 256);
     assert!(offset_of!(FlowStats, initiator) == 280 && offset_of!(FlowStats, rst_mask) == 284);
     assert!(size_of::<SourceStats>() == 80 && offset_of!(SourceStats, packets) == 24);
@@ -522,6 +526,28 @@ impl FlowStats {
             first_flags: self.first_flags,
             fin_mask: self.fin_mask,
             rst_mask: self.rst_mask,
+        }
+    }
+}
+
+impl SourceStats {
+    /// The same counts with the window's start on the wall clock.
+    #[must_use]
+    pub const fn to_flow(&self, wall_minus_boot_ns: i64) -> flow::window::SourceCounts {
+        flow::window::SourceCounts {
+            start_ns: wall_ns(self.start_ns, wall_minus_boot_ns),
+            bytes: self.bytes,
+            reply_bytes: self.reply_bytes,
+            packets: self.packets,
+            tcp_packets: self.tcp_packets,
+            udp_packets: self.udp_packets,
+            icmp_packets: self.icmp_packets,
+            syn_packets: self.syn_packets,
+            handshakes: self.handshakes,
+            flows: self.flows,
+            reply_packets: self.reply_packets,
+            udp_reply_packets: self.udp_reply_packets,
+            reply_resets: self.reply_resets,
         }
     }
 }

@@ -1,0 +1,229 @@
+//! The same frames through the kernel program and through `wire` and `flow`: equal keys, equal accumulators.
+//!
+//! Captures and made-up traffic are run with the program's clock set to each frame's time, so that times and gaps are
+//! compared too. Flow reuse is the tables' affair and follows the one rule written in `bpf/account.h`.
+
+use crate::testrun::{PASS, SECOND, START, Sensor};
+use flow::{FlowKey, FlowStats, TcpState};
+use kernel::abi::Counter;
+use proptest::prelude::*;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use wire::craft::{Builder, Segment, Tcp};
+use wire::packet::{protocol, tcp_flag};
+use wire::{LinkType, Skip};
+
+/// Frames taken from one capture.
+const FRAMES_PER_CAPTURE: usize = 2000;
+/// Frames taken from all captures together.
+const FRAMES: usize = 150_000;
+/// TEST_RUN wants a page for itself, and the interesting part of a frame is its head.
+const LONGEST_FRAME: usize = 3000;
+
+/// The Rust side: one map of flows with the reuse rule of the kernel's table.
+#[derive(Default)]
+struct Table {
+    flows: HashMap<FlowKey, FlowStats>,
+    skipped: [u64; Skip::ALL.len()],
+    reused: u64,
+}
+
+impl Table {
+    fn frame(&mut self, now: u64, frame: &[u8]) {
+        let length = u32::try_from(frame.len()).expect("short");
+        let packet = match wire::parse(LinkType::Ethernet, frame, length) {
+            Ok(packet) => packet,
+            Err(skip) => {
+                self.skipped[skip as usize] += 1;
+                return;
+            }
+        };
+        let (key, direction) = FlowKey::of(&packet);
+        let tcp = packet.protocol == protocol::TCP;
+        let over = self.flows.get(&key).is_some_and(|f| {
+            let opens = packet.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN;
+            let last = f.dir[0].last_ns.max(f.dir[1].last_ns);
+            let idle = if tcp { 300 * SECOND } else { 60 * SECOND };
+            (tcp && opens && matches!(f.state, TcpState::Closed | TcpState::Reset))
+                || now.saturating_sub(last) > idle
+        });
+        if over {
+            self.flows.remove(&key);
+            self.reused += 1;
+        }
+        let stats = self.flows.entry(key).or_insert_with(|| FlowStats::begin(&packet, direction));
+        stats.account(now, &packet, direction);
+    }
+}
+
+/// Runs all frames through both and compares everything that both know.
+fn compare<'a>(what: &str, sensor: &mut Sensor, frames: impl Iterator<Item = (u64, &'a [u8])>) {
+    let mut table = Table::default();
+    let before = sensor.counters();
+    let mut count = 0;
+    for (now, frame) in frames {
+        sensor.at(now);
+        assert_eq!(sensor.run(frame), PASS, "{what}: frame {count}");
+        table.frame(now, frame);
+        count += 1;
+    }
+    let after = sensor.counters();
+    for skip in Skip::ALL {
+        let kernel = after.skipped(skip) - before.skipped(skip);
+        assert_eq!(kernel, table.skipped[skip as usize], "{what}: {}", skip.name());
+    }
+    assert_eq!(
+        after.get(Counter::FlowsReused) - before.get(Counter::FlowsReused),
+        table.reused,
+        "{what}: reused"
+    );
+    let kernel: HashMap<FlowKey, FlowStats> =
+        sensor.flows().into_iter().map(|(k, s)| (k.into(), s.to_flow(0))).collect();
+    for (key, stats) in &table.flows {
+        assert_eq!(kernel.get(key), Some(stats), "{what}: {key:?}");
+    }
+    assert_eq!(kernel.len(), table.flows.len(), "{what}: flows");
+    sensor.clear();
+}
+
+fn data() -> PathBuf {
+    std::env::var_os("AUTOINMUNE_DATA")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"), PathBuf::from)
+}
+
+fn captures(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            captures(&path, found);
+        } else if path.extension().is_some_and(|e| e == "pcap" || e == "pcapng" || e == "cap") {
+            found.push(path);
+        }
+    }
+}
+
+/// The Ethernet frames at the beginning of a capture, cut to what TEST_RUN takes.
+fn frames(path: &Path) -> Vec<(u64, Vec<u8>)> {
+    let mut frames = Vec::new();
+    let Ok(file) = std::fs::File::open(path) else { return frames };
+    let Ok(mut reader) = wire::capture::Reader::new(std::io::BufReader::new(file)) else { return frames };
+    while let Ok(Some(frame)) = reader.next() {
+        // 14 bytes are the least that TEST_RUN takes; 0 is no time a kernel clock shows.
+        if frame.link == Some(LinkType::Ethernet) && frame.data.len() >= 14 {
+            frames.push((frame.ts_ns.max(1), frame.data[..frame.data.len().min(LONGEST_FRAME)].to_vec()));
+        }
+        if frames.len() == FRAMES_PER_CAPTURE {
+            break;
+        }
+    }
+    frames
+}
+
+#[test]
+fn captures_give_equal_accumulators() {
+    let root = data().join("pcap");
+    let mut paths = Vec::new();
+    captures(&root, &mut paths);
+    if paths.is_empty() {
+        println!("skipped: no captures under {}", root.display());
+        return;
+    }
+    paths.sort();
+    let Some(mut sensor) = Sensor::load(&[]) else { return };
+    let (mut total, mut used) = (0, 0);
+    for path in paths {
+        let frames = frames(&path);
+        if frames.is_empty() {
+            continue;
+        }
+        compare(&path.display().to_string(), &mut sensor, frames.iter().map(|(t, f)| (*t, f.as_slice())));
+        total += frames.len();
+        used += 1;
+        if total >= FRAMES {
+            break;
+        }
+    }
+    println!("{total} frames of {used} captures");
+}
+
+/// A frame between few hosts and ports, of any shape the builder makes, sometimes with a byte changed or cut short.
+fn any_frame() -> impl Strategy<Value = Vec<u8>> {
+    let shape = (0..3_u8, 0..3_u8, any::<bool>(), 0..6_u8, any::<u8>(), 0..3_usize, 0..5_u8);
+    let damage = (
+        proptest::option::weighted(0.2, (0..80_usize, any::<u8>())),
+        proptest::option::weighted(0.1, 14..70_usize),
+    );
+    (shape, proptest::collection::vec(any::<u8>(), 0..40), damage).prop_map(
+        |((a, b, v6, kind, flags, tags, extra), payload, (change, cut))| {
+            let host = |n: u8| if v6 { format!("2001:db8::{n}") } else { format!("10.0.0.{n}") };
+            let mut builder =
+                Builder::new(host(a).parse().expect("address"), host(b).parse().expect("address"))
+                    .ttl(flags.wrapping_mul(7));
+            for id in 0..tags {
+                builder = builder.vlan(u16::try_from(id).unwrap_or(0) + 5);
+            }
+            for kind in [0, 60, 43, 51].into_iter().take(usize::from(extra)) {
+                builder = builder.extension(kind, &payload);
+            }
+            let ports = (u16::from(a) + 1000, u16::from(b) + 1000);
+            let segment = match kind {
+                0..=2 => {
+                    let tcp = Tcp {
+                        src_port: ports.0,
+                        dst_port: ports.1,
+                        flags: if kind == 0 { flags } else { flags & 0x17 },
+                        seq: u32::from(flags) << 20,
+                        window: u16::from(flags) << 4,
+                        options: payload[..payload.len().min(usize::from(extra) * 4)].to_vec(),
+                        ..Tcp::default()
+                    };
+                    builder.tcp_segment(&tcp, &payload)
+                }
+                3 => builder.udp_segment(ports.0, ports.1, &payload),
+                4 => builder.icmp_segment(flags, extra, [0; 4], &payload),
+                _ => Segment { protocol: flags, bytes: payload.clone() },
+            };
+            let mut frame = if extra == 4 {
+                let mut fragments = builder.fragments(&segment, 16);
+                fragments.swap_remove(usize::from(flags) % fragments.len().max(1))
+            } else {
+                builder.frame(&segment)
+            };
+            if let Some((at, value)) = change
+                && let Some(byte) = frame.get_mut(at)
+            {
+                *byte = value;
+            }
+            frame.truncate(cut.unwrap_or(usize::MAX));
+            frame
+        },
+    )
+}
+
+/// Times that stand still, move on, jump over idle timeouts and go back.
+fn any_step() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        4 => 0..5_000_000_i64,
+        1 => Just(0),
+        1 => 0..400_000_000_000_i64,
+        1 => -2_000_000_000..0_i64,
+    ]
+}
+
+#[test]
+fn made_up_traffic_gives_equal_accumulators() {
+    let Some(sensor) = Sensor::load(&[]) else { return };
+    let sensor = RefCell::new(sensor);
+    let config = ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(steps in proptest::collection::vec((any_step(), any_frame()), 1..120))| {
+        let mut now = START;
+        let timed: Vec<(u64, &[u8])> = steps.iter().map(|(step, frame)| {
+            now = now.saturating_add_signed(*step);
+            (now, frame.as_slice())
+        }).collect();
+        let mut sensor = sensor.borrow_mut();
+        sensor.clear();
+        compare("made up", &mut sensor, timed.into_iter());
+    });
+}
