@@ -25,10 +25,6 @@ pub struct BlockInForce {
 pub(crate) struct Book(BTreeMap<Prefix, u64>);
 
 impl Book {
-    pub(crate) fn contains(&self, prefix: &Prefix) -> bool {
-        self.0.contains_key(prefix)
-    }
-
     pub(crate) fn insert(&mut self, prefix: Prefix, until_ns: u64) -> Option<u64> {
         self.0.insert(prefix, until_ns)
     }
@@ -81,7 +77,9 @@ mod tests {
         book.insert(p("192.0.2.0/24"), 50);
         book.insert(p("192.0.2.0/25"), 20);
         book.insert(p("192.0.3.1"), 5);
-        let check = |book: &Book, prefix: &str, expected: u64| assert_eq!(book.end_of(p(prefix)), expected, "{prefix}");
+        let check = |book: &Book, prefix: &str, expected: u64| {
+            assert_eq!(book.end_of(p(prefix)), expected, "{prefix}")
+        };
         check(&book, "192.0.2.7", 50);
         check(&book, "192.0.2.0/25", 50);
         check(&book, "192.0.2.0/24", 50);

@@ -5,11 +5,16 @@
 //! blocked, [`doctor`] what this machine lacks.
 
 pub mod abi;
+pub mod af_packet;
 pub mod attach;
 pub mod blocks;
 pub mod clock;
+pub mod doctor;
 pub mod error;
+mod ethtool;
+pub mod host;
 pub mod netlink;
+pub mod nft;
 pub mod object;
 pub mod pins;
 pub mod sensor;
