@@ -179,7 +179,7 @@ impl Entities {
             capacity,
             slots: Vec::with_capacity(capacity),
             free: Vec::new(),
-            index: Index::new(capacity),
+            index: Index::new(),
             live: 0,
             evicted: 0,
             allowance: Allowance { capacity: set_capacity, ..Allowance::default() },
@@ -248,7 +248,7 @@ impl Entities {
             self.slots.push(Entity::new(addr, role, now, hash, 0));
             (self.slots.len() - 1) as u32
         };
-        self.index.insert(hash, slot);
+        self.index.insert(hash, slot, |s| self.slots[s as usize].hash);
         self.live += 1;
         EntityId { slot, generation: self.slots[slot as usize].generation }
     }

@@ -9,23 +9,26 @@ pub(crate) const MAX_SLOTS: usize = (1 << 24) - 1;
 const FREE: u32 = u32::MAX;
 const SLOT_MASK: u32 = (1 << 24) - 1;
 
-/// Open addressing with linear probing and backward-shift deletion over a fixed number of cells, at most three quarters
-/// of them used. A cell is four bytes, to keep the index in cache: 24 bits of slot number and 8 of the key's hash, so that
-/// a probe looks at a slot only on a likely match. The owner keeps the number of entries within the capacity given at
-/// creation, and slot numbers below [`MAX_SLOTS`].
+/// Open addressing with linear probing and backward-shift deletion, at most three quarters of the cells used. A cell is
+/// four bytes: 24 bits of slot number and 8 of the key's hash, so that a probe looks at a slot only on a likely match.
+/// The number of cells doubles with the number of entries, so that an index of few entries stays in cache; it never
+/// shrinks. The owner bounds the number of entries and keeps slot numbers below [`MAX_SLOTS`].
 pub(crate) struct Index {
     cells: Vec<u32>,
     mask: usize,
+    used: usize,
 }
+
+/// Cells to begin with.
+const LEAST: usize = 64;
 
 const fn cell(hash: u32, slot: u32) -> u32 {
     (hash & !SLOT_MASK) | slot
 }
 
 impl Index {
-    pub(crate) fn new(capacity: usize) -> Self {
-        let cells = (capacity.max(4) * 4 / 3).next_power_of_two();
-        Self { cells: vec![FREE; cells], mask: cells - 1 }
+    pub(crate) fn new() -> Self {
+        Self { cells: vec![FREE; LEAST], mask: LEAST - 1, used: 0 }
     }
 
     /// The slot under `hash` for which `is_it` holds.
@@ -44,7 +47,21 @@ impl Index {
         }
     }
 
-    pub(crate) fn insert(&mut self, hash: u32, slot: u32) {
+    /// Inserts `slot` under `hash`; `hash_of` tells the hash of every slot already in the index.
+    pub(crate) fn insert(&mut self, hash: u32, slot: u32, hash_of: impl Fn(u32) -> u32) {
+        self.used += 1;
+        if self.used > self.cells.len() / 4 * 3 {
+            let cells = self.cells.len() * 2;
+            let old = std::mem::replace(&mut self.cells, vec![FREE; cells]);
+            self.mask = cells - 1;
+            for moving in old.into_iter().filter(|&c| c != FREE) {
+                self.place(hash_of(moving & SLOT_MASK), moving & SLOT_MASK);
+            }
+        }
+        self.place(hash, slot);
+    }
+
+    fn place(&mut self, hash: u32, slot: u32) {
         let mut at = hash as usize & self.mask;
         while self.cells[at] != FREE {
             at = (at + 1) & self.mask;
@@ -62,6 +79,7 @@ impl Index {
             }
             hole = (hole + 1) & self.mask;
         }
+        self.used -= 1;
         let mut at = hole;
         loop {
             at = (at + 1) & self.mask;
@@ -88,15 +106,15 @@ mod tests {
     proptest! {
         /// Against a plain list, with hashes that collide on purpose.
         #[test]
-        fn finds_what_is_in_and_nothing_else(ops in prop::collection::vec((0..24_u32, any::<bool>()), 0..200)) {
+        fn finds_what_is_in_and_nothing_else(ops in prop::collection::vec((0..90_u32, any::<bool>()), 0..400)) {
             let hash_of = |slot: u32| (slot % 3) << 24 | slot % 5;
-            let mut index = Index::new(24);
+            let mut index = Index::new();
             let mut model = Vec::new();
             for (slot, insert) in ops {
                 let at = model.iter().position(|&s| s == slot);
                 match (insert, at) {
                     (true, None) => {
-                        index.insert(hash_of(slot), slot);
+                        index.insert(hash_of(slot), slot, hash_of);
                         model.push(slot);
                     }
                     (false, Some(i)) => {
@@ -105,7 +123,7 @@ mod tests {
                     }
                     _ => {}
                 }
-                for slot in 0..24 {
+                for slot in 0..90 {
                     let found = index.find(hash_of(slot), |s| s == slot);
                     prop_assert_eq!(found, model.contains(&slot).then_some(slot));
                 }

@@ -73,7 +73,7 @@ impl Flows {
             slots: Vec::with_capacity(capacity + 1),
             free: Vec::new(),
             ended: Vec::new(),
-            index: Index::new(capacity + 1),
+            index: Index::new(),
             lists: vec![List { head: NONE, tail: NONE }; BUCKETS + 1],
             live: 0,
             eviction_hand: 0,
@@ -116,7 +116,7 @@ impl Flows {
 
     pub(crate) fn insert(
         &mut self,
-        hash: u32,
+        key_hash: u32,
         begun_ms: u32,
         record: FlowRecord,
         (source, target): (EntityId, EntityId),
@@ -147,7 +147,8 @@ impl Flows {
             self.slots.push(fresh);
             (self.slots.len() - 1) as u32
         };
-        self.index.insert(hash, slot);
+        let hash_of = |s: u32| hash(self.seed, &self.slots[s as usize].record.key);
+        self.index.insert(key_hash, slot, hash_of);
         self.live += 1;
         slot
     }
