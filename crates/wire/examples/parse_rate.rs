@@ -2,6 +2,11 @@
 //!
 //! `cargo run --release -p wire --example parse_rate [CAPTURE]`
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a program that measures; the crate's rules are for its library"
+)]
+
 use std::fs;
 use std::hint::black_box;
 use std::time::Instant;

@@ -1,5 +1,7 @@
 //! Real captures: none of their frames is lost, and most of them parse.
 
+#![expect(clippy::disallowed_methods, reason = "the test reads files; the crate's rules are for its library")]
+
 use pcap_parser::traits::PcapReaderIterator;
 use pcap_parser::{Block, PcapBlockOwned, PcapError};
 use std::collections::BTreeMap;
