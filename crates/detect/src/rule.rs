@@ -149,15 +149,15 @@ impl Rule {
         if self.when.is_empty() {
             return Some("`when` has no condition".to_owned());
         }
-        if !self.when.values().any(|b| b.at_least.is_some()) {
-            return Some(
-                "no condition in `when` has `at_least`: the rule would hold for idle hosts".to_owned(),
-            );
-        }
         for (metric, bound) in &self.when {
             if let Some(why) = bound.fault() {
                 return Some(format!("`when.{metric}`: {why}"));
             }
+        }
+        if !self.when.values().any(|b| b.at_least.is_some()) {
+            return Some(
+                "no condition in `when` has `at_least`: the rule would hold for idle hosts".to_owned(),
+            );
         }
         for vector in &self.vectors {
             let texts = vector.traffic.iter().flat_map(|t| [&t.greeting, &t.hello]);

@@ -1,5 +1,7 @@
 //! The shipped rules hold their own vectors, and the page about them is what they generate.
 
+#![expect(clippy::disallowed_methods, reason = "compares a document with its source")]
+
 use detect::{Bound, RuleOverride, RuleSet};
 use std::collections::BTreeMap;
 use std::path::Path;
