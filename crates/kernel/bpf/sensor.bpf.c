@@ -348,10 +348,11 @@ static __always_inline void count_frame(enum hook hook, __u32 frame_len, struct 
 	}
 }
 
-static __always_inline void count_skip(int skip, struct counters *c)
+static __noinline int count_skip(enum counter skip, struct counters *c)
 {
 	if (skip >= COUNTER_LINK_TRUNCATED && skip <= COUNTER_TRANSPORT_MALFORMED)
 		c->v[skip]++;
+	return 0;
 }
 
 SEC("xdp.frags")
@@ -379,7 +380,8 @@ int sensor_xdp(struct xdp_md *ctx)
 		verdict = sense(ctx, HOOK_XDP, &p, data, data_end, ifindex, c, i);
 	if (verdict == VERDICT_DROP)
 		return XDP_DROP;
-	count_skip(verdict, c);
+	if (verdict)
+		count_skip(verdict, c);
 	return XDP_PASS;
 }
 
@@ -421,7 +423,8 @@ static __always_inline int sense_skb(struct __sk_buff *skb, enum hook hook)
 	}
 	if (verdict == VERDICT_DROP)
 		return 1;
-	count_skip(verdict, c);
+	if (verdict)
+		count_skip(verdict, c);
 	return 0;
 }
 

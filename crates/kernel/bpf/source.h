@@ -99,6 +99,19 @@ static __always_inline void source_account(struct source_stats *s, const struct 
 	}
 }
 
+/* Not inlined, like flow_event_fill(): rare, and functions of their own put the event types into the object's BTF. */
+static __noinline int source_event_fill(struct source_event *e, const struct addr *addr,
+					const struct source_stats *s, enum crossing crossed, __u64 now)
+{
+	e->head.kind = EVENT_SOURCE_OVER;
+	e->head.time_ns = now;
+	e->addr = *addr;
+	e->counts = *s;
+	e->crossed = crossed;
+	e->pad = 0;
+	return 0;
+}
+
 /* Tells of each threshold the first time it is reached in the window. */
 static __always_inline void source_check(struct source_stats *s, const struct addr *addr, __u64 now, __u32 ifindex,
 					 struct counters *c)
@@ -123,13 +136,8 @@ static __always_inline void source_check(struct source_stats *s, const struct ad
 		return;
 	}
 	s->crossed |= crossed;
-	e->head.kind = EVENT_SOURCE_OVER;
 	e->head.ifindex = ifindex;
-	e->head.time_ns = now;
-	e->addr = *addr;
-	e->counts = *s;
-	e->crossed = crossed;
-	e->pad = 0;
+	source_event_fill(e, addr, s, crossed, now);
 	bpf_ringbuf_submit(e, 0);
 }
 
@@ -183,6 +191,17 @@ static __always_inline int source_may_send(__u32 kind, struct source_stats *s, s
 	return 1;
 }
 
+static __noinline int flow_event_fill(struct flow_event *e, enum event_kind kind, const struct flow_key *key,
+				      const struct flow_stats *stats, __u64 now)
+{
+	e->head.kind = kind;
+	e->head.time_ns = now;
+	e->key = *key;
+	e->pad = 0;
+	e->stats = *stats;
+	return 0;
+}
+
 /* Sends one flow event, budgets permitting. */
 static __always_inline void flow_tell(__u32 kind, const struct flow_key *key, const struct flow_stats *stats,
 				      struct source_stats *s, __u64 now, __u32 ifindex, struct counters *c)
@@ -196,12 +215,8 @@ static __always_inline void flow_tell(__u32 kind, const struct flow_key *key, co
 		c->v[kind == EVENT_FLOW_START ? COUNTER_FLOW_START_LOST : COUNTER_FLOW_END_LOST]++;
 		return;
 	}
-	e->head.kind = kind;
 	e->head.ifindex = ifindex;
-	e->head.time_ns = now;
-	e->key = *key;
-	e->pad = 0;
-	e->stats = *stats;
+	flow_event_fill(e, kind, key, stats, now);
 	bpf_ringbuf_submit(e, 0);
 }
 
