@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 /// Name, arguments and purpose of each task, in the order of the help text.
 const TASKS: [(&str, &str, &str); 3] = [
-    ("test", "[--verbose]", "run every test and check that can run here, list those that cannot"),
+    ("test", "[-v] [-p NAME]…", "run every test and check that can run here, list those that cannot"),
     ("docs", "[--check]", "write the generated documents, or fail if one differs from its source"),
     ("bpf", "[--check]", "compile the kernel programs, or fail if they differ from their sources"),
 ];

@@ -107,7 +107,7 @@ fn sweep_removes_what_a_killed_owner_left_and_nothing_else() {
 }
 
 #[test]
-#[ignore = "started and killed by sweep_removes_what_a_killed_owner_left_and_nothing_else"]
+#[ignore = "part of sweep_removes_what_a_killed_owner_left_and_nothing_else"]
 fn owner_waits_to_be_killed() {
     let range = Range::create().expect("range");
     let daemon = range.daemon(Side::Victim, "sleep", ["60"], |c| {

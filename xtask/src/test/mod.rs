@@ -3,7 +3,8 @@
 //! How a test says that it cannot run: it prints one line `skipped: <test name>: <why>` to standard output and
 //! returns. Its output is read back (`--show-output`), and it counts as skipped, not as passed. The same line printed by
 //! one of the checks below does the same. A test that needs root, a program, or shared data must look for it and skip;
-//! it must not fail for want of it.
+//! it must not fail for want of it. A function that is only a child process of another test is
+//! `#[ignore = "part of <test name>"]` and counts as nothing.
 
 mod packages;
 mod tally;
@@ -15,22 +16,51 @@ use std::process::Command;
 use std::time::Instant;
 use tally::Tally;
 
-/// Runs everything; whether nothing failed.
+/// What to run.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Selection {
+    /// Show everything that cargo and the tests print.
+    verbose: bool,
+    /// Only the tests of these packages, and no checks; empty is everything.
+    packages: Vec<String>,
+}
+
+impl Selection {
+    fn parse(args: &[String]) -> anyhow::Result<Self> {
+        let mut selection = Self::default();
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--verbose" | "-v" => selection.verbose = true,
+                "--package" | "-p" => {
+                    selection.packages.push(args.next().context("--package needs a name")?.clone());
+                }
+                _ => anyhow::bail!(
+                    "unknown argument '{arg}'; usage: cargo xtask test [--verbose] [--package NAME]…"
+                ),
+            }
+        }
+        Ok(selection)
+    }
+}
+
+/// Runs everything, or the tests of some packages; whether nothing failed.
 pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
-    let verbose = match args {
-        [] => false,
-        [flag] if flag == "--verbose" || flag == "-v" => true,
-        _ => anyhow::bail!("unknown arguments {args:?}; usage: cargo xtask test [--verbose]"),
-    };
+    let selection = Selection::parse(args)?;
     let begun = Instant::now();
     let mut tally = Tally::default();
-    packages::provide();
-    component(&mut tally, "fmt", "rustfmt", &["fmt", "--all", "--check"])?;
-    let clippy = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
-    component(&mut tally, "clippy", "clippy", &clippy)?;
-    tests(&mut tally, verbose)?;
-    for (name, args) in CHECKS {
-        check(&mut tally, name, own(args)?)?;
+    let all = selection.packages.is_empty();
+    if all {
+        packages::provide();
+        component(&mut tally, "fmt", "rustfmt", &["fmt", "--all", "--check"])?;
+        let clippy = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
+        component(&mut tally, "clippy", "clippy", &clippy)?;
+    }
+    tests(&mut tally, &selection)?;
+    if all {
+        for (name, args) in CHECKS {
+            check(&mut tally, name, own(args)?)?;
+        }
     }
     print!("{}", tally.summary());
     println!("Finished in {} s.\n", begun.elapsed().as_secs());
@@ -100,11 +130,15 @@ fn check(tally: &mut Tally, name: &str, mut command: Command) -> anyhow::Result<
     Ok(())
 }
 
-/// All test binaries and documentation tests of the workspace.
-fn tests(tally: &mut Tally, verbose: bool) -> anyhow::Result<()> {
+/// All test binaries and documentation tests of the workspace, or of the selected packages.
+fn tests(tally: &mut Tally, selection: &Selection) -> anyhow::Result<()> {
     let (reader, writer) = std::io::pipe()?;
-    let mut command =
-        shell::cargo(&["test", "--workspace", "--no-fail-fast", "--color=never", "--", "--show-output"]);
+    let mut command = shell::cargo(&["test", "--no-fail-fast", "--color=never"]);
+    match selection.packages.as_slice() {
+        [] => command.arg("--workspace"),
+        some => command.args(some.iter().flat_map(|name| ["--package", name])),
+    };
+    command.args(["--", "--show-output"]);
     // Both streams into one pipe: cargo names the binary on one, the binary reports on the other.
     command.stdout(writer.try_clone()?).stderr(writer);
     let mut child = command.spawn().context("cannot run cargo test")?;
@@ -113,7 +147,7 @@ fn tests(tally: &mut Tally, verbose: bool) -> anyhow::Result<()> {
     for line in BufReader::new(reader).split(b'\n') {
         let line = String::from_utf8_lossy(&line?).into_owned();
         let shown = reading.line(&line);
-        if verbose {
+        if selection.verbose {
             println!("{line}");
         } else if let Some(shown) = shown {
             println!("{shown}");

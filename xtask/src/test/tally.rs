@@ -63,6 +63,10 @@ pub(crate) fn skip_reason(line: &str, name: &str) -> Option<String> {
     Some(why.unwrap_or(rest).trim().to_owned())
 }
 
+/// A test function that a test starts in a process of its own is ignored with a reason that begins so: nothing is skipped
+/// when it does not run by itself.
+const HELPER: &str = "part of ";
+
 /// Where in a test binary's report a line stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
@@ -85,6 +89,8 @@ pub(crate) struct Reading<'a> {
     part: Part,
     /// Of this binary: name and reason of each skipped test.
     skipped: Vec<(String, String)>,
+    /// Of this binary: ignored functions that are no tests, see [`HELPER`].
+    helpers: u64,
     /// Of this binary: failed tests.
     failed: Vec<String>,
     /// Failed tests of all binaries.
@@ -99,6 +105,7 @@ impl<'a> Reading<'a> {
             binary: String::new(),
             part: Part::Outside,
             skipped: Vec::new(),
+            helpers: 0,
             failed: Vec::new(),
             failed_total: 0,
         }
@@ -112,7 +119,7 @@ impl<'a> Reading<'a> {
             return None;
         }
         if let Some(rest) = line.strip_prefix("test result: ") {
-            return Some(self.result(rest));
+            return self.result(rest);
         }
         if line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test")) {
             self.part = Part::Running;
@@ -155,7 +162,11 @@ impl<'a> Reading<'a> {
                 }
                 Some((name, ignored)) if ignored.starts_with("ignored") => {
                     let why = ignored.strip_prefix("ignored, ").unwrap_or("marked #[ignore]");
-                    self.skipped.push((name.to_owned(), why.to_owned()));
+                    if why.starts_with(HELPER) {
+                        self.helpers += 1;
+                    } else {
+                        self.skipped.push((name.to_owned(), why.to_owned()));
+                    }
                     None
                 }
                 Some(_) => None,
@@ -167,7 +178,7 @@ impl<'a> Reading<'a> {
     }
 
     /// `ok. 9 passed; 1 failed; 0 ignored; …`: the counts that hold, whatever was understood before.
-    fn result(&mut self, rest: &str) -> String {
+    fn result(&mut self, rest: &str) -> Option<String> {
         let count = |what: &str| {
             rest.split(['.', ';'])
                 .find_map(|p| p.trim().strip_suffix(what)?.trim().parse::<u64>().ok())
@@ -178,7 +189,8 @@ impl<'a> Reading<'a> {
             self.failed.push("a test whose name was not understood".into());
         }
         // Ignored tests are in the list and not among the passed; those that said so themselves are in both.
-        let said = (self.skipped.len() as u64).saturating_sub(ignored);
+        let said = (self.skipped.len() as u64 + self.helpers).saturating_sub(ignored);
+        self.helpers = 0;
         let really = passed.saturating_sub(said);
         self.tally.passed += really;
         let line = format!(
@@ -187,8 +199,9 @@ impl<'a> Reading<'a> {
             self.binary,
             self.skipped.len(),
         );
+        let empty = passed + failed == 0 && self.skipped.is_empty();
         self.flush();
-        line
+        (!empty).then_some(line)
     }
 
     /// Hands this binary's names over.
@@ -278,10 +291,11 @@ test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
 
      Running tests/range.rs (target/debug/deps/range-0123abcd)
 
-running 4 tests
+running 5 tests
 test needs_root ... ok
 test needs_data ... ok
 test slow ... ignored, takes an hour
+test child ... ignored, part of plain
 test plain ... ok
 
 successes:
@@ -298,7 +312,7 @@ successes:
     needs_root
     plain
 
-test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s
+test result: ok. 3 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.00s
 
    Doc-tests wire
 
