@@ -122,7 +122,7 @@ pub struct Packet<'a> {
     pub vlan: u16,
     /// Bytes from the first IP header byte to the end of the datagram as the IP header states it.
     pub ip_len: u32,
-    /// Bytes of the whole frame on the wire, as the source states it.
+    /// Bytes of the whole frame on the wire, as the source states it, but not less than were captured.
     pub frame_len: u32,
     /// Transport payload bytes as the headers state them (not what was captured).
     pub payload_len: u32,
@@ -164,7 +164,8 @@ pub enum Skip {
     TooManyExtensions = 5,
     /// The frame ends inside the TCP, UDP or ICMP header.
     TransportTruncated = 6,
-    /// A TCP data offset below 5 or beyond the segment, or a UDP length below 8 or beyond the datagram.
+    /// A TCP data offset below 5 or beyond the segment, a UDP length below 8 or beyond the datagram, or a datagram
+    /// stated to be too short for its transport header.
     TransportMalformed = 7,
 }
 
