@@ -2,7 +2,7 @@
 
 use super::agent::Agent;
 use super::show::Show;
-use super::view::{Act, Ordinary, Style, View};
+use super::view::{Ordinary, Style, View};
 use super::{Ending, because, cast};
 use anyhow::Context as _;
 use lab::address::{ATTACKERS, CLIENT, VICTIM};

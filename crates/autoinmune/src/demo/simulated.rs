@@ -51,6 +51,10 @@ pub fn play(view: &mut View, show: &mut Show, stop: &AtomicBool, seed: u64) -> a
         Style::Warn,
         "simulated: frames are generated, and blocks applied to them in this process".into(),
     );
+    for act in &mut hall.view.acts {
+        // Here frames are counted for every attack; a connection is many.
+        act.unit = "packets";
+    }
     let begun = Instant::now();
     let mut frames = Scenario::Story.frames(seed).peekable();
     loop {
