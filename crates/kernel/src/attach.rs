@@ -5,9 +5,9 @@ use crate::error::{AttachError, attach_reason};
 use crate::netlink::Interface;
 use crate::pins::{LeftLink, PinDirectory, detach_link, remove_pin};
 use crate::syscall::{self, flag, hook};
+use aya::Ebpf;
 use aya::programs::tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions};
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp, loaded_programs};
-use aya::Ebpf;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::fmt;
@@ -363,7 +363,8 @@ fn load_reason(error: &ProgramError) -> String {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();
-            let last = log.lines().rev().map(str::trim).find(|l| !l.is_empty() && !l.starts_with("processed"));
+            let last =
+                log.lines().rev().map(str::trim).find(|l| !l.is_empty() && !l.starts_with("processed"));
             last.map_or_else(|| io_error.to_string(), |last| format!("{io_error}: {last}"))
         }
         other => chain(other),

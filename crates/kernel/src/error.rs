@@ -24,7 +24,9 @@ pub enum AttachError {
         existing: String,
     },
     /// Another agent holds this network namespace.
-    #[error("another agent is already running here (it holds {path}): stop it first, or ask it through its control socket")]
+    #[error(
+        "another agent is already running here (it holds {path}): stop it first, or ask it through its control socket"
+    )]
     AlreadyRunning {
         /// The pin directory that is locked.
         path: PathBuf,
@@ -135,7 +137,9 @@ pub enum CaptureError {
         existing: String,
     },
     /// Frames of this kind of interface are not parsed.
-    #[error("interface '{name}' has hardware type {kind}, which is not Ethernet or raw IP: choose another interface")]
+    #[error(
+        "interface '{name}' has hardware type {kind}, which is not Ethernet or raw IP: choose another interface"
+    )]
     LinkType {
         /// Which.
         name: String,

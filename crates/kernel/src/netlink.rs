@@ -106,8 +106,7 @@ pub fn addresses() -> io::Result<Vec<Address>> {
 
 fn dump(request: u16, header: usize, each: &mut dyn FnMut(u16, &[u8])) -> io::Result<()> {
     // No protocol is protocol 0, NETLINK_ROUTE.
-    let socket: OwnedFd =
-        socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    let socket: OwnedFd = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     let mut message = vec![0; HEADER + header];
     let len = u32::try_from(message.len()).unwrap_or(0);
     message[..4].copy_from_slice(&len.to_ne_bytes());
@@ -121,7 +120,10 @@ fn dump(request: u16, header: usize, each: &mut dyn FnMut(u16, &[u8])) -> io::Re
             other => other?,
         };
         if count == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("netlink socket {}", socket.as_raw_fd())));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!("netlink socket {}", socket.as_raw_fd()),
+            ));
         }
         let mut rest = buffer.get(..count).unwrap_or_default();
         while let Some((kind, body, next)) = message_of(rest) {

@@ -217,8 +217,9 @@ fn mounted(base: &Path) -> Result<(), String> {
         return Err(format!("{} is not on a BPF file system", parent.display()));
     }
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RELATIME;
-    mount("bpf", BPFFS, "bpf", flags, Some(c"mode=0700"))
-        .map_err(|e| format!("no BPF file system at {BPFFS}, and mounting one failed: {}", io::Error::from(e)))
+    mount("bpf", BPFFS, "bpf", flags, Some(c"mode=0700")).map_err(|e| {
+        format!("no BPF file system at {BPFFS}, and mounting one failed: {}", io::Error::from(e))
+    })
 }
 
 fn lock(path: &Path) -> io::Result<OwnedFd> {

@@ -9,7 +9,7 @@ use crate::netlink::{self, Interface};
 use crate::pins::{self, PINNED_MAPS, PinDirectory};
 use crate::syscall;
 use crate::trie::{self, Tries};
-use aya::maps::{HashMap, Map, MapData, PerCpuArray, PerCpuHashMap, RingBuf};
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::sys::{Stats, enable_stats};
 use aya::{Ebpf, EbpfLoader};
 use flow::{FlowKey, FlowStats, window::SourceCounts};
@@ -24,6 +24,9 @@ use wire::Addr;
 
 /// Events handed out by one [`Sensor::poll`] at most, so that it returns under any load.
 const EVENTS_PER_POLL: usize = 65_536;
+/// Most interface indices counted by interface: 3 MiB per CPU. Frames of higher ones count in
+/// [`abi::Counter::InterfaceUncounted`] and everywhere else.
+const MAX_INTERFACES: u32 = 65_536;
 /// A packet's time is taken when its program starts and written a little later; snapshots look back this far, ns.
 const SNAPSHOT_SLACK_NS: u64 = 50_000_000;
 
@@ -191,7 +194,7 @@ pub struct Sensor {
     flows: HashMap<MapData, abi::FlowKey, abi::FlowStats>,
     flows_fd: OwnedFd,
     counters: PerCpuArray<MapData, Counters>,
-    interfaces: PerCpuHashMap<MapData, u32, abi::InterfaceStats>,
+    interfaces: PerCpuArray<MapData, abi::InterfaceStats>,
     tries: Tries,
     book: Book,
     recovered: Vec<Block>,
@@ -207,7 +210,10 @@ pub struct Sensor {
 
 impl std::fmt::Debug for Sensor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sensor").field("reports", &self.reports).field("notes", &self.notes).finish_non_exhaustive()
+        f.debug_struct("Sensor")
+            .field("reports", &self.reports)
+            .field("notes", &self.notes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -223,12 +229,14 @@ impl Sensor {
         check(config)?;
         let interfaces = resolve(&config.interfaces)?;
         let (pins, unpinned) = open_pins(config)?;
-        let mut notes: Vec<String> =
-            unpinned.iter().map(|why| format!("blocks end with the agent, nothing is pinned: {why}")).collect();
+        let mut notes: Vec<String> = unpinned
+            .iter()
+            .map(|why| format!("blocks end with the agent, nothing is pinned: {why}"))
+            .collect();
         let fresh = FreshPins::new(pins.as_ref(), config.block_capacity, &mut notes)?;
         let mut left = pins.as_ref().map(PinDirectory::links).unwrap_or_default();
 
-        let mut ebpf = load(config, pins.as_ref())?;
+        let mut ebpf = load(config, &interfaces, pins.as_ref())?;
         let mut tries = Tries::take(&mut ebpf, config.block_capacity)?;
         let clock = WallClock::new();
         let now_boot = boot_ns();
@@ -319,13 +327,18 @@ impl Sensor {
     ///
     /// # Errors
     /// [`SensorError::Io`] if waiting fails.
-    pub fn poll(&mut self, timeout: Duration, each: &mut dyn FnMut(KernelEvent)) -> Result<usize, SensorError> {
+    pub fn poll(
+        &mut self,
+        timeout: Duration,
+        each: &mut dyn FnMut(KernelEvent),
+    ) -> Result<usize, SensorError> {
         self.clock.refresh();
         let count = self.drain(each);
         if count > 0 {
             return Ok(count);
         }
-        let timeout = Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 });
+        let timeout =
+            Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 });
         let mut fds = [
             PollFd::from_borrowed_fd(self.events.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.waker.0.as_fd(), PollFlags::IN),
@@ -366,7 +379,10 @@ impl Sensor {
                     each(KernelEvent::FlowEnd { key: e.key.into(), stats: e.stats.to_flow(offset) });
                 }
                 Some(abi::Event::SourceOver(e)) => {
-                    each(KernelEvent::SourceOver { addr: Addr(e.addr), counts: source_counts(&e.counts, offset) });
+                    each(KernelEvent::SourceOver {
+                        addr: Addr(e.addr),
+                        counts: source_counts(&e.counts, offset),
+                    });
                 }
                 None => self.unreadable += 1,
             }
@@ -407,7 +423,9 @@ impl Sensor {
             match self.flows.remove(&(*key).into()) {
                 Ok(()) => removed += 1,
                 Err(e) if errno(&e) == Some(libc::ENOENT) => {}
-                Err(e) => return Err(SensorError::Map { what: "removing a flow".to_owned(), why: chain(&e) }),
+                Err(e) => {
+                    return Err(SensorError::Map { what: "removing a flow".to_owned(), why: chain(&e) });
+                }
             }
         }
         Ok(removed)
@@ -432,14 +450,19 @@ impl Sensor {
     pub fn interfaces(&self) -> Result<Vec<InterfaceCounts>, SensorError> {
         let mut all = Vec::with_capacity(self.reports.len());
         for report in &self.reports {
-            let cpus = match self.interfaces.get(&report.ifindex, 0) {
+            let cpus: Vec<abi::InterfaceStats> = match self.interfaces.get(&report.ifindex, 0) {
                 Ok(cpus) => cpus.iter().copied().collect(),
-                Err(e) if matches!(e, aya::maps::MapError::KeyNotFound) => Vec::new(),
+                // Beyond MAX_INTERFACES; such frames are in Counter::InterfaceUncounted.
+                Err(MapError::OutOfBounds { .. }) => Vec::new(),
                 Err(e) => {
-                    return Err(SensorError::Map { what: "reading the interfaces".to_owned(), why: chain(&e) });
+                    return Err(SensorError::Map {
+                        what: "reading the interfaces".to_owned(),
+                        why: chain(&e),
+                    });
                 }
             };
-            let sum = |field: fn(&abi::InterfaceStats) -> u64| cpus.iter().map(field).fold(0, u64::wrapping_add);
+            let sum =
+                |field: fn(&abi::InterfaceStats) -> u64| cpus.iter().map(field).fold(0, u64::wrapping_add);
             all.push(InterfaceCounts {
                 interface: report.interface.clone(),
                 packets: sum(|s| s.packets),
@@ -594,16 +617,16 @@ fn check(config: &SensorConfig) -> Result<(), AttachError> {
 }
 
 fn resolve(names: &[String]) -> Result<Vec<Interface>, AttachError> {
-    let all = netlink::interfaces().map_err(|source| AttachError::Io { what: "listing interfaces", source })?;
+    let all =
+        netlink::interfaces().map_err(|source| AttachError::Io { what: "listing interfaces", source })?;
     if names.is_empty() {
         return Err(AttachError::NoInterface(netlink::names()));
     }
     let mut found: Vec<Interface> = Vec::new();
     for name in names {
-        let interface = all
-            .iter()
-            .find(|i| i.name == *name)
-            .ok_or_else(|| AttachError::UnknownInterface { name: name.clone(), existing: netlink::names() })?;
+        let interface = all.iter().find(|i| i.name == *name).ok_or_else(|| {
+            AttachError::UnknownInterface { name: name.clone(), existing: netlink::names() }
+        })?;
         if !found.iter().any(|i| i.index == interface.index) {
             found.push(interface.clone());
         }
@@ -643,7 +666,9 @@ impl FreshPins {
                     Ok(found) if found == trie::capacity(name, capacity) => continue,
                     Ok(_) => {
                         fresh.moved.extend(trie::pinned_blocks(name, &path));
-                        notes.push(format!("{name} of an earlier run has another capacity: its blocks were moved"));
+                        notes.push(format!(
+                            "{name} of an earlier run has another capacity: its blocks were moved"
+                        ));
                     }
                     Err(why) => notes.push(format!("{name} of an earlier run was discarded: {why}")),
                 }
@@ -678,10 +703,15 @@ impl Drop for FreshPins {
     }
 }
 
-fn load(config: &SensorConfig, pins: Option<&PinDirectory>) -> Result<Ebpf, AttachError> {
+fn load(
+    config: &SensorConfig,
+    interfaces: &[Interface],
+    pins: Option<&PinDirectory>,
+) -> Result<Ebpf, AttachError> {
     let flag = |on: bool| u8::from(on);
     let (enforce, account_egress) = (flag(config.enforce), flag(config.tunables.account_egress));
     let t = &config.tunables;
+    let highest = interfaces.iter().map(|i| i.index).max().unwrap_or(0);
     let mut loader = EbpfLoader::new();
     loader
         .override_global(tunable::ENFORCE, &enforce, true)
@@ -695,8 +725,12 @@ fn load(config: &SensorConfig, pins: Option<&PinDirectory>) -> Result<Ebpf, Atta
         .override_global(tunable::IDLE_TCP_NS, &t.idle_tcp_ns, true)
         .override_global(tunable::IDLE_NS, &t.idle_ns, true)
         .map_max_entries(map::FLOWS, config.flow_capacity)
+        .map_max_entries(map::INTERFACES, highest.saturating_add(1).min(MAX_INTERFACES))
         .map_max_entries(map::SOURCES, config.source_capacity)
-        .map_max_entries(map::EVENTS, config.ring_bytes.checked_next_power_of_two().unwrap_or(1 << 31).max(4096))
+        .map_max_entries(
+            map::EVENTS,
+            config.ring_bytes.checked_next_power_of_two().unwrap_or(1 << 31).max(4096),
+        )
         .map_max_entries(map::BLOCK_V4, config.block_capacity)
         .map_max_entries(map::BLOCK_V6, config.block_capacity);
     if let Some(pins) = pins {
@@ -704,12 +738,14 @@ fn load(config: &SensorConfig, pins: Option<&PinDirectory>) -> Result<Ebpf, Atta
             loader.map_pin_path(name, pins.map(name));
         }
     }
-    let mut ebpf = loader.load(crate::object::SENSOR).map_err(|e| refused("the maps", errno(&e), chain(&e)))?;
+    let mut ebpf =
+        loader.load(crate::object::SENSOR).map_err(|e| refused("the maps", errno(&e), chain(&e)))?;
     // Whether programs can be loaded at all shows before anything is touched. One that this kernel does not take
     // (XDP with fragments before 5.18) only closes its hook.
     if let Err(xdp) = attach::load(&mut ebpf, program::XDP) {
-        attach::load(&mut ebpf, program::TC_INGRESS)
-            .map_err(|tc| refused("the programs", None, if tc == xdp { tc } else { format!("{xdp}; {tc}") }))?;
+        attach::load(&mut ebpf, program::TC_INGRESS).map_err(|tc| {
+            refused("the programs", None, if tc == xdp { tc } else { format!("{xdp}; {tc}") })
+        })?;
     }
     Ok(ebpf)
 }
@@ -730,11 +766,11 @@ fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, AttachError> {
     ebpf.take_map(name).ok_or_else(|| refused(name, None, "the object has no such map".to_owned()))
 }
 
-fn taken<T: TryFrom<Map, Error = aya::maps::MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<T, AttachError> {
+fn taken<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<T, AttachError> {
     T::try_from(take(ebpf, name)?).map_err(|e| map_error(name, &e))
 }
 
-pub(crate) fn map_error(name: &str, error: &aya::maps::MapError) -> AttachError {
+pub(crate) fn map_error(name: &str, error: &MapError) -> AttachError {
     refused(name, errno(error), chain(error))
 }
 

@@ -118,7 +118,12 @@ fn c_path(path: &Path) -> io::Result<CString> {
 }
 
 /// Attaches a program; it stays while the descriptor or a pin of it lives.
-pub(crate) fn link_create(program: BorrowedFd<'_>, ifindex: u32, hook: u32, flags: u32) -> io::Result<OwnedFd> {
+pub(crate) fn link_create(
+    program: BorrowedFd<'_>,
+    ifindex: u32,
+    hook: u32,
+    flags: u32,
+) -> io::Result<OwnedFd> {
     let mut attr = LinkCreate {
         prog_fd: program.as_raw_fd(),
         target_ifindex: ifindex,
