@@ -84,7 +84,7 @@ impl Signal {
                 }
             }
             Actor::Distributed { target } => {
-                text.push_str(&format!(" by many or forged senders against {target}"))
+                text.push_str(&format!(" by many or forged senders against {target}"));
             }
         }
         if let Some(port) = self.port {

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "compares a document with its source")]
 
 use detect::{Bound, RuleOverride, RuleSet};
+use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -111,5 +112,24 @@ fn configuration_changes_thresholds_and_nothing_it_should_not() {
         let error = set.apply(&BTreeMap::from([(id.to_owned(), change(metric, n))])).unwrap_err();
         assert!(error.to_string().contains(expected), "{id}: {error}");
         assert_eq!(set, before);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn damaged_rule_files_are_refused_or_read_but_never_panic(
+        cut in 0usize..12_000,
+        length in 0usize..40,
+        put in "[ -~]{0,6}",
+    ) {
+        let text = include_str!("../../../rules/brute_force.toml");
+        let boundary = |at: usize| (0..=at.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+        let (from, to) = (boundary(cut), boundary(cut + length));
+        let damaged = format!("{}{put}{}", &text[..from], &text[to..]);
+        if let Err(e) = RuleSet::load(&[("damaged.toml", damaged)]) {
+            prop_assert!(e.to_string().starts_with("damaged.toml:"), "{}", e);
+        }
     }
 }
