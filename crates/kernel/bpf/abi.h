@@ -210,6 +210,7 @@ struct cpu_state {
 	__u32 ends_sent;
 	__u64 tick;    /* jiffies when tick_ns was read */
 	__u64 tick_ns; /* CLOCK_BOOTTIME then */
+	__u64 suspended_ns; /* CLOCK_BOOTTIME - CLOCK_MONOTONIC then */
 };
 
 /* ---- events (ring buffer `events`) ------------------------------------------------------------------------- */
