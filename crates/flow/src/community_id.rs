@@ -1,45 +1,71 @@
 //! Community ID v1 (github.com/corelight/community-id-spec): one name for a flow across tools.
 
-use crate::FlowKey;
+use crate::{Direction, FlowKey, FlowRecord};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 use std::fmt::Write as _;
-use wire::Addr;
 use wire::packet::protocol;
+use wire::{Addr, icmp_counterpart};
 
 /// SCTP, RFC 9260.
 const SCTP: u8 = 132;
 
-/// The Community ID of a flow: `1:` and the base64 of a SHA-1 over seed, addresses, protocol and ports.
+/// The Community ID of a key: `1:` and the base64 of a SHA-1 over seed, addresses, protocol and ports.
 ///
-/// Endpoints are ordered as the specification wants, which is the order of [`FlowKey`] except for ICMP types without a
-/// counterpart, whose type and code belong to the packet rather than to either side: there the lower address comes
-/// first with its own port, which `FlowKey` keeps too, so that both directions still agree only for two-way types.
+/// Endpoints are ordered, so that both directions agree; the order of [`FlowKey`] is the specification's. ICMP types
+/// without a counterpart are the exception: there the sender comes first, which a key does not tell, so the lower
+/// endpoint is taken for it. [`FlowRecord::community_id`] knows better.
 #[must_use]
 pub fn community_id(key: &FlowKey, seed: u16) -> String {
-    format!("1:{}", STANDARD.encode(digest(key, seed)))
+    base64(&digest(key, Direction::LoToHi, seed))
 }
 
-/// The same with the digest in hexadecimal instead of base64.
-#[must_use]
-pub fn community_id_hex(key: &FlowKey, seed: u16) -> String {
-    digest(key, seed).iter().fold(String::from("1:"), |mut s, b| {
-        // Writing to a String does not fail.
-        let _ = write!(s, "{b:02x}");
-        s
-    })
+impl FlowRecord {
+    /// The flow's Community ID, in base64.
+    #[must_use]
+    pub fn community_id(&self, seed: u16) -> String {
+        base64(&digest(&self.key, self.first_endpoint(), seed))
+    }
+
+    /// The flow's Community ID with the digest in hexadecimal.
+    #[must_use]
+    pub fn community_id_hex(&self, seed: u16) -> String {
+        digest(&self.key, self.first_endpoint(), seed).iter().fold(String::from("1:"), |mut s, b| {
+            // Writing to a String does not fail.
+            let _ = write!(s, "{b:02x}");
+            s
+        })
+    }
+
+    /// Direction from the endpoint that is hashed first.
+    fn first_endpoint(&self) -> Direction {
+        let one_way = match self.key.protocol {
+            protocol::ICMP | protocol::ICMPV6 => {
+                // Of a one-way type the ports are type and code, the type at the sender.
+                let kind = u8::try_from(self.initiator().1).ok();
+                kind.is_none_or(|kind| icmp_counterpart(self.key.protocol, kind).is_none())
+            }
+            _ => false,
+        };
+        if one_way { self.stats.initiator } else { Direction::LoToHi }
+    }
 }
 
-fn digest(key: &FlowKey, seed: u16) -> [u8; 20] {
+fn base64(digest: &[u8; 20]) -> String {
+    format!("1:{}", STANDARD.encode(digest))
+}
+
+fn digest(key: &FlowKey, first: Direction, seed: u16) -> [u8; 20] {
+    let ((a, a_port), (b, b_port)) = (key.source(first), key.source(first.reverse()));
     let mut h = Sha1::new();
     h.update(seed.to_be_bytes());
-    update_addr(&mut h, &key.lo);
-    update_addr(&mut h, &key.hi);
+    update_addr(&mut h, &a);
+    update_addr(&mut h, &b);
     h.update([key.protocol, 0]);
     if matches!(key.protocol, protocol::TCP | protocol::UDP | protocol::ICMP | protocol::ICMPV6 | SCTP) {
-        h.update(key.lo_port.to_be_bytes());
-        h.update(key.hi_port.to_be_bytes());
+        h.update(a_port.to_be_bytes());
+        h.update(b_port.to_be_bytes());
     }
     h.finalize().into()
 }

@@ -16,7 +16,7 @@ const SWEEP_SECONDS: u64 = 16;
 /// One address in one role.
 ///
 /// Its windows are brought up to date whenever the tracker reports an [`crate::Event`] about it, and at the latest every
-/// [`crate::window::JUDGE_EVERY`] packets; between, they lag by that much.
+/// [`crate::window::JUDGE_EVERY`] packets; between, they lag by up to that much. [`Self::current`] does not.
 #[derive(Clone, Debug)]
 pub struct Entity {
     /// Address.
@@ -67,6 +67,14 @@ impl Entity {
     #[must_use]
     pub const fn window(&self, span: Span) -> &Window {
         &self.windows[span as usize]
+    }
+
+    /// The window of one length as a copy that lags behind by nothing.
+    #[must_use]
+    pub fn current(&self, span: Span) -> Window {
+        let mut w = self.window(span).clone();
+        w.add(&self.pending);
+        w
     }
 
     /// Adds packets, the last of them at `at` and none before `begins`. True once in every

@@ -134,3 +134,40 @@ pub(crate) fn pair_hash(seed: u64, hash: u32, n: u16) -> u32 {
     let h = mix(seed, u64::from(hash), u64::from(n));
     ((h ^ (h >> 32)) as u32).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn estimate(items: impl IntoIterator<Item = u32>) -> u32 {
+        let mut d = Distinct::default();
+        for n in items {
+            let item = addr_hash(7, &Addr::v4(n.to_be_bytes()));
+            d.insert(item);
+            d.insert(item);
+        }
+        d.estimate()
+    }
+
+    proptest! {
+        #[test]
+        fn exact_while_few(items in prop::collection::vec(any::<u32>(), 0..=EXACT)) {
+            let distinct = items.iter().collect::<BTreeSet<_>>().len();
+            prop_assert_eq!(estimate(items), distinct as u32);
+        }
+    }
+
+    #[test]
+    fn near_beyond_and_saturated_in_the_end() {
+        // Four standard errors; neighbouring addresses, which a poor hash would not spread.
+        for (n, tolerance) in [(33, 4), (100, 10), (1000, 120), (3000, 500)] {
+            for start in [0, 0x0a00_0000, 0xc0a8_0000] {
+                let e = estimate(start..start + n);
+                assert!(e.abs_diff(n) <= tolerance, "{n} items from {start:#x}: {e}");
+            }
+        }
+        assert_eq!(estimate(0..100_000), 7098);
+    }
+}
