@@ -2,7 +2,7 @@
 
 mod common;
 
-use detect::{Actor, Class, Incident};
+use detect::{Actor, Class, Incident, RuleSet};
 use wire::Addr;
 
 fn source(addr: [u8; 4]) -> Actor {
@@ -12,7 +12,7 @@ fn source(addr: [u8; 4]) -> Actor {
 fn incidents(name: &str) -> Option<Vec<Incident>> {
     let path = common::data()?.join("pcap").join(name);
     if path.is_file() {
-        Some(common::incidents(&path))
+        Some(common::incidents(&path, &RuleSet::builtin()))
     } else {
         println!("skipped: no {name} in the data folder (AUTOINMUNE_DATA)");
         None
@@ -49,10 +49,11 @@ fn ordinary_traffic_is_left_alone() {
         println!("skipped: no data folder (AUTOINMUNE_DATA)");
         return;
     };
+    let rules = RuleSet::builtin();
     let mut files = 0;
     for folder in ["benign", "lateral", "ics-modbus-labelled"] {
         for file in common::captures(&data.join("pcap").join(folder)) {
-            let found = common::incidents(&file);
+            let found = common::incidents(&file, &rules);
             assert!(found.is_empty(), "{}: {}", file.display(), report(&found));
             files += 1;
         }

@@ -32,15 +32,15 @@ pub(crate) fn captures(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// All incidents of a capture, as they ended, in order of opening. What cannot be read is left out.
-pub(crate) fn incidents(path: &Path) -> Vec<Incident> {
+/// All incidents of a capture by the rules of `set`, as they ended, in order of opening. What cannot be read is left out.
+pub(crate) fn incidents(path: &Path, set: &RuleSet) -> Vec<Incident> {
     let Ok(mut reader) =
         File::open(path).map_err(|_| ()).and_then(|f| Reader::new(BufReader::new(f)).map_err(|_| ()))
     else {
         return Vec::new();
     };
     let mut tracker = Tracker::new(TrackerConfig::default());
-    let mut detector = Detector::new(RuleSet::builtin());
+    let mut detector = Detector::new(set.clone());
     let mut book = IncidentBook::new(BookConfig::default());
     let (mut events, mut signals, mut updates, mut now) = (Vec::new(), Vec::new(), Vec::new(), 0);
     while let Ok(Some(frame)) = reader.next() {
