@@ -6,8 +6,10 @@ use std::path::PathBuf;
 /// Digital immune system for Linux networks: watches traffic in the kernel, recognises attacks, answers them.
 #[derive(Debug, Parser)]
 #[command(name = "autoinmune", version, about, max_term_width = 100, propagate_version = true)]
-#[command(after_help = "Exit codes: 0 done, 1 failure, 2 usage or unreadable input, 3 configuration, 4 permission, \
-    5 kernel or interface, 6 already running or address taken, 7 no agent, 8 refused by the agent.")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failure, 2 usage or unreadable input, 3 configuration, 4 permission, \
+    5 kernel or interface, 6 already running or address taken, 7 no agent, 8 refused by the agent."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -48,11 +48,7 @@ fn prefix(text: &str) -> anyhow::Result<respond::Prefix> {
 pub fn ban(args: &BanArgs) -> anyhow::Result<Exit> {
     let prefix = prefix(&args.address)?;
     let ttl: Ttl = args.duration.parse().map_err(|e| fail(Exit::Input, format!("--for: {e}")))?;
-    let request = Request::Ban {
-        prefix: prefix.to_string(),
-        for_seconds: ttl.secs(),
-        why: args.why.clone(),
-    };
+    let request = Request::Ban { prefix: prefix.to_string(), for_seconds: ttl.secs(), why: args.why.clone() };
     let data = ask(&args.client, &request)?;
     show(&args.client, data, |_: &Value| format!("{prefix} is blocked for {}\n", span(ttl.secs() as f64)))
 }
@@ -142,7 +138,14 @@ fn explanation(e: &ExplainView) -> String {
         let _ = writeln!(
             out,
             "  as {} in {} s: {} packets, {} bytes, {} back, {} flows, {} failed, {} SYN",
-            w.role, w.span_seconds, w.packets, w.bytes, w.reply_packets, w.flows, w.failed_flows, w.syn_packets
+            w.role,
+            w.span_seconds,
+            w.packets,
+            w.bytes,
+            w.reply_packets,
+            w.flows,
+            w.failed_flows,
+            w.syn_packets
         );
     }
     for note in &e.notes {
@@ -219,6 +222,15 @@ fn report(s: &Status) -> String {
             p.name,
             si(p.runs as f64),
             p.run_seconds / p.runs as f64 * 1e9
+        );
+    }
+    if let (Some(p50), Some(p99)) = (s.reaction.p50_seconds, s.reaction.p99_seconds) {
+        let _ = writeln!(
+            out,
+            "  {} blocks, in force after {:.2} ms (half of them), {:.2} ms (99 of 100)",
+            s.reaction.blocks,
+            p50 * 1e3,
+            p99 * 1e3
         );
     }
     let lost: Vec<String> =

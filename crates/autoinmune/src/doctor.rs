@@ -9,7 +9,7 @@ use kernel::doctor::{Check, Status};
 /// # Errors
 /// If the report cannot be printed.
 pub fn run(format: Format) -> anyhow::Result<Exit> {
-    let checks = kernel::doctor::checks();
+    let checks = kernel::doctor::checks(&[]);
     match format {
         Format::Json => println!("{}", serde_json::to_string_pretty(&checks)?),
         Format::Human => print!("{}", render(&checks)),

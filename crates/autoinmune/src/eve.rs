@@ -174,7 +174,7 @@ pub fn flow(context: &Context, record: &FlowRecord, reason: EndReason) -> String
     event.icmp_code = icmp
         .then(|| u8::try_from(src_port).ok())
         .flatten()
-        .map(|t| if wire::packet::icmp_counterpart(record.key.protocol, t).is_some() { 0 } else { dst_port });
+        .map(|t| if wire::icmp_counterpart(record.key.protocol, t).is_some() { 0 } else { dst_port });
     event.proto = Some(protocol_name(record.key.protocol));
     event.ip_v = Some(if src.is_v4() { 4 } else { 6 });
     event.app_proto = (app != App::Unknown).then(|| app.name());
@@ -238,15 +238,15 @@ pub fn alert(
         Actor::Source { addr } => {
             event.src_ip = Some(addr.ip());
             event.ip_v = Some(if addr.is_v4() { 4 } else { 6 });
-            event.dest_ip = signal.and_then(|s| s.target).or(incident.targets.first().copied()).map(|a| a.ip());
+            event.dest_ip =
+                signal.and_then(|s| s.target).or(incident.targets.first().copied()).map(|a| a.ip());
         }
         Actor::Distributed { target } => {
             event.dest_ip = Some(target.ip());
             event.ip_v = Some(if target.is_v4() { 4 } else { 6 });
         }
     }
-    let (sid, rev, port, proto) =
-        signal.map_or((0, 0, None, None), |s| (s.sid, s.rev, s.port, s.protocol));
+    let (sid, rev, port, proto) = signal.map_or((0, 0, None, None), |s| (s.sid, s.rev, s.port, s.protocol));
     event.dest_port = port;
     event.proto = proto.map(protocol_name);
     let blocked = decision.is_some_and(|d| matches!(d.outcome, Outcome::Blocked | Outcome::Extended));
@@ -317,8 +317,11 @@ pub struct Figures {
 /// A `stats` event.
 pub fn stats(context: &Context, at_ns: u64, figures: &Figures) -> String {
     let mut event = Event::new(context, at_ns, "stats", json!({"losses": figures.losses}));
-    let skipped: u64 =
-        wire::Skip::ALL.iter().filter(|s| **s != wire::Skip::NotIp).map(|s| figures.intake.skipped[*s as usize]).sum();
+    let skipped: u64 = wire::Skip::ALL
+        .iter()
+        .filter(|s| **s != wire::Skip::NotIp)
+        .map(|s| figures.intake.skipped[*s as usize])
+        .sum();
     event.stats = Some(json!({
         "uptime": figures.uptime,
         "capture": {"kernel_packets": figures.intake.packets, "kernel_drops": figures.kernel_drops},

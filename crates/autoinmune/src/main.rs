@@ -1,5 +1,10 @@
 //! Autoinmune: the digital immune system for Linux networks, as one binary.
 
+#![expect(
+    unreachable_pub,
+    reason = "modules of a binary have no outside; `pub` marks what they offer each other"
+)]
+
 mod agent;
 mod cli;
 mod client;
@@ -45,7 +50,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Explain(args) => client::explain(&args),
         Command::Status(args) => client::status(&args),
         Command::Doctor(args) => doctor::run(args.output),
-        Command::Rules { command: RulesCommand::List { config, output } } => rules::list(config.as_deref(), output),
+        Command::Rules { command: RulesCommand::List { config, output } } => {
+            rules::list(config.as_deref(), output)
+        }
         Command::Rules { command: RulesCommand::Check { files, output } } => rules::check(&files, output),
         Command::Config { command } => configuration(&command),
         Command::Completions { shell } => {

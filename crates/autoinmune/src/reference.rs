@@ -30,7 +30,10 @@ pub fn markdown() -> String {
 }
 
 fn section(out: &mut String, command: &mut clap::Command, path: &str) {
-    out.push_str(&format!("\n## `{path}`\n\n```text\n{}\n```\n", command.render_help().to_string().trim_end()));
+    out.push_str(&format!(
+        "\n## `{path}`\n\n```text\n{}\n```\n",
+        command.render_help().to_string().trim_end()
+    ));
     let names: Vec<String> =
         command.get_subcommands().filter(|c| !c.is_hide_set()).map(|c| c.get_name().to_owned()).collect();
     for name in names {
@@ -52,7 +55,19 @@ mod tests {
     #[test]
     fn every_command_is_described() {
         let text = markdown();
-        for name in ["demo", "run", "replay", "ban", "unban", "bans", "explain", "status", "doctor", "rules check", "config schema"] {
+        for name in [
+            "demo",
+            "run",
+            "replay",
+            "ban",
+            "unban",
+            "bans",
+            "explain",
+            "status",
+            "doctor",
+            "rules check",
+            "config schema",
+        ] {
             assert!(text.contains(&format!("## `autoinmune {name}`")), "{name} is missing");
         }
     }

@@ -46,7 +46,10 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
         && sink::is_stdout(a)
         && sink::is_stdout(b)
     {
-        return Err(fail(Exit::Input, "--eve - and --summary - cannot share standard output; give one a file"));
+        return Err(fail(
+            Exit::Input,
+            "--eve - and --summary - cannot share standard output; give one a file",
+        ));
     }
     let mut eve_out = args.eve.as_deref().map(|p| sink::open(p, false)).transpose()?;
     let mut summary_out = args.summary.as_deref().map(|p| sink::open(p, false)).transpose()?;
@@ -72,7 +75,9 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
             Some(e) => Err(e),
             None => out.flush(),
         }
-        .with_context(|| format!("cannot write {}", args.eve.as_deref().unwrap_or(Path::new("-")).display()))?;
+        .with_context(|| {
+            format!("cannot write {}", args.eve.as_deref().unwrap_or(Path::new("-")).display())
+        })?;
     }
     if let Some(out) = &mut summary_out {
         serde_json::to_writer_pretty(&mut *out, &summary)?;
@@ -80,7 +85,10 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     }
     for file in &summary.files {
         if let Some(error) = &file.error {
-            eprintln!("autoinmune: {}: {error} ({} packets before it were processed)", file.path, file.packets);
+            eprintln!(
+                "autoinmune: {}: {error} ({} packets before it were processed)",
+                file.path, file.packets
+            );
         }
     }
     if args.summary.is_none() && !args.eve.as_deref().is_some_and(sink::is_stdout) {
@@ -210,8 +218,12 @@ pub fn losses(line: &Line) -> BTreeMap<String, u64> {
     out.insert("flows_evicted".into(), tracker.flows_evicted);
     out.insert("entities_evicted".into(), tracker.entities_evicted);
     out.insert("time_went_back".into(), tracker.time_went_back);
-    out.insert("incidents_evicted".into(), line.book().evicted());
-    out.insert("rule_states_evicted".into(), line.detector().evicted());
+    out.insert("incidents_evicted".into(), line.book().counters().evicted);
+    let detector = line.detector().counters();
+    out.insert("rule_memories_evicted".into(), detector.spoken_evicted);
+    out.insert("rule_counts_evicted".into(), detector.counts_evicted);
+    out.insert("window_sets_refused".into(), tracker.sets_refused);
+    out.insert("kernel_snapshots_stale".into(), tracker.snapshots_stale);
     out
 }
 

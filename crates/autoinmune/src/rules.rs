@@ -1,9 +1,9 @@
 //! `rules list` and `rules check`.
 
 use crate::cli::Format;
+use crate::config;
 use crate::exit::{Exit, fail};
 use crate::text::{number, table};
-use crate::config;
 use detect::RuleSet;
 use std::path::{Path, PathBuf};
 
@@ -16,8 +16,11 @@ pub fn list(file: Option<&Path>, format: Format) -> anyhow::Result<Exit> {
     match format {
         Format::Json => println!("{}", serde_json::to_string_pretty(config.rules.rules())?),
         Format::Human => {
-            let mut rows =
-                vec![["SID", "RULE", "CLASS", "SEVERITY", "TECHNIQUE", "MAY BLOCK", "WHEN"].map(str::to_owned).to_vec()];
+            let mut rows = vec![
+                ["SID", "RULE", "CLASS", "SEVERITY", "TECHNIQUE", "MAY BLOCK", "WHEN"]
+                    .map(str::to_owned)
+                    .to_vec(),
+            ];
             for r in config.rules.rules() {
                 rows.push(vec![
                     r.sid.to_string(),

@@ -66,7 +66,8 @@ impl Queue {
     /// Queues a line, or counts it as dropped when the queue is full.
     pub fn send(&self, line: String) {
         if let Some(sender) = &self.sender
-            && let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = sender.try_send(Message::Line(line))
+            && let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
+                sender.try_send(Message::Line(line))
         {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -95,7 +96,12 @@ impl Drop for Queue {
     }
 }
 
-fn write_loop(receiver: &Receiver<Message>, mut out: Box<dyn Write + Send>, path: &PathBuf, lost: &AtomicU64) {
+fn write_loop(
+    receiver: &Receiver<Message>,
+    mut out: Box<dyn Write + Send>,
+    path: &PathBuf,
+    lost: &AtomicU64,
+) {
     let mut complained = false;
     loop {
         // A quiet second flushes, so that a reader following the file sees the last events.
@@ -113,7 +119,10 @@ fn write_loop(receiver: &Receiver<Message>, mut out: Box<dyn Write + Send>, path
                 if let Err(e) = out.write_all(line.as_bytes()) {
                     lost.fetch_add(1, Ordering::Relaxed);
                     if !complained {
-                        tracing::error!("cannot write events to {}: {e}; further events are lost", path.display());
+                        tracing::error!(
+                            "cannot write events to {}: {e}; further events are lost",
+                            path.display()
+                        );
                         complained = true;
                     }
                 }

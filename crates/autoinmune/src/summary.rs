@@ -96,7 +96,7 @@ pub fn actor(actor: &Actor) -> String {
 /// An incident in one line: what, by whom, against whom.
 pub fn headline(i: &Incident) -> String {
     let kinds = if i.kinds.is_empty() { String::new() } else { format!(" ({})", i.kinds.join(", ")) };
-    let target = match (i.actor, i.targets.as_slice()) {
+    let target = match (&i.actor, i.targets.as_slice()) {
         (Actor::Distributed { target }, _) | (_, [target]) => format!(" on {target}"),
         (_, []) => String::new(),
         (_, [first, rest @ ..]) => format!(" on {first} and {} more", rest.len()),
@@ -155,11 +155,15 @@ impl<'a> Collector<'a> {
                 rules: i.rules.clone(),
                 signals: i.signals,
                 evidence: i.evidence.clone(),
-                action: decision.as_ref().map_or("alert", |(o, _)| outcome(*o)).to_owned(),
-                action_reason: decision.as_ref().map_or_else(
-                    || "no rule that fired may block".to_owned(),
-                    |(_, why)| why.clone(),
-                ),
+                action: match decision {
+                    // What policy declines to block is still an alert; the reason says why no more.
+                    None | Some((Outcome::Refused, _)) => "alert",
+                    Some((o, _)) => outcome(*o),
+                }
+                .to_owned(),
+                action_reason: decision
+                    .as_ref()
+                    .map_or_else(|| "no rule that fired may block".to_owned(), |(_, why)| why.clone()),
             })
             .collect()
     }
@@ -172,8 +176,15 @@ impl Tap for Collector<'_> {
         }
     }
 
-    fn incident(&mut self, at_ns: u64, update: &Update, signal: Option<&Signal>, decision: Option<&Decision>) {
-        let entry = self.incidents.entry(update.incident.id).or_insert_with(|| (update.incident.clone(), None));
+    fn incident(
+        &mut self,
+        at_ns: u64,
+        update: &Update,
+        signal: Option<&Signal>,
+        decision: Option<&Decision>,
+    ) {
+        let entry =
+            self.incidents.entry(update.incident.id).or_insert_with(|| (update.incident.clone(), None));
         entry.0 = update.incident.clone();
         if let Some(d) = decision
             && (entry.1.is_none() || d.outcome != Outcome::Refused)

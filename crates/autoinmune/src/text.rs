@@ -61,12 +61,17 @@ mod tests {
 
     #[test]
     fn spans_and_counts_read_well() {
-        for (seconds, text) in [(0.4, "0s"), (59.6, "1m 0s"), (61.0, "1m 1s"), (3_700.0, "1h 1m"), (90_000.0, "1d 1h")] {
+        for (seconds, text) in
+            [(0.4, "0s"), (59.6, "1m 0s"), (61.0, "1m 1s"), (3_700.0, "1h 1m"), (90_000.0, "1d 1h")]
+        {
             assert_eq!(span(seconds), text);
         }
         for (n, text) in [(0.0, "0"), (12.3, "12.3"), (999.0, "999"), (1200.0, "1.2k"), (3_000_000.0, "3M")] {
             assert_eq!(si(n), text);
         }
-        assert_eq!(table(&[vec!["a".into(), "b".into()], vec!["ccc".into(), "d".into()]]), "a    b\nccc  d\n");
+        assert_eq!(
+            table(&[vec!["a".into(), "b".into()], vec!["ccc".into(), "d".into()]]),
+            "a    b\nccc  d\n"
+        );
     }
 }

@@ -60,7 +60,8 @@ fn the_default_configuration_is_valid_and_the_schema_is_json() {
     std::fs::write(&path, stdout(&autoinmune(&["config", "default"]))).unwrap();
     let output = autoinmune(&["config", "check", path.to_str().unwrap()]);
     assert!(output.status.success(), "{}", stderr(&output));
-    let schema: serde_json::Value = serde_json::from_str(&stdout(&autoinmune(&["config", "schema"]))).unwrap();
+    let schema: serde_json::Value =
+        serde_json::from_str(&stdout(&autoinmune(&["config", "schema"]))).unwrap();
     let default: serde_json::Value = toml_as_json(&std::fs::read_to_string(path).unwrap());
     assert!(jsonschema::is_valid(&schema, &default));
 }
@@ -92,7 +93,11 @@ fn completions_and_man_pages_are_made() {
 
 #[test]
 fn generated_documents_are_current() {
-    for (path, args) in [("docs/cli.md", &["reference"][..]), ("docs/config.schema.json", &["config", "schema"]), ("docs/config.toml", &["config", "default"])] {
+    for (path, args) in [
+        ("docs/cli.md", &["reference"][..]),
+        ("docs/config.schema.json", &["config", "schema"]),
+        ("docs/config.toml", &["config", "default"]),
+    ] {
         let committed = std::fs::read_to_string(repository().join(path)).unwrap_or_default();
         assert!(committed == stdout(&autoinmune(args)), "{path} is stale; run `cargo xtask docs`");
     }

@@ -30,14 +30,25 @@ fn our_own_story_is_recognised_and_ordinary_traffic_is_not() {
         assert!(classes.iter().any(|c| c == class), "{class} is missing in {classes:?}");
     }
     for i in story["incidents"].as_array().expect("a list") {
-        for field in ["actor", "class", "severity", "technique", "first_seen", "last_seen", "confidence", "evidence", "action"] {
+        for field in [
+            "actor",
+            "class",
+            "severity",
+            "technique",
+            "first_seen",
+            "last_seen",
+            "confidence",
+            "evidence",
+            "action",
+        ] {
             assert!(!i[field].is_null(), "{field} is missing in {i}");
         }
         assert_ne!(i["action"], "block", "a replay blocks nothing");
     }
     let ordinary = summary(&[&repository().join("testdata/ordinary.pcap")]);
     assert_eq!(incidents(&ordinary), []);
-    for field in ["files", "packets", "bytes", "flows", "duration_seconds", "seconds", "losses", "incidents"] {
+    for field in ["files", "packets", "bytes", "flows", "duration_seconds", "seconds", "losses", "incidents"]
+    {
         assert!(!ordinary[field].is_null(), "{field} is missing");
     }
 }
@@ -73,7 +84,12 @@ fn events_are_valid_eve() {
     let validator = jsonschema::validator_for(&schema).expect("the published schema compiles");
     let mut types = std::collections::BTreeSet::new();
     for capture in ["story.pcap", "ordinary.pcap"] {
-        let output = autoinmune(&["replay", repository().join("testdata").join(capture).to_str().unwrap(), "--eve", "-"]);
+        let output = autoinmune(&[
+            "replay",
+            repository().join("testdata").join(capture).to_str().unwrap(),
+            "--eve",
+            "-",
+        ]);
         for line in stdout(&output).lines() {
             let event: Value = serde_json::from_str(line).expect("one object a line");
             let errors: Vec<String> =

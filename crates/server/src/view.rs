@@ -134,6 +134,20 @@ pub struct InterfaceView {
     pub dropped_packets: u64,
 }
 
+/// How fast blocks follow: from the kernel seeing what led to a block, to the block being in its map. Over the latest
+/// 1,024 blocks; absent where no kernel program reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReactionView {
+    /// Blocks measured since start.
+    pub blocks: u64,
+    /// Half of them took no longer, s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p50_seconds: Option<f64>,
+    /// 99 of 100 took no longer, s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_seconds: Option<f64>,
+}
+
 /// Answer of `status`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -157,6 +171,9 @@ pub struct Status {
     pub losses: BTreeMap<String, u64>,
     /// Own use of the machine.
     pub process: ProcessView,
+    /// How fast blocks follow.
+    #[serde(default)]
+    pub reaction: ReactionView,
     /// Own kernel programs.
     pub programs: Vec<ProgramView>,
     /// Flows held now.
@@ -307,10 +324,6 @@ pub struct WindowView {
     pub failed_flows: u64,
     /// TCP packets with SYN and without ACK.
     pub syn_packets: u64,
-    /// Distinct addresses on the other side.
-    pub peers: u64,
-    /// Distinct destination ports.
-    pub ports: u64,
 }
 
 /// Answer of `explain`.

@@ -47,9 +47,9 @@ impl server::control::Agent for Counter {
         self.requests
             .send_timeout((request, sender), PATIENCE)
             .map_err(|_| AgentError::new(Code::Busy, "the agent is busy or stopping; try again"))?;
-        receiver
-            .recv_timeout(PATIENCE)
-            .unwrap_or_else(|_| Err(AgentError::new(Code::Busy, "the agent did not answer in time; try again")))
+        receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+            Err(AgentError::new(Code::Busy, "the agent did not answer in time; try again"))
+        })
     }
 }
 
@@ -97,7 +97,8 @@ pub fn answer(agent: &mut Agent, request: Request) -> Answer {
 }
 
 fn to_value(v: &impl serde::Serialize) -> Answer {
-    serde_json::to_value(v).map_err(|e| AgentError::new(Code::Internal, format!("cannot write the answer: {e}")))
+    serde_json::to_value(v)
+        .map_err(|e| AgentError::new(Code::Internal, format!("cannot write the answer: {e}")))
 }
 
 fn parse(prefix: &str) -> Result<Prefix, AgentError> {
@@ -161,7 +162,9 @@ fn explain(agent: &Agent, address: Addr) -> ExplainView {
         for span in Span::ALL {
             let w = entity.window(span);
             // A window that ran out describes the past; the wall clock may also be behind a replayed time.
-            if w.packets + w.reply_packets == 0 || agent.line.now_ns().saturating_sub(w.start_ns) > span.nanos() {
+            if w.packets + w.reply_packets == 0
+                || agent.line.now_ns().saturating_sub(w.start_ns) > span.nanos()
+            {
                 continue;
             }
             windows.push(WindowView {
@@ -170,12 +173,12 @@ fn explain(agent: &Agent, address: Addr) -> ExplainView {
                     Role::Target => "target".into(),
                 },
                 span_seconds: span.nanos() / 1_000_000_000,
-                packets: w.packets,
+                packets: w.packets.into(),
                 bytes: w.bytes,
-                reply_packets: w.reply_packets,
-                flows: w.flows,
-                failed_flows: w.failed_flows,
-                syn_packets: w.syn_packets,
+                reply_packets: w.reply_packets.into(),
+                flows: w.flows.into(),
+                failed_flows: w.failed_flows.into(),
+                syn_packets: w.syn_packets.into(),
             });
         }
     }

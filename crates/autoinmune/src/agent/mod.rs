@@ -4,7 +4,6 @@
 //! publishes or sends it a request through a bounded channel.
 
 mod commands;
-mod guard;
 mod notify;
 mod publish;
 mod reaction;
@@ -21,6 +20,7 @@ use crate::{eve, replay, sink};
 use anyhow::Context as _;
 use commands::Desk;
 use publish::Board;
+use reaction::Reaction;
 use respond::Mode;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use source::Source;
@@ -39,7 +39,9 @@ const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
 /// Wall-clock time, ns since 1970.
 fn wall_ns() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// The configuration that file and command line together describe.
@@ -117,6 +119,7 @@ struct Agent {
     desk: Desk,
     board: Arc<Board>,
     meter: server::process::Meter,
+    reaction: Reaction,
     started: Instant,
     guarded: Instant,
     published: Instant,
@@ -162,7 +165,7 @@ impl Agent {
         let mut tap = AgentTap::new(eve, audit, context);
         if !simulated {
             let now = wall_ns();
-            for decision in line.responder_mut().set_allowlist(guard::automatic(&interfaces), now) {
+            for decision in line.responder_mut().set_allowlist(kernel::host::allowed(), now) {
                 crate::line::Tap::decision(&mut tap, &decision);
             }
             let mut found = source.recovered();
@@ -186,6 +189,7 @@ impl Agent {
             desk,
             board,
             meter: server::process::Meter::new(),
+            reaction: Reaction::default(),
             started: now,
             guarded: now,
             published: now,
@@ -203,12 +207,14 @@ impl Agent {
     }
 
     fn announce(&self) {
-        for report in self.source.reports() {
-            tracing::info!("{}", report.describe());
+        for line in self.source.describe() {
+            tracing::info!("{line}");
         }
         match self.config.policy.mode {
             Mode::Shadow if self.args.simulate.is_some() => {
-                tracing::warn!("simulation: traffic is generated, nothing on this host is watched or protected");
+                tracing::warn!(
+                    "simulation: traffic is generated, nothing on this host is watched or protected"
+                );
             }
             Mode::Shadow => {
                 tracing::info!("shadow mode: blocks are reported, not made; start with --enforce to block");
@@ -222,7 +228,7 @@ impl Agent {
 
     /// One turn of the loop: traffic, effects, requests, timers.
     fn turn(&mut self) -> anyhow::Result<()> {
-        self.source.feed(POLL, &mut self.line, &mut self.tap)?;
+        self.source.feed(POLL, &mut self.line, &mut self.tap, &mut self.reaction)?;
         self.apply_effects();
         self.serve();
         let now = Instant::now();
@@ -246,13 +252,11 @@ impl Agent {
         Ok(())
     }
 
-    /// Hands effects to the effector. One that fails is reported and counted; the responder's view stays, so that the
-    /// next change or restart tries again.
+    /// Hands effects to the effector.
     fn apply_effects(&mut self) {
         for effect in std::mem::take(&mut self.tap.effects) {
             if let Err(e) = self.source.apply(&effect) {
-                self.board.effect_failed();
-                tracing::error!("cannot apply {effect:?}: {e}");
+                self.tap.effect_failed(&effect, &e);
             }
         }
     }
@@ -276,13 +280,12 @@ impl Agent {
     }
 
     fn guard(&mut self) {
-        let interfaces = self.source.interfaces();
-        let decisions = self.line.responder_mut().set_allowlist(guard::automatic(&interfaces), wall_ns());
+        let decisions = self.line.responder_mut().set_allowlist(kernel::host::allowed(), wall_ns());
         for decision in decisions {
             crate::line::Tap::decision(&mut self.tap, &decision);
         }
         if let Err(e) = self.source.set_allowlist(&self.line) {
-            self.board.effect_failed();
+            self.tap.effects_failed += 1;
             tracing::error!("cannot update the allowlist in the kernel: {e:#}");
         }
         self.apply_effects();
@@ -290,7 +293,15 @@ impl Agent {
 
     fn publish(&mut self) {
         let usage = self.meter.look();
-        self.board.update(&self.line, &mut self.source, &self.tap, usage, self.started.elapsed(), &self.config);
+        self.board.update(
+            &self.line,
+            &mut self.source,
+            &self.tap,
+            &self.reaction,
+            usage,
+            self.started.elapsed(),
+            &self.config,
+        );
     }
 
     fn keep_blocks(&mut self) {

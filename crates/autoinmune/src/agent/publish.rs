@@ -1,5 +1,6 @@
 //! What the agent shows: figures gathered by its thread once a second, read by HTTP and control socket at any time.
 
+use super::reaction::Reaction;
 use super::source::Source;
 use super::tap::AgentTap;
 use crate::config::Config;
@@ -7,10 +8,9 @@ use crate::line::{Intake, Line};
 use crate::{eve, replay};
 use respond::Mode;
 use server::metrics::{IncidentCount, Metrics};
-use server::view::{InterfaceView, ProcessView, ProgramView, Ready, Stats, Status, TopSource};
+use server::view::{InterfaceView, ProcessView, ProgramView, ReactionView, Ready, Stats, Status, TopSource};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Sources listed in `/stats` and `status`.
@@ -29,7 +29,6 @@ struct Shown {
 /// The latest figures.
 pub struct Board {
     shown: Mutex<Shown>,
-    failed_effects: AtomicU64,
     rates: Mutex<Rates>,
 }
 
@@ -43,22 +42,9 @@ struct Rates {
 impl Board {
     /// An empty board: not ready yet.
     pub fn new(simulated: bool) -> Self {
-        let ready = Ready {
-            sensor: "none".into(),
-            simulated,
-            why: Some("starting".into()),
-            ..Ready::default()
-        };
-        Self {
-            shown: Mutex::new(Shown { ready, ..Shown::default() }),
-            failed_effects: AtomicU64::new(0),
-            rates: Mutex::default(),
-        }
-    }
-
-    /// Counts an effect or allowlist change that could not be applied.
-    pub fn effect_failed(&self) {
-        self.failed_effects.fetch_add(1, Ordering::Relaxed);
+        let ready =
+            Ready { sensor: "none".into(), simulated, why: Some("starting".into()), ..Ready::default() };
+        Self { shown: Mutex::new(Shown { ready, ..Shown::default() }), rates: Mutex::default() }
     }
 
     fn shown(&self) -> std::sync::MutexGuard<'_, Shown> {
@@ -92,6 +78,7 @@ impl Board {
         line: &Line,
         source: &mut Source,
         tap: &AgentTap,
+        reaction: &Reaction,
         process: ProcessView,
         uptime: Duration,
         config: &Config,
@@ -106,7 +93,7 @@ impl Board {
         losses.insert("blocks_refused_capacity".into(), refused.refused_capacity);
         losses.insert("blocks_refused_budget".into(), refused.refused_budget);
         losses.insert("offenders_evicted".into(), refused.offenders_evicted);
-        losses.insert("effects_failed".into(), self.failed_effects.load(Ordering::Relaxed));
+        losses.insert("effects_failed".into(), tap.effects_failed);
         let mut channels = BTreeMap::new();
         if let Some(eve) = &tap.eve {
             losses.insert("eve_lines_dropped".into(), eve.dropped());
@@ -139,8 +126,8 @@ impl Board {
         let stats = Stats {
             packets_per_second,
             bytes_per_second,
-            unique_ips: traffic.unique_ips,
-            unique_ports: traffic.unique_ports,
+            unique_ips: traffic.unique_ips.into(),
+            unique_ports: traffic.unique_ports.into(),
             tcp_packets: traffic.tcp_packets,
             udp_packets: traffic.udp_packets,
             syn_packets: traffic.syn_packets,
@@ -155,7 +142,8 @@ impl Board {
         };
         let responder = line.responder();
         let enforcing = config.policy.mode == Mode::Enforce;
-        let blocks = if enforcing { responder.blocks().count() } else { responder.would_be_blocks().count() } as u64;
+        let blocks =
+            if enforcing { responder.blocks().count() } else { responder.would_be_blocks().count() } as u64;
         let counters = line.tracker().counters();
         let programs: Vec<ProgramView> = sight.programs;
 
@@ -170,8 +158,8 @@ impl Board {
         shown.metrics = Metrics {
             packets_per_second,
             bytes_per_second,
-            unique_ips: traffic.unique_ips,
-            unique_ports: traffic.unique_ports,
+            unique_ips: traffic.unique_ips.into(),
+            unique_ports: traffic.unique_ports.into(),
             packets_processed: sight.intake.packets,
             bytes_processed: sight.intake.bytes,
             ringbuf_lost_events: sight.ringbuf_lost,
@@ -206,6 +194,11 @@ impl Board {
             traffic: stats,
             losses,
             process,
+            reaction: ReactionView {
+                blocks: reaction.total(),
+                p50_seconds: reaction.quantile(0.5),
+                p99_seconds: reaction.quantile(0.99),
+            },
             programs,
             flows: counters.flows_live,
             entities: counters.entities_live,

@@ -1,23 +1,31 @@
 //! Where a running agent's traffic comes from and where its blocks go: the kernel sensor, AF_PACKET with nftables, or a
 //! named simulation.
 
+use super::reaction::Reaction;
 use super::simulation::Simulation;
 use super::tap::AgentTap;
 use super::wall_ns;
 use crate::config::{Attach, Config};
 use crate::exit::{Exit, fail};
 use crate::line::{Intake, Line};
-use super::reaction::Reaction;
 use detect::KernelThresholds;
 use flow::{FlowKey, Window};
+use kernel::abi::Counter;
 use kernel::af_packet::AfPacket;
 use kernel::nft::Nft;
-use kernel::{AttachError, AttachMode, KernelEvent, Sensor, SensorConfig};
+use kernel::{
+    AttachChoice, AttachError, AttachMode, AttachReport, KernelEvent, Sensor, SensorConfig, Tunables,
+};
 use respond::{Block, Effect, Prefix};
 use server::view::{Attachment, InterfaceView, ProgramView};
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
-use wire::LinkType;
+use wire::{LinkType, Skip};
+
+/// Bytes of each frame AF_PACKET copies: headers and the first payload bytes, which is all the line looks at.
+const SNAP: u32 = 256;
+/// Ended flows gathered before the kernel is told to forget them.
+const FORGET_BATCH: usize = 1024;
 
 /// What the board shows of a source.
 #[derive(Default)]
@@ -36,4 +44,481 @@ pub struct Sight {
     pub losses: BTreeMap<String, u64>,
     /// Kernel programs.
     pub programs: Vec<ProgramView>,
+}
+
+/// The kernel sensor with what belongs to its reading.
+pub struct KernelSource {
+    sensor: Sensor,
+    snapshot: Duration,
+    taken: Instant,
+    events: Vec<KernelEvent>,
+    skipped: [u64; Skip::ALL.len()],
+}
+
+/// AF_PACKET sockets with nftables for blocks.
+pub struct FrameSource {
+    sockets: Vec<AfPacket>,
+    nft: Option<Nft>,
+    reports: Vec<AttachReport>,
+}
+
+/// A source of traffic with its effector.
+pub enum Source {
+    /// XDP or tcx.
+    Kernel(Box<KernelSource>),
+    /// AF_PACKET.
+    Frames(FrameSource),
+    /// Generated traffic; blocks nothing.
+    Simulation(Simulation),
+}
+
+fn attach_failed(error: &AttachError) -> anyhow::Error {
+    let exit = match error {
+        AttachError::NoPermission => Exit::Permission,
+        AttachError::AlreadyRunning { .. } => Exit::Busy,
+        AttachError::Config(_) => Exit::Config,
+        AttachError::NoInterface(_) | AttachError::UnknownInterface { .. } => Exit::Input,
+        _ => Exit::Kernel,
+    };
+    fail(exit, error.to_string())
+}
+
+/// Replaces `auto` by the interfaces of the default route.
+fn resolve(wanted: &[String]) -> anyhow::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for name in wanted {
+        if name == "auto" {
+            let found = kernel::host::default_interfaces();
+            if found.is_empty() {
+                return Err(fail(
+                    Exit::Input,
+                    "there is no default route to choose an interface by; name one with --interface",
+                ));
+            }
+            names.extend(found);
+        } else {
+            names.push(name.clone());
+        }
+    }
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
+
+impl Source {
+    /// Attaches to the network as configured, stepping down from XDP to AF_PACKET where `attach = "auto"` allows.
+    ///
+    /// # Errors
+    /// One sentence with the way out; nothing stays attached.
+    pub fn attach(config: &Config, thresholds: &KernelThresholds) -> anyhow::Result<Self> {
+        let interfaces = resolve(&config.interfaces)?;
+        let choice = match config.attach {
+            Attach::Auto => AttachChoice::Auto,
+            Attach::Native => AttachChoice::Native,
+            Attach::Generic => AttachChoice::Generic,
+            Attach::Tcx => AttachChoice::Tcx,
+            Attach::AfPacket => return Self::frames(&interfaces, config, "it is configured".into()),
+        };
+        let sensor = Sensor::attach(&SensorConfig {
+            interfaces: interfaces.clone(),
+            mode: choice,
+            tunables: Tunables {
+                account_egress: true,
+                source_syn_pending: thresholds.syn_pending,
+                source_udp: thresholds.udp_packets,
+                source_icmp: thresholds.icmp_packets,
+                source_flows: thresholds.flows,
+                source_event_budget: config.flow_events_per_source,
+                cpu_event_budget: config.flow_events_per_cpu,
+                idle_tcp_ns: config.tracker.idle_tcp_ns,
+                idle_ns: config.tracker.idle_ns,
+            },
+            flow_capacity: config.flow_capacity,
+            source_capacity: config.source_capacity,
+            ring_bytes: config.ring_bytes,
+            block_capacity: config.block_capacity,
+            bpffs: Some(config.bpffs.clone()),
+            enforce: config.policy.mode == respond::Mode::Enforce,
+        });
+        match sensor {
+            Ok(sensor) => Ok(Self::Kernel(Box::new(KernelSource {
+                sensor,
+                snapshot: config.snapshot,
+                taken: Instant::now(),
+                events: Vec::new(),
+                skipped: [0; Skip::ALL.len()],
+            }))),
+            Err(e @ (AttachError::NothingWorked { .. } | AttachError::Load { .. }))
+                if choice == AttachChoice::Auto =>
+            {
+                Self::frames(&interfaces, config, e.to_string())
+            }
+            Err(e) => Err(attach_failed(&e)),
+        }
+    }
+
+    fn frames(interfaces: &[String], config: &Config, why: String) -> anyhow::Result<Self> {
+        let mut sockets = Vec::new();
+        let mut reports = Vec::new();
+        for (ifindex, name) in (0..).zip(interfaces) {
+            let socket = AfPacket::open(name, SNAP).map_err(|e| {
+                let exit = match e {
+                    kernel::CaptureError::NoPermission(_) => Exit::Permission,
+                    kernel::CaptureError::UnknownInterface { .. } => Exit::Input,
+                    _ => Exit::Kernel,
+                };
+                fail(exit, e.to_string())
+            })?;
+            sockets.push(socket);
+            reports.push(AttachReport {
+                interface: name.clone(),
+                ifindex,
+                mode: AttachMode::AfPacket,
+                egress: true,
+                pinned: false,
+                fallbacks: vec![format!("a kernel hook: {why}")],
+            });
+        }
+        // Shadow mode makes no block and needs no table.
+        let nft = match config.policy.mode {
+            respond::Mode::Shadow => None,
+            respond::Mode::Enforce => Some(Nft::open().map_err(|e| fail(Exit::Kernel, e.to_string()))?),
+        };
+        Ok(Self::Frames(FrameSource { sockets, nft, reports }))
+    }
+
+    /// Generated traffic.
+    ///
+    /// # Errors
+    /// If there is no such scenario; names those there are.
+    pub fn simulate(scenario: &str, seed: u64) -> anyhow::Result<Self> {
+        let scenario =
+            scenario.parse().map_err(|e: lab::scenario::UnknownScenario| fail(Exit::Input, e.to_string()))?;
+        Ok(Self::Simulation(Simulation::new(scenario, seed, wall_ns())))
+    }
+
+    /// Names of the interfaces watched.
+    pub fn interfaces(&self) -> Vec<String> {
+        match self {
+            Self::Kernel(k) => k.sensor.reports().iter().map(|r| r.interface.clone()).collect(),
+            Self::Frames(f) => f.reports.iter().map(|r| r.interface.clone()).collect(),
+            Self::Simulation(s) => vec![format!("simulation:{}", s.name())],
+        }
+    }
+
+    /// One line per interface, and what else a start has to say.
+    pub fn describe(&self) -> Vec<String> {
+        let reports = match self {
+            Self::Kernel(k) => k.sensor.reports(),
+            Self::Frames(f) => &f.reports,
+            Self::Simulation(_) => &[],
+        };
+        let mut lines = Vec::new();
+        for r in reports {
+            let egress = if r.egress { "both directions" } else { "incoming traffic only" };
+            lines.push(format!("{}: attached {} ({egress})", r.interface, r.mode));
+            lines.extend(r.fallbacks.iter().map(|f| format!("{}: {f}", r.interface)));
+        }
+        if let Self::Kernel(k) = self {
+            lines.extend(k.sensor.notes().iter().cloned());
+        }
+        lines
+    }
+
+    /// Blocks an earlier run left in force.
+    pub fn recovered(&self) -> Vec<Block> {
+        match self {
+            Self::Kernel(k) => k.sensor.recovered_blocks().to_vec(),
+            Self::Frames(f) => f.nft.as_ref().map_or_else(Vec::new, |n| n.recovered_blocks().to_vec()),
+            Self::Simulation(_) => Vec::new(),
+        }
+    }
+
+    /// Hands what has arrived to the line, waiting up to `patience` if nothing has, and lets the line's time pass. Blocks
+    /// decided on the way are applied at once.
+    ///
+    /// # Errors
+    /// If the source is gone (an interface removed, a map unreadable).
+    pub fn feed(
+        &mut self,
+        patience: Duration,
+        line: &mut Line,
+        tap: &mut AgentTap,
+        reaction: &mut Reaction,
+    ) -> anyhow::Result<()> {
+        let gone = |e: &dyn std::fmt::Display| fail(Exit::Kernel, e.to_string());
+        match self {
+            Self::Kernel(k) => k.feed(patience, line, tap, reaction)?,
+            Self::Frames(f) => {
+                let count = f.sockets.len();
+                for socket in &mut f.sockets {
+                    let link = socket.link_type();
+                    // With several sockets the wait is shared out.
+                    let wait = patience / u32::try_from(count).unwrap_or(1);
+                    socket
+                        .receive(wait, &mut |frame| {
+                            line.frame(frame.ts_ns, Some(link), frame.data, frame.orig_len, tap);
+                        })
+                        .map_err(|e| gone(&e))?;
+                }
+                line.advance(wall_ns(), tap);
+            }
+            Self::Simulation(s) => {
+                s.play(patience, |at_ns, frame| {
+                    let len = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+                    line.frame(at_ns, Some(LinkType::Ethernet), frame, len, tap);
+                });
+                line.advance(wall_ns(), tap);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a block in force or lifts it.
+    ///
+    /// # Errors
+    /// The effector's reason.
+    pub fn apply(&mut self, effect: &Effect) -> Result<(), String> {
+        match self {
+            Self::Kernel(k) => k.sensor.apply(effect).map_err(|e| e.to_string()),
+            Self::Frames(FrameSource { nft: Some(nft), .. }) => nft.apply(effect).map_err(|e| e.to_string()),
+            // Restoring in shadow mode lifts what an enforcing run left; there is no table then.
+            Self::Frames(_) | Self::Simulation(_) => match effect {
+                Effect::Remove(_) => Ok(()),
+                Effect::Insert(b) => Err(format!("there is no effector to block {}", b.prefix)),
+            },
+        }
+    }
+
+    /// Gives the effector the responder's allowlist.
+    ///
+    /// # Errors
+    /// The effector's reason.
+    pub fn set_allowlist(&mut self, line: &Line) -> anyhow::Result<()> {
+        let prefixes: Vec<Prefix> = line.responder().allowlist().iter().map(|a| a.prefix).collect();
+        match self {
+            Self::Kernel(k) => k.sensor.set_allowlist(&prefixes)?,
+            Self::Frames(FrameSource { nft: Some(nft), .. }) => nft.set_allowlist(&prefixes)?,
+            Self::Frames(_) | Self::Simulation(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Packets dropped per block, where the effector counts them.
+    pub fn drops(&self) -> HashMap<Prefix, u64> {
+        let blocks = match self {
+            Self::Kernel(k) => k.sensor.blocks().unwrap_or_default(),
+            Self::Frames(FrameSource { nft: Some(nft), .. }) => nft.blocks().unwrap_or_default(),
+            Self::Frames(_) | Self::Simulation(_) => Vec::new(),
+        };
+        blocks.into_iter().map(|b| (b.prefix, b.packets)).collect()
+    }
+
+    /// Figures for the board.
+    pub fn sight(&mut self, line: &Line) -> Sight {
+        match self {
+            Self::Kernel(k) => k.sight(),
+            Self::Frames(f) => {
+                let mut sight =
+                    Sight { sensor: "af-packet".into(), intake: line.intake().clone(), ..Sight::default() };
+                let mut dropped = 0;
+                for (socket, report) in f.sockets.iter_mut().zip(&f.reports) {
+                    let counts = socket.counts().unwrap_or_default();
+                    dropped += counts.dropped;
+                    sight.interfaces.push(InterfaceView {
+                        attachment: attachment(report),
+                        packets: counts.packets,
+                        bytes: line.intake().bytes,
+                        ..InterfaceView::default()
+                    });
+                }
+                sight.losses.insert("af_packet_dropped".into(), dropped);
+                sight
+            }
+            Self::Simulation(s) => Sight {
+                sensor: "simulation".into(),
+                interfaces: vec![InterfaceView {
+                    attachment: Attachment {
+                        name: format!("simulation:{}", s.name()),
+                        mode: "simulation".into(),
+                        egress: true,
+                        fallbacks: Vec::new(),
+                    },
+                    packets: line.intake().packets,
+                    bytes: line.intake().bytes,
+                    ..InterfaceView::default()
+                }],
+                intake: line.intake().clone(),
+                ..Sight::default()
+            },
+        }
+    }
+
+    /// Ends the source; with `keep_blocks` what is in force stays until its end.
+    ///
+    /// # Errors
+    /// What could not be detached.
+    pub fn detach(self, keep_blocks: bool) -> anyhow::Result<()> {
+        match self {
+            Self::Kernel(k) => k.sensor.detach(keep_blocks)?,
+            Self::Frames(FrameSource { nft: Some(nft), .. }) => nft.close(keep_blocks)?,
+            Self::Frames(_) | Self::Simulation(_) => {}
+        }
+        Ok(())
+    }
+}
+
+fn attachment(report: &AttachReport) -> Attachment {
+    Attachment {
+        name: report.interface.clone(),
+        mode: report.mode.to_string(),
+        egress: report.egress,
+        fallbacks: report.fallbacks.clone(),
+    }
+}
+
+impl KernelSource {
+    fn feed(
+        &mut self,
+        patience: Duration,
+        line: &mut Line,
+        tap: &mut AgentTap,
+        reaction: &mut Reaction,
+    ) -> anyhow::Result<()> {
+        let events = &mut self.events;
+        self.sensor
+            .poll(patience, &mut |event| events.push(event))
+            .map_err(|e| fail(Exit::Kernel, e.to_string()))?;
+        for event in self.events.drain(..) {
+            let seen_ns = match event {
+                KernelEvent::FlowStart { key, stats } | KernelEvent::FlowEnd { key, stats } => {
+                    let at = stats.dir[0].last_ns.max(stats.dir[1].last_ns);
+                    line.snapshot(at, key, &stats, tap);
+                    at
+                }
+                KernelEvent::SourceOver { at_ns, addr, counts } => {
+                    line.source_over(at_ns, addr, &Window::from_source(&counts), tap);
+                    at_ns
+                }
+            };
+            for effect in std::mem::take(&mut tap.effects) {
+                let inserted = matches!(effect, Effect::Insert(_));
+                match self.sensor.apply(&effect) {
+                    Ok(()) if inserted => reaction.note(wall_ns().saturating_sub(seen_ns)),
+                    Ok(()) => {}
+                    Err(e) => tap.effect_failed(&effect, &e),
+                }
+            }
+        }
+        if self.taken.elapsed() >= self.snapshot {
+            self.taken = Instant::now();
+            self.sensor
+                .flows(&mut |key, stats| {
+                    let at = stats.dir[0].last_ns.max(stats.dir[1].last_ns);
+                    line.snapshot(at, *key, stats, tap);
+                })
+                .map_err(|e| fail(Exit::Kernel, e.to_string()))?;
+            self.report_anomalies(line, tap);
+        }
+        line.advance(wall_ns(), tap);
+        if tap.ended.len() >= FORGET_BATCH
+            || !tap.ended.is_empty() && self.taken.elapsed() < Duration::from_millis(50)
+        {
+            let keys: Vec<FlowKey> = std::mem::take(&mut tap.ended);
+            // A flow that the kernel evicted meanwhile is no loss: its last counts were read before.
+            if let Err(e) = self.sensor.forget(&keys) {
+                tracing::warn!("ended flows stay in the kernel's table until it evicts them: {e}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports frames the kernel could not parse, when a count reached the next power of two.
+    fn report_anomalies(&mut self, line: &Line, tap: &mut AgentTap) {
+        let Ok(counters) = self.sensor.counters() else { return };
+        for skip in Skip::ALL {
+            let (now, before) = (counters.skipped(skip), &mut self.skipped[skip as usize]);
+            if skip != Skip::NotIp && now > 0 && (*before == 0 || now.ilog2() > before.ilog2()) {
+                crate::line::Tap::anomaly(tap, line.now_ns(), skip.name(), now);
+            }
+            *before = now;
+        }
+    }
+
+    fn sight(&mut self) -> Sight {
+        let counters = self.sensor.counters().unwrap_or_default();
+        let reports = self.sensor.reports();
+        let rank = |m: AttachMode| match m {
+            AttachMode::Native => 0,
+            AttachMode::Generic => 1,
+            AttachMode::Tcx => 2,
+            AttachMode::AfPacket => 3,
+        };
+        // The least of the modes: "ready" must not promise more than every interface has.
+        let worst = reports.iter().map(|r| r.mode).max_by_key(|m| rank(*m));
+        let sensor = match worst {
+            Some(AttachMode::Native) => "xdp-native",
+            Some(AttachMode::Generic) => "xdp-generic",
+            Some(AttachMode::Tcx) => "tcx",
+            Some(AttachMode::AfPacket) => "af-packet",
+            None => "none",
+        };
+        let counts = self.sensor.interfaces().unwrap_or_default();
+        let interfaces = reports
+            .iter()
+            .map(|r| {
+                let c = counts.iter().find(|c| c.interface == r.interface);
+                InterfaceView {
+                    attachment: attachment(r),
+                    packets: c.map_or(0, |c| c.packets + c.egress_packets),
+                    bytes: c.map_or(0, |c| c.bytes + c.egress_bytes),
+                    dropped_packets: c.map_or(0, |c| c.dropped_packets),
+                    ..InterfaceView::default()
+                }
+            })
+            .collect();
+        let mut intake = Intake {
+            packets: counters.get(Counter::Packets) + counters.get(Counter::EgressPackets),
+            bytes: counters.get(Counter::Bytes) + counters.get(Counter::EgressBytes),
+            ..Intake::default()
+        };
+        for skip in Skip::ALL {
+            intake.skipped[skip as usize] = counters.skipped(skip);
+        }
+        let mut losses: BTreeMap<String, u64> = BTreeMap::new();
+        for (counter, name) in [
+            (Counter::FlowInsertFailed, "kernel_flow_insert_failed"),
+            (Counter::SourceInsertFailed, "kernel_source_insert_failed"),
+            (Counter::InterfaceUncounted, "kernel_interface_uncounted"),
+            (Counter::FlowStartSuppressedSource, "kernel_flow_start_suppressed_source"),
+            (Counter::FlowStartSuppressedCpu, "kernel_flow_start_suppressed_cpu"),
+            (Counter::FlowEndSuppressedSource, "kernel_flow_end_suppressed_source"),
+            (Counter::FlowEndSuppressedCpu, "kernel_flow_end_suppressed_cpu"),
+            (Counter::FlowStartLost, "ringbuf_flow_start_lost"),
+            (Counter::FlowEndLost, "ringbuf_flow_end_lost"),
+            (Counter::SourceOverLost, "ringbuf_source_over_lost"),
+            (Counter::FlowCpuMigrations, "kernel_flow_cpu_migrations"),
+        ] {
+            losses.insert(name.into(), counters.get(counter));
+        }
+        for skip in Skip::ALL {
+            losses.insert(skip.name().into(), counters.skipped(skip));
+        }
+        losses.insert("ringbuf_events_unreadable".into(), self.sensor.unreadable_events());
+        let programs = self
+            .sensor
+            .programs()
+            .into_iter()
+            .map(|p| ProgramView { name: p.name, runs: p.run_count, run_seconds: p.run_time_ns as f64 / 1e9 })
+            .collect();
+        Sight {
+            sensor: sensor.into(),
+            why_not: None,
+            interfaces,
+            intake,
+            ringbuf_lost: counters.events_lost(),
+            losses,
+            programs,
+        }
+    }
 }

@@ -14,8 +14,12 @@ use std::path::{Path, PathBuf};
 /// The path, the reason and, for lack of permission, the way out.
 pub fn private_dir(dir: &Path) -> anyhow::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| {
-        let exit = if e.kind() == std::io::ErrorKind::PermissionDenied { Exit::Permission } else { Exit::Failure };
-        fail(exit, format!("cannot make directory {}: {e}; run as root or choose another directory", dir.display()))
+        let exit =
+            if e.kind() == std::io::ErrorKind::PermissionDenied { Exit::Permission } else { Exit::Failure };
+        fail(
+            exit,
+            format!("cannot make directory {}: {e}; run as root or choose another directory", dir.display()),
+        )
     })
 }
 
@@ -73,8 +77,9 @@ impl Audit {
     /// If it cannot be opened for appending.
     pub fn open(state_dir: &Path) -> anyhow::Result<Self> {
         let path = state_dir.join("audit.jsonl");
-        let file = Self::append(&path)
-            .map_err(|e| fail(Exit::Permission, format!("cannot open the audit log {}: {e}", path.display())))?;
+        let file = Self::append(&path).map_err(|e| {
+            fail(Exit::Permission, format!("cannot open the audit log {}: {e}", path.display()))
+        })?;
         Ok(Self { path, file, lost: 0 })
     }
 

@@ -5,7 +5,7 @@ use crate::line::Tap;
 use crate::sink::Queue;
 use crate::{eve, summary};
 use detect::{Change, Signal, Update};
-use flow::{EndReason, FlowRecord};
+use flow::{EndReason, FlowKey, FlowRecord};
 use respond::{Decision, Effect, Outcome};
 use std::collections::BTreeMap;
 
@@ -27,6 +27,10 @@ pub struct AgentTap {
     pub decisions: BTreeMap<&'static str, u64>,
     /// Incident updates so far.
     pub alerts: u64,
+    /// Keys of flows that left the table, for the kernel to forget.
+    pub ended: Vec<FlowKey>,
+    /// Effects that could not be applied.
+    pub effects_failed: u64,
 }
 
 impl AgentTap {
@@ -41,7 +45,16 @@ impl AgentTap {
             incidents: BTreeMap::new(),
             decisions: BTreeMap::new(),
             alerts: 0,
+            ended: Vec::new(),
+            effects_failed: 0,
         }
+    }
+
+    /// Reports and counts an effect that could not be applied. The responder's view stays, so that the next change or
+    /// restart tries again.
+    pub fn effect_failed(&mut self, effect: &Effect, why: &dyn std::fmt::Display) {
+        self.effects_failed += 1;
+        tracing::error!("cannot apply {effect:?}: {why}");
     }
 
     /// Sends one event line.
@@ -65,12 +78,19 @@ pub const fn severity(s: detect::Severity) -> &'static str {
 
 impl Tap for AgentTap {
     fn flow(&mut self, _: u64, record: &FlowRecord, reason: EndReason) {
+        self.ended.push(record.key);
         if self.eve.is_some() {
             self.event(eve::flow(&self.context, record, reason));
         }
     }
 
-    fn incident(&mut self, at_ns: u64, update: &Update, signal: Option<&Signal>, decision: Option<&Decision>) {
+    fn incident(
+        &mut self,
+        at_ns: u64,
+        update: &Update,
+        signal: Option<&Signal>,
+        decision: Option<&Decision>,
+    ) {
         let i = &update.incident;
         if update.change == Change::Opened {
             *self.incidents.entry((i.class.name(), severity(i.severity))).or_default() += 1;

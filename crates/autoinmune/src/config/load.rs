@@ -17,7 +17,10 @@ pub fn load(path: &Path) -> anyhow::Result<Config> {
         .map_err(|e| fail(Exit::Config, format!("cannot read configuration {name}: {e}")))?
         .len();
     if size > MAX_BYTES {
-        return Err(fail(Exit::Config, format!("{name} has {size} bytes; a configuration has at most {MAX_BYTES}")));
+        return Err(fail(
+            Exit::Config,
+            format!("{name} has {size} bytes; a configuration has at most {MAX_BYTES}"),
+        ));
     }
     let text = std::fs::read_to_string(path)
         .map_err(|e| fail(Exit::Config, format!("cannot read configuration {name}: {e}")))?;
@@ -106,7 +109,8 @@ fn describe(
 ) {
     let Some(properties) = target(root, schema)["properties"].as_object() else { return };
     // Plain keys must precede tables in TOML.
-    let is_table = |key: &str| target(root, &properties[key])["properties"].is_object() || value[key].is_object();
+    let is_table =
+        |key: &str| target(root, &properties[key])["properties"].is_object() || value[key].is_object();
     for key in properties.keys().filter(|k| !is_table(k)) {
         comment(out, root, &properties[key]);
         match &value[key.as_str()] {
@@ -138,11 +142,7 @@ fn comment(out: &mut String, root: &serde_json::Value, schema: &serde_json::Valu
 
 /// Follows `$ref` into `$defs`.
 fn target<'a>(root: &'a serde_json::Value, schema: &'a serde_json::Value) -> &'a serde_json::Value {
-    schema["$ref"]
-        .as_str()
-        .and_then(|r| r.strip_prefix('#'))
-        .and_then(|p| root.pointer(p))
-        .unwrap_or(schema)
+    schema["$ref"].as_str().and_then(|r| r.strip_prefix('#')).and_then(|p| root.pointer(p)).unwrap_or(schema)
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 mod load;
 mod raw;
 
-pub use load::{describe_default, load, parse, schema};
-pub use raw::RawConfig;
+pub use load::{describe_default, load, schema};
+pub use raw::{Attach, RawConfig};
 
 use crate::exit::{Exit, fail};
 use detect::RuleSet;
@@ -31,7 +31,7 @@ pub struct Config {
     /// Interfaces, or `auto`.
     pub interfaces: Vec<String>,
     /// How to attach.
-    pub attach: raw::Attach,
+    pub attach: Attach,
     /// Flows in the kernel map and in the table of user space.
     pub flow_capacity: u32,
     /// Sources in the kernel map and entities in user space.
@@ -155,6 +155,24 @@ impl Config {
             state_dir: raw.paths.state_dir,
             bpffs: raw.paths.bpffs,
         })
+    }
+}
+
+impl Config {
+    /// Whether everything that is fixed at attach time is equal.
+    pub fn same_sensor(&self, other: &Self) -> bool {
+        let fixed = |c: &Self| {
+            (
+                c.interfaces.clone(),
+                c.attach,
+                (c.flow_capacity, c.source_capacity, c.ring_bytes, c.block_capacity),
+                (c.snapshot, c.flow_events_per_source, c.flow_events_per_cpu),
+                (c.tracker.idle_tcp_ns, c.tracker.idle_ns, c.tracker.active_ns, c.tracker.grace_ns),
+                c.policy.mode == respond::Mode::Enforce,
+                c.bpffs.clone(),
+            )
+        };
+        fixed(self) == fixed(other)
     }
 }
 

@@ -9,14 +9,11 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What differs from the default configuration: blocks short enough to be seen ending, and pins of the demo's own.
-const CONFIG: &str = r#"[respond]
-ttl = "6s"
+/// What differs from the default configuration: blocks short enough to be seen ending.
+const CONFIG: &str = "[respond]
+ttl = '6s'
 escalation = 1.0
-
-[paths]
-bpffs = "/sys/fs/bpf/autoinmune-demo"
-"#;
+";
 /// How long the agent may take to detach.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of the agent's log that are looked at for a reason of failure.

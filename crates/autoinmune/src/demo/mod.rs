@@ -95,7 +95,9 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
 fn because<'a>(techniques: &[String], evidence: impl Iterator<Item = (&'a str, f64, f64)>) -> String {
     let evidence: Vec<String> = evidence
         .take(MAX_EVIDENCE)
-        .map(|(metric, observed, threshold)| format!("{metric} {} (limit {})", number(observed), number(threshold)))
+        .map(|(metric, observed, threshold)| {
+            format!("{metric} {} (limit {})", number(observed), number(threshold))
+        })
         .collect();
     match (techniques, evidence.as_slice()) {
         ([], evidence) => evidence.join(", "),
