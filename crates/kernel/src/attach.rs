@@ -442,3 +442,41 @@ fn attach_filter(
         .map_err(|e| chain(&e))?;
     program.take_link(id).map_err(|e| chain(&e))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aya::EbpfLoader;
+    use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+    /// The way before Linux 6.6, which newer kernels have too.
+    #[test]
+    fn a_filter_attaches_and_goes() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: needs root");
+            return;
+        }
+        std::thread::spawn(|| {
+            #[expect(unsafe_code, reason = "a namespace of this thread's own")]
+            // SAFETY: only the network namespace of this thread changes, on which no other thread relies.
+            unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.expect("unshare");
+            let mut ebpf = EbpfLoader::new().load(crate::object::SENSOR).expect("maps");
+            for (name, direction) in
+                [(program::TC_INGRESS, TcAttachType::Ingress), (program::TC_EGRESS, TcAttachType::Egress)]
+            {
+                load(&mut ebpf, name).expect("program");
+                let link = match attach_filter(&mut ebpf, name, "lo", direction) {
+                    Ok(link) => link,
+                    Err(why) => return println!("skipped: this kernel has no cls_bpf: {why}"),
+                };
+                // Forgotten as by a killed agent: the next start replaces it.
+                std::mem::forget(link);
+                let link = attach_filter(&mut ebpf, name, "lo", direction).expect("again");
+                drop(link);
+                assert!(tc::qdisc_detach_program("lo", direction, name).is_err(), "{name} is left");
+            }
+        })
+        .join()
+        .expect("thread");
+    }
+}

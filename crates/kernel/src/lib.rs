@@ -9,6 +9,7 @@ pub mod af_packet;
 pub mod attach;
 pub mod blocks;
 pub mod clock;
+pub mod config;
 pub mod doctor;
 pub mod error;
 mod ethtool;
@@ -18,13 +19,13 @@ pub mod nft;
 pub mod object;
 pub mod pins;
 pub mod sensor;
+mod start;
 mod syscall;
 mod trie;
 
 pub use abi::Counters as KernelCounters;
 pub use attach::{AttachChoice, AttachMode, AttachReport};
 pub use blocks::BlockInForce;
+pub use config::{SensorConfig, Tunables};
 pub use error::{AttachError, CaptureError, NftError, SensorError};
-pub use sensor::{
-    InterfaceCounts, KernelEvent, ProgramStats, Sensor, SensorConfig, Snapshot, Tunables, Waker,
-};
+pub use sensor::{InterfaceCounts, KernelEvent, ProgramStats, Sensor, Snapshot, Waker};

@@ -1,112 +1,31 @@
 //! The kernel programs in force: loaded, attached, read and told what to drop.
 
-use crate::abi::{self, Counters, map, program, tunable};
-use crate::attach::{self, AttachChoice, AttachReport, Hooks, chain, errno};
+use crate::abi::{self, Counters, map};
+use crate::attach::{AttachReport, Hooks, chain, errno};
 use crate::blocks::{BlockInForce, Book};
-use crate::clock::{WallClock, boot_ns, wall_ns};
+use crate::clock::{WallClock, boot_ns};
+use crate::config::SensorConfig;
 use crate::error::{AttachError, SensorError};
-use crate::netlink::{self, Interface};
-use crate::pins::{self, PINNED_MAPS, PinDirectory};
+use crate::pins::{self, PinDirectory};
+use crate::start::{self, FreshPins, map_error, take, taken};
 use crate::syscall;
-use crate::trie::{self, Tries};
+use crate::trie::Tries;
+use aya::Ebpf;
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::sys::{Stats, enable_stats};
-use aya::{Ebpf, EbpfLoader};
 use flow::{FlowKey, FlowStats, window::SourceCounts};
 use respond::{Block, Effect, Prefix};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use serde::Serialize;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use wire::Addr;
 
 /// Events handed out by one [`Sensor::poll`] at most, so that it returns under any load.
 const EVENTS_PER_POLL: usize = 65_536;
-/// Most interface indices counted by interface: 3 MiB per CPU. Frames of higher ones count in
-/// [`abi::Counter::InterfaceUncounted`] and everywhere else.
-const MAX_INTERFACES: u32 = 65_536;
 /// A packet's time is taken when its program starts and written a little later; snapshots look back this far, ns.
 const SNAPSHOT_SLACK_NS: u64 = 50_000_000;
-
-/// What user space sets in the programs before load; units and meaning are those of `bpf/tunables.h`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tunables {
-    /// Account flows on egress too; else frames are only counted.
-    pub account_egress: bool,
-    /// SYNs without completed handshake per source and second that make an event.
-    pub source_syn_pending: u32,
-    /// UDP packets per source and second that make an event.
-    pub source_udp: u32,
-    /// ICMP and ICMPv6 packets per source and second that make an event.
-    pub source_icmp: u32,
-    /// Flows begun per source and second that make an event.
-    pub source_flows: u32,
-    /// Flow-start events, and as many flow-end events, per source and second.
-    pub source_event_budget: u32,
-    /// Flow-start events, and as many flow-end events, per CPU and second.
-    pub cpu_event_budget: u32,
-    /// Silence after which a TCP key is a new flow, ns.
-    pub idle_tcp_ns: u64,
-    /// Silence after which any other key is a new flow, ns.
-    pub idle_ns: u64,
-}
-
-impl Default for Tunables {
-    fn default() -> Self {
-        Self {
-            account_egress: true,
-            source_syn_pending: 100,
-            source_udp: 1000,
-            source_icmp: 100,
-            source_flows: 50,
-            source_event_budget: 100,
-            cpu_event_budget: 5000,
-            idle_tcp_ns: 300_000_000_000,
-            idle_ns: 60_000_000_000,
-        }
-    }
-}
-
-/// What to attach, where, and how large its tables are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SensorConfig {
-    /// Names of the interfaces to watch; at least one.
-    pub interfaces: Vec<String>,
-    /// Which hooks may be tried.
-    pub mode: AttachChoice,
-    /// Constants of the programs.
-    pub tunables: Tunables,
-    /// Flows held in the kernel; beyond, the least recently used goes. At least 1.
-    pub flow_capacity: u32,
-    /// Sources counted in the kernel; beyond, the least recently used goes. At least 1.
-    pub source_capacity: u32,
-    /// Bytes of the event ring, rounded up to a power of two of at least a page; beyond, events are lost and counted.
-    pub ring_bytes: u32,
-    /// Blocks held in the kernel per IP version; beyond, further ones are refused. At least 1.
-    pub block_capacity: u32,
-    /// Directory of the pins, directly below a BPF file system; `None`: pin nothing, and blocks end with the agent.
-    pub bpffs: Option<PathBuf>,
-    /// Whether blocks drop; else what they would have dropped is counted.
-    pub enforce: bool,
-}
-
-impl Default for SensorConfig {
-    fn default() -> Self {
-        Self {
-            interfaces: Vec::new(),
-            mode: AttachChoice::Auto,
-            tunables: Tunables::default(),
-            flow_capacity: 131_072,
-            source_capacity: 32_768,
-            ring_bytes: 4 << 20,
-            block_capacity: 131_072,
-            bpffs: Some(PathBuf::from(pins::DEFAULT_DIRECTORY)),
-            enforce: true,
-        }
-    }
-}
 
 /// What the kernel tells without being asked; times are wall-clock ns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,6 +46,8 @@ pub enum KernelEvent {
     },
     /// A source reached a threshold.
     SourceOver {
+        /// When it crossed.
+        at_ns: u64,
         /// Who.
         addr: Addr,
         /// What it did in the running second.
@@ -226,9 +147,9 @@ impl Sensor {
     /// See [`AttachError`]. [`AttachError::NothingWorked`] means that an interface can be watched by
     /// [`crate::af_packet`] only.
     pub fn attach(config: &SensorConfig) -> Result<Self, AttachError> {
-        check(config)?;
-        let interfaces = resolve(&config.interfaces)?;
-        let (pins, unpinned) = open_pins(config)?;
+        start::check(config)?;
+        let interfaces = start::resolve(&config.interfaces)?;
+        let (pins, unpinned) = start::open_pins(config)?;
         let mut notes: Vec<String> = unpinned
             .iter()
             .map(|why| format!("blocks end with the agent, nothing is pinned: {why}"))
@@ -236,7 +157,7 @@ impl Sensor {
         let fresh = FreshPins::new(pins.as_ref(), config.block_capacity, &mut notes)?;
         let mut left = pins.as_ref().map(PinDirectory::links).unwrap_or_default();
 
-        let mut ebpf = load(config, &interfaces, pins.as_ref())?;
+        let mut ebpf = start::load(config, &interfaces, pins.as_ref())?;
         let mut tries = Tries::take(&mut ebpf, config.block_capacity)?;
         let clock = WallClock::new();
         let now_boot = boot_ns();
@@ -245,7 +166,7 @@ impl Sensor {
                 tries.put_block(prefix, *block).map_err(|e| AttachError::Config(e.to_string()))?;
             }
         }
-        let (book, recovered) = recover(&mut tries, &clock);
+        let (book, recovered) = start::recover(&mut tries, &clock);
         if !recovered.is_empty() {
             notes.push(format!("{} blocks of an earlier run are still in force", recovered.len()));
         }
@@ -380,6 +301,7 @@ impl Sensor {
                 }
                 Some(abi::Event::SourceOver(e)) => {
                     each(KernelEvent::SourceOver {
+                        at_ns: e.head.time_ns.saturating_add_signed(offset),
                         addr: Addr(e.addr),
                         counts: source_counts(&e.counts, offset),
                     });
@@ -600,207 +522,6 @@ impl Drop for Sensor {
             pins.clear();
         }
     }
-}
-
-fn check(config: &SensorConfig) -> Result<(), AttachError> {
-    for (name, value) in [
-        ("flow_capacity", config.flow_capacity),
-        ("source_capacity", config.source_capacity),
-        ("ring_bytes", config.ring_bytes),
-        ("block_capacity", config.block_capacity),
-    ] {
-        if value == 0 {
-            return Err(AttachError::Config(format!("{name} must be at least 1")));
-        }
-    }
-    Ok(())
-}
-
-fn resolve(names: &[String]) -> Result<Vec<Interface>, AttachError> {
-    let all =
-        netlink::interfaces().map_err(|source| AttachError::Io { what: "listing interfaces", source })?;
-    if names.is_empty() {
-        return Err(AttachError::NoInterface(netlink::names()));
-    }
-    let mut found: Vec<Interface> = Vec::new();
-    for name in names {
-        let interface = all.iter().find(|i| i.name == *name).ok_or_else(|| {
-            AttachError::UnknownInterface { name: name.clone(), existing: netlink::names() }
-        })?;
-        if !found.iter().any(|i| i.index == interface.index) {
-            found.push(interface.clone());
-        }
-    }
-    Ok(found)
-}
-
-fn open_pins(config: &SensorConfig) -> Result<(Option<PinDirectory>, Option<String>), AttachError> {
-    let Some(base) = &config.bpffs else {
-        return Ok((None, Some("not asked for".to_owned())));
-    };
-    match PinDirectory::open(base) {
-        Ok(pins) => Ok((Some(pins), None)),
-        Err(Ok(why)) => Ok((None, Some(why))),
-        Err(Err(error)) => Err(error),
-    }
-}
-
-/// The pins that this start makes, removed again unless kept.
-struct FreshPins {
-    made: Vec<PathBuf>,
-    directory: Option<PathBuf>,
-    /// Blocks out of leftover maps that cannot be used further.
-    moved: Vec<(Prefix, abi::Block)>,
-}
-
-impl FreshPins {
-    /// Looks at what an earlier run has pinned. Maps of the right shape are used further; from those of another
-    /// capacity the blocks are taken; those of another shape are discarded.
-    fn new(pins: Option<&PinDirectory>, capacity: u32, notes: &mut Vec<String>) -> Result<Self, AttachError> {
-        let mut fresh = Self { made: Vec::new(), directory: None, moved: Vec::new() };
-        let Some(pins) = pins else { return Ok(fresh) };
-        for (name, key_size, value_size) in PINNED_MAPS {
-            let path = pins.map(name);
-            if path.exists() {
-                match pins::map_capacity(&path, key_size, value_size) {
-                    Ok(found) if found == trie::capacity(name, capacity) => continue,
-                    Ok(_) => {
-                        fresh.moved.extend(trie::pinned_blocks(name, &path));
-                        notes.push(format!(
-                            "{name} of an earlier run has another capacity: its blocks were moved"
-                        ));
-                    }
-                    Err(why) => notes.push(format!("{name} of an earlier run was discarded: {why}")),
-                }
-                pins::remove_pin(&path);
-            }
-            fresh.made.push(path);
-        }
-        if fresh.made.len() == PINNED_MAPS.len() {
-            fresh.directory = fresh.made.first().and_then(|p| p.parent()).map(PathBuf::from);
-        }
-        Ok(fresh)
-    }
-
-    fn keep(mut self) {
-        self.made.clear();
-        self.directory = None;
-    }
-}
-
-impl Drop for FreshPins {
-    fn drop(&mut self) {
-        for path in &self.made {
-            pins::remove_pin(path);
-        }
-        if let Some(directory) = &self.directory {
-            // Not empty if an earlier run's links are still there.
-            drop(std::fs::remove_dir(directory));
-            if let Some(base) = directory.parent() {
-                drop(std::fs::remove_dir(base));
-            }
-        }
-    }
-}
-
-fn load(
-    config: &SensorConfig,
-    interfaces: &[Interface],
-    pins: Option<&PinDirectory>,
-) -> Result<Ebpf, AttachError> {
-    let flag = |on: bool| u8::from(on);
-    let (enforce, account_egress) = (flag(config.enforce), flag(config.tunables.account_egress));
-    let t = &config.tunables;
-    let highest = interfaces.iter().map(|i| i.index).max().unwrap_or(0);
-    let mut loader = EbpfLoader::new();
-    loader
-        .override_global(tunable::ENFORCE, &enforce, true)
-        .override_global(tunable::ACCOUNT_EGRESS, &account_egress, true)
-        .override_global(tunable::SOURCE_SYN_PENDING, &t.source_syn_pending, true)
-        .override_global(tunable::SOURCE_UDP, &t.source_udp, true)
-        .override_global(tunable::SOURCE_ICMP, &t.source_icmp, true)
-        .override_global(tunable::SOURCE_FLOWS, &t.source_flows, true)
-        .override_global(tunable::SOURCE_EVENT_BUDGET, &t.source_event_budget, true)
-        .override_global(tunable::CPU_EVENT_BUDGET, &t.cpu_event_budget, true)
-        .override_global(tunable::IDLE_TCP_NS, &t.idle_tcp_ns, true)
-        .override_global(tunable::IDLE_NS, &t.idle_ns, true)
-        .map_max_entries(map::FLOWS, config.flow_capacity)
-        .map_max_entries(map::INTERFACES, highest.saturating_add(1).min(MAX_INTERFACES))
-        .map_max_entries(map::SOURCES, config.source_capacity)
-        .map_max_entries(
-            map::EVENTS,
-            config.ring_bytes.checked_next_power_of_two().unwrap_or(1 << 31).max(4096),
-        )
-        .map_max_entries(map::BLOCK_V4, config.block_capacity)
-        .map_max_entries(map::BLOCK_V6, config.block_capacity);
-    if let Some(pins) = pins {
-        for (name, ..) in PINNED_MAPS {
-            loader.map_pin_path(name, pins.map(name));
-        }
-    }
-    let mut ebpf =
-        loader.load(crate::object::SENSOR).map_err(|e| refused("the maps", errno(&e), chain(&e)))?;
-    // Whether programs can be loaded at all shows before anything is touched. One that this kernel does not take
-    // (XDP with fragments before 5.18) only closes its hook.
-    if let Err(xdp) = attach::load(&mut ebpf, program::XDP) {
-        attach::load(&mut ebpf, program::TC_INGRESS).map_err(|tc| {
-            refused("the programs", None, if tc == xdp { tc } else { format!("{xdp}; {tc}") })
-        })?;
-    }
-    Ok(ebpf)
-}
-
-fn refused(what: &str, code: Option<i32>, why: String) -> AttachError {
-    let denied = code.map_or_else(
-        || why.contains("Operation not permitted") || why.contains("Permission denied (os error 13): "),
-        |c| c == libc::EPERM || c == libc::EACCES,
-    );
-    if denied && !rustix::process::geteuid().is_root() {
-        return AttachError::NoPermission;
-    }
-    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
-    AttachError::Load { kernel, what: what.to_owned(), why }
-}
-
-fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, AttachError> {
-    ebpf.take_map(name).ok_or_else(|| refused(name, None, "the object has no such map".to_owned()))
-}
-
-fn taken<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<T, AttachError> {
-    T::try_from(take(ebpf, name)?).map_err(|e| map_error(name, &e))
-}
-
-pub(crate) fn map_error(name: &str, error: &MapError) -> AttachError {
-    refused(name, errno(error), chain(error))
-}
-
-/// The blocks found in the tries that are still in force; those that are not are removed.
-fn recover(tries: &mut Tries, clock: &WallClock) -> (Book, Vec<Block>) {
-    let now = boot_ns();
-    let since_ns = wall_ns();
-    let mut book = Book::default();
-    let mut recovered = Vec::new();
-    for (prefix, block) in tries.blocks().unwrap_or_default() {
-        if block.expires_ns <= now {
-            if let Err(error) = tries.remove_block(&prefix) {
-                tracing::warn!(%error, %prefix, "an expired block could not be removed");
-            }
-            continue;
-        }
-        let until_ns = clock.wall(block.expires_ns);
-        book.insert(prefix, until_ns);
-        recovered.push(Block {
-            prefix,
-            since_ns,
-            until_ns,
-            owner: respond::Owner::Policy,
-            reason: "in force since an earlier run".to_owned(),
-            incident: None,
-            offence: 1,
-        });
-    }
-    recovered.sort_by_key(|b| b.prefix);
-    (book, recovered)
 }
 
 fn source_counts(c: &abi::SourceStats, offset_ns: i64) -> SourceCounts {

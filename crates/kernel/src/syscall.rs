@@ -237,3 +237,59 @@ pub(crate) fn for_each<K: aya::Pod, V: aya::Pod>(
         first = false;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::{FlowKey, FlowStats};
+    use aya::maps::HashMap;
+    use std::time::Instant;
+
+    #[test]
+    fn every_entry_comes_once() {
+        const ENTRIES: u32 = 100_000;
+        let mut map: HashMap<_, FlowKey, FlowStats> = match HashMap::create(ENTRIES, 0) {
+            Ok(map) => map,
+            Err(error) => return println!("skipped: {error}"),
+        };
+        let mut key = FlowKey::from(flow::FlowKey {
+            lo: wire::Addr::v4([10, 0, 0, 1]),
+            hi: wire::Addr::v4([10, 0, 0, 2]),
+            lo_port: 0,
+            hi_port: 0,
+            vlan: 0,
+            protocol: 6,
+            tunnel: 0,
+        });
+        // SAFETY: `FlowStats` is `Pod`: all-zero is a value of it.
+        #[expect(unsafe_code, reason = "it has no default")]
+        let mut stats: FlowStats = unsafe { std::mem::zeroed() };
+        for i in 0..ENTRIES {
+            key.tunnel = i;
+            stats.syn_ns = i.into();
+            map.insert(key, stats, 0).expect("insert");
+        }
+        let fd = map_fd(&map);
+        let mut seen = vec![false; ENTRIES as usize];
+        let start = Instant::now();
+        for_each(&fd, &mut |k: &FlowKey, v: &FlowStats| {
+            assert_eq!(u64::from(k.tunnel), v.syn_ns);
+            assert!(!std::mem::replace(&mut seen[k.tunnel as usize], true), "twice");
+        })
+        .expect("batches");
+        println!("{ENTRIES} flows: {:?}", start.elapsed());
+        assert!(seen.iter().all(|s| *s));
+    }
+
+    /// aya gives out the descriptors of maps, but not of the typed views on them.
+    fn map_fd(map: &HashMap<aya::maps::MapData, FlowKey, FlowStats>) -> OwnedFd {
+        let first = map.keys().next().and_then(Result::ok);
+        assert!(first.is_some());
+        let newest = aya::maps::loaded_maps()
+            .flatten()
+            .filter(|m| m.name() == b"standalone_hash")
+            .max_by_key(aya::maps::MapInfo::id)
+            .expect("the map");
+        newest.fd().expect("its descriptor").as_fd().try_clone_to_owned().expect("a copy")
+    }
+}

@@ -3,7 +3,7 @@
 use crate::abi::{Allow, Block, map};
 use crate::attach::{chain, errno};
 use crate::error::{AttachError, SensorError};
-use crate::sensor::map_error;
+use crate::start::map_error;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Map, MapData, MapError};
 use aya::{Ebpf, Pod};

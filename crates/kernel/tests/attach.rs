@@ -326,3 +326,19 @@ fn waker_ends_a_poll() {
         assert!(start.elapsed() < Duration::from_secs(10));
     });
 }
+
+#[test]
+fn without_privileges_it_says_so() {
+    if !root() {
+        return;
+    }
+    let pair = Pair::new();
+    pair.inside(|| {
+        // This thread alone becomes nobody, and loses its capabilities with that.
+        let nobody = rustix::process::Uid::from_raw(65_534);
+        rustix::thread::set_thread_res_uid(nobody, nobody, nobody).expect("setresuid");
+        let error = Sensor::attach(&config(&pair, DEV)).expect_err("not allowed");
+        assert!(matches!(error, AttachError::NoPermission), "{error}");
+    });
+    nothing_left(&pair);
+}

@@ -1,0 +1,83 @@
+//! What to attach, where, and how large its tables are.
+
+use crate::attach::AttachChoice;
+use crate::pins;
+use std::path::PathBuf;
+
+/// What user space sets in the programs before load; units and meaning are those of `bpf/tunables.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tunables {
+    /// Account flows on egress too; else frames are only counted.
+    pub account_egress: bool,
+    /// SYNs without completed handshake per source and second that make an event.
+    pub source_syn_pending: u32,
+    /// UDP packets per source and second that make an event.
+    pub source_udp: u32,
+    /// ICMP and ICMPv6 packets per source and second that make an event.
+    pub source_icmp: u32,
+    /// Flows begun per source and second that make an event.
+    pub source_flows: u32,
+    /// Flow-start events, and as many flow-end events, per source and second.
+    pub source_event_budget: u32,
+    /// Flow-start events, and as many flow-end events, per CPU and second.
+    pub cpu_event_budget: u32,
+    /// Silence after which a TCP key is a new flow, ns.
+    pub idle_tcp_ns: u64,
+    /// Silence after which any other key is a new flow, ns.
+    pub idle_ns: u64,
+}
+
+impl Default for Tunables {
+    fn default() -> Self {
+        Self {
+            account_egress: true,
+            source_syn_pending: 100,
+            source_udp: 1000,
+            source_icmp: 100,
+            source_flows: 50,
+            source_event_budget: 100,
+            cpu_event_budget: 5000,
+            idle_tcp_ns: 300_000_000_000,
+            idle_ns: 60_000_000_000,
+        }
+    }
+}
+
+/// What to attach, where, and how large its tables are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SensorConfig {
+    /// Names of the interfaces to watch; at least one.
+    pub interfaces: Vec<String>,
+    /// Which hooks may be tried.
+    pub mode: AttachChoice,
+    /// Constants of the programs.
+    pub tunables: Tunables,
+    /// Flows held in the kernel; beyond, the least recently used goes. At least 1.
+    pub flow_capacity: u32,
+    /// Sources counted in the kernel; beyond, the least recently used goes. At least 1.
+    pub source_capacity: u32,
+    /// Bytes of the event ring, rounded up to a power of two of at least a page; beyond, events are lost and counted.
+    pub ring_bytes: u32,
+    /// Blocks held in the kernel per IP version; beyond, further ones are refused. At least 1.
+    pub block_capacity: u32,
+    /// Directory of the pins, directly below a BPF file system; `None`: pin nothing, and blocks end with the agent.
+    pub bpffs: Option<PathBuf>,
+    /// Whether blocks drop; else what they would have dropped is counted.
+    pub enforce: bool,
+}
+
+impl Default for SensorConfig {
+    fn default() -> Self {
+        Self {
+            interfaces: Vec::new(),
+            mode: AttachChoice::Auto,
+            tunables: Tunables::default(),
+            flow_capacity: 131_072,
+            source_capacity: 32_768,
+            ring_bytes: 4 << 20,
+            block_capacity: 131_072,
+            bpffs: Some(PathBuf::from(pins::DEFAULT_DIRECTORY)),
+            enforce: true,
+        }
+    }
+}
