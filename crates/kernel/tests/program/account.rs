@@ -1,6 +1,6 @@
 //! What the programs count and tell: flows and their reuse, sources, thresholds, budgets, tags and extension headers.
 
-use crate::testrun::{PASS, SECOND, START, Sensor, Tunable};
+use crate::testrun::{DROP, PASS, SECOND, START, Sensor, Tunable};
 use flow::TcpState;
 use kernel::abi::{Counter, Event, crossing, program, tunable};
 use wire::craft::{self, Builder};
@@ -267,6 +267,20 @@ fn established_flows_reach_their_source_in_batches() {
         (source.bytes, source.reply_bytes),
         (stats.from_initiator().bytes, stats.from_responder().bytes)
     );
+}
+
+/// Beyond a page a frame lies in several buffers: its length counts whole.
+#[test]
+fn multi_buffer_frames_count_whole() {
+    let Some(mut sensor) = Sensor::load(&[]) else { return };
+    let frame = craft::udp((addr(CLIENT), 5000), (addr(SERVER), 53), &[9; 8000]);
+    assert_eq!(sensor.run(&frame), PASS);
+    let (_, stats) = sensor.flow();
+    assert_eq!((stats.from_initiator().payload_bytes, stats.from_initiator().head), (8000, [9; 8]));
+    assert_eq!(sensor.interface(1).bytes, frame.len() as u64);
+    sensor.block(CLIENT, u64::MAX);
+    assert_eq!(sensor.run(&frame), DROP);
+    assert_eq!(sensor.counter(Counter::DroppedBytes), frame.len() as u64);
 }
 
 /// Egress feeds the same flow as ingress would.
