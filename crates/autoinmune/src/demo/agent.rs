@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// What differs from the default configuration: blocks short enough to be seen ending.
 const CONFIG: &str = "[respond]
-ttl = '6s'
+ttl = '8s'
 escalation = 1.0
 ";
 /// How long the agent may take to detach.

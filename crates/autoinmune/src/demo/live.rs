@@ -16,15 +16,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Longest wait for the agent to attach.
 const ATTACH: Duration = Duration::from_secs(15);
 /// Ordinary traffic alone, before the first attack and between attacks, s.
-const CALM: f64 = 1.5;
+const CALM: f64 = 2.5;
 /// An attack not answered by then has won, s.
 const ATTACK: f64 = 12.0;
 /// The attack goes on for this long against the block, s.
-const SIEGE: f64 = 2.5;
+const SIEGE: f64 = 4.0;
 /// From the block being listed to every packet that had already passed being counted, s.
 const SETTLE: f64 = 0.1;
 /// Longest wait for all blocks to end, s: their length and some.
-const EXPIRY: f64 = 10.0;
+const EXPIRY: f64 = 12.0;
 /// Between looks at counters.
 const TICK: Duration = Duration::from_millis(50);
 /// Between questions to the agent, s.
@@ -286,7 +286,8 @@ impl<'a> Stage<'a> {
     /// What the agent says.
     fn ask(&mut self) -> anyhow::Result<()> {
         let Some(agent) = &self.agent else { return Ok(()) };
-        let (status, incidents, blocks) = (agent.status()?, agent.incidents()?, agent.blocks()?);
+        // Blocks first: whatever caused one is then among the incidents.
+        let (blocks, incidents, status) = (agent.blocks()?, agent.incidents()?, agent.status()?);
         let view = &mut *self.view;
         view.packets_per_second = status.traffic.packets_per_second;
         view.bytes_per_second = status.traffic.bytes_per_second;

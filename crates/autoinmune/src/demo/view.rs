@@ -133,11 +133,12 @@ impl Act {
         }
     }
 
-    /// Notes both counts at a time, s.
+    /// Notes both counts at a time, s. What comes after the attack has ended is no part of it.
     pub fn note(&mut self, at: f64, sent: u64, reached: u64) {
         let Some(began) = self.began else { return };
-        self.sent.note(at, sent);
-        self.reached.note(at, reached);
+        let over = self.ended.is_some();
+        self.sent.note(at, if over { self.sent.count() } else { sent });
+        self.reached.note(at, if over { self.reached.count() } else { reached });
         let due = ((at - began) / BAR) as usize;
         if self.ended.is_none() && self.bars.len() <= due && self.bars.len() < MAX_BARS {
             self.bars.push(self.reached.rate());
@@ -461,6 +462,9 @@ mod tests {
         assert!(act.answered());
         act.note(0.3, 20, 11);
         assert!(!act.answered() && act.leaked() == Some(1));
+        act.ended = Some(0.3);
+        act.note(0.4, 30, 30);
+        assert_eq!(act.leaked(), Some(1), "what comes later is no part of the attack");
     }
 
     #[test]
