@@ -476,28 +476,27 @@ impl Tracker {
     /// Draws the consequences of packets just counted at `now`.
     pub(crate) fn settle(&mut self, slot: u32, now: u64, before: Before, events: &mut Vec<Event>) {
         let s = self.flows.at(slot);
-        let r = s.record;
-        let established = r.stats.established_ns != 0;
+        let (outcome, stats, exempt) = (s.record.outcome, &s.record.stats, s.exempt);
+        let over = stats.is_over();
+        let established = stats.established_ns != 0;
+        let answers = stats.from_responder();
+        let answered = answers.packets > 0 || established;
+        let refused = !established && u64::from(answers.flags[2]) == answers.packets;
         if established && !before.established {
             self.complete(slot, now, events);
         }
-        if matches!(r.outcome, Outcome::Pending | Outcome::Unanswered) {
-            let answers = r.stats.from_responder();
-            if answers.packets > 0 || established {
-                let resets = u64::from(answers.flags[2]);
-                let refused = answers.packets > 0 && resets == answers.packets && !established;
-                if refused && !self.flows.at(slot).exempt {
-                    self.fail(slot, Outcome::Refused, now, events);
-                } else {
-                    self.flows.at_mut(slot).record.outcome = Outcome::Answered;
-                }
-                if self.flows.is_waiting(slot) {
-                    self.watch_idle(slot);
-                }
+        if answered && matches!(outcome, Outcome::Pending | Outcome::Unanswered) {
+            if refused && !exempt {
+                self.fail(slot, Outcome::Refused, now, events);
+            } else {
+                self.flows.at_mut(slot).record.outcome = Outcome::Answered;
+            }
+            if self.flows.is_waiting(slot) {
+                self.watch_idle(slot);
             }
         }
-        if r.stats.is_over() {
-            if is_aborted(&self.flows.at(slot).record) && !self.flows.at(slot).exempt {
+        if over {
+            if !exempt && is_aborted(&self.flows.at(slot).record) {
                 self.fail(slot, Outcome::Aborted, now, events);
             }
             if !before.over {
