@@ -1,8 +1,6 @@
 //! The command line from the outside: help, exit codes, one clear sentence for each failure.
 
-mod common;
-
-use common::{autoinmune, repository, scratch, stderr, stdout};
+use crate::common::{autoinmune, repository, scratch, stderr, stdout};
 
 fn fails(args: &[&str], code: i32, says: &str) {
     let output = autoinmune(args);
@@ -22,7 +20,7 @@ fn help_and_version_work() {
 
 #[test]
 fn wrong_usage_says_what_is_right() {
-    fails(&["rnu"], 2, "run");
+    fails(&["replya"], 2, "replay");
     fails(&["replay"], 2, "FILE");
     fails(&["ban", "nonsense"], 2, "not an IP address");
     fails(&["ban", "192.0.2.1", "--for", "soon"], 2, "--for");

@@ -1,8 +1,6 @@
 //! `replay` from the outside: totals, events, determinism, bad input.
 
-mod common;
-
-use common::{autoinmune, repository, scratch, shared, stderr, stdout};
+use crate::common::{autoinmune, repository, scratch, shared, stderr, stdout};
 use serde_json::Value;
 use std::path::Path;
 

@@ -1,0 +1,5 @@
+//! The binary from the outside, without privileges: commands, exit codes, replay.
+
+mod cli;
+mod common;
+mod replay;
