@@ -78,7 +78,7 @@ mod tests {
         book.insert(p("192.0.2.0/25"), 20);
         book.insert(p("192.0.3.1"), 5);
         let check = |book: &Book, prefix: &str, expected: u64| {
-            assert_eq!(book.end_of(p(prefix)), expected, "{prefix}")
+            assert_eq!(book.end_of(p(prefix)), expected, "{prefix}");
         };
         check(&book, "192.0.2.7", 50);
         check(&book, "192.0.2.0/25", 50);

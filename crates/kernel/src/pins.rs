@@ -209,7 +209,7 @@ fn namespace_name() -> io::Result<String> {
 /// Sees to it that `base` is on a BPF file system, mounting it if that is all it takes.
 fn mounted(base: &Path) -> Result<(), String> {
     let parent = base.parent().unwrap_or(base);
-    let is_bpffs = |path: &Path| statfs(path).is_ok_and(|s| i64::from(s.f_type) == BPF_FS_MAGIC);
+    let is_bpffs = |path: &Path| statfs(path).is_ok_and(|s| s.f_type == BPF_FS_MAGIC);
     if is_bpffs(parent) {
         return Ok(());
     }

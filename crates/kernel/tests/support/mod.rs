@@ -1,6 +1,5 @@
 //! Two network namespaces joined by a veth pair, for one test each.
 
-#![expect(clippy::allow_attributes, reason = "each test binary uses another part of this module")]
 #![allow(dead_code, reason = "each test binary uses another part of this module")]
 
 use respond::{Block, Owner, Prefix};
