@@ -4,7 +4,7 @@ use crate::shell;
 use anyhow::Context as _;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a generator writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,18 +34,17 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
     };
     let mut same = true;
     for (path, form, args) in GENERATED {
-        let path = Path::new(path);
-        for (file, wanted) in generate(path, *form, args)? {
-            same &= settle(&path.join(file), wanted.as_deref(), check)?;
+        for (file, wanted) in generate(Path::new(path), *form, args)? {
+            same &= settle(&file, wanted.as_deref(), check)?;
         }
     }
     Ok(same || !check)
 }
 
-/// What is to be at `path`: contents by path below it (empty for a file), `None` where a file must not be.
-fn generate(path: &Path, form: Form, args: &[&str]) -> anyhow::Result<BTreeMap<String, Option<Vec<u8>>>> {
+/// What is to be where, `None` where a file must not be.
+fn generate(path: &Path, form: Form, args: &[&str]) -> anyhow::Result<BTreeMap<PathBuf, Option<Vec<u8>>>> {
     match form {
-        Form::File => Ok(BTreeMap::from([(String::new(), Some(shell::output(autoinmune(args))?))])),
+        Form::File => Ok(BTreeMap::from([(path.to_owned(), Some(shell::output(autoinmune(args))?))])),
         Form::Directory => {
             let scratch = shell::root().join("target/xtask-docs");
             if scratch.exists() {
@@ -54,11 +53,11 @@ fn generate(path: &Path, form: Form, args: &[&str]) -> anyhow::Result<BTreeMap<S
             }
             let place = scratch.to_string_lossy();
             shell::output(autoinmune(&[args, &[&*place]].concat()))?;
-            let mut all: BTreeMap<String, Option<Vec<u8>>> =
-                names(&shell::root().join(path))?.into_iter().map(|name| (name, None)).collect();
+            let there = names(&shell::root().join(path))?;
+            let mut all: BTreeMap<_, _> = there.into_iter().map(|name| (path.join(name), None)).collect();
             for name in names(&scratch)? {
                 let contents = fs::read(scratch.join(&name))?;
-                all.insert(name, Some(contents));
+                all.insert(path.join(name), Some(contents));
             }
             Ok(all)
         }
