@@ -61,12 +61,10 @@ impl Table {
 fn compare<'a>(what: &str, sensor: &mut Sensor, frames: impl Iterator<Item = (u64, &'a [u8])>) {
     let mut table = Table::default();
     let before = sensor.counters();
-    let mut count = 0;
-    for (now, frame) in frames {
+    for (count, (now, frame)) in frames.enumerate() {
         sensor.at(now);
         assert_eq!(sensor.run(frame), PASS, "{what}: frame {count}");
         table.frame(now, frame);
-        count += 1;
     }
     let after = sensor.counters();
     for skip in Skip::ALL {
