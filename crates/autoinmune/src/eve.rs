@@ -178,7 +178,7 @@ pub fn flow(context: &Context, record: &FlowRecord, reason: EndReason) -> String
     event.proto = Some(protocol_name(record.key.protocol));
     event.ip_v = Some(if src.is_v4() { 4 } else { 6 });
     event.app_proto = (app != App::Unknown).then(|| app.name());
-    event.community_id = Some(flow::community_id(&record.key, 0));
+    event.community_id = Some(record.community_id(0));
     event.flow = Some(json!({
         "pkts_toserver": from.packets,
         "pkts_toclient": to.packets,

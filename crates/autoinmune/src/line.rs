@@ -8,6 +8,10 @@ use flow::{EndReason, Event, FlowKey, FlowRecord, FlowStats, Role, Span, Tracker
 use respond::{Decision, Policy, Responder};
 use wire::{Addr, LinkType, Skip};
 
+/// Steps back in time up to this long are packets out of order, and time stands still meanwhile; longer ones are a clock
+/// that was set, and are followed. Longer than any reordering, shorter than any correction worth the name.
+const MAX_DISORDER_NS: u64 = 5_000_000_000;
+
 /// How often timers run, ns: fine enough for a grace time of a second, coarse enough to cost nothing.
 const ADVANCE_EVERY_NS: u64 = 50_000_000;
 
@@ -50,6 +54,14 @@ pub struct Intake {
     pub unknown_link: u64,
 }
 
+/// Whether a flow is one that a client without ill intent leaves behind: a TCP session that was set up, carried data
+/// both ways and was closed by both sides.
+fn is_good(record: &FlowRecord) -> bool {
+    record.stats.established_ns != 0
+        && record.stats.fin_mask == 3
+        && record.stats.dir.iter().all(|d| d.payload_bytes > 0)
+}
+
 /// The line.
 pub struct Line {
     tracker: Tracker,
@@ -83,6 +95,12 @@ impl Line {
         }
     }
 
+    fn set_time(&mut self, at_ns: u64) {
+        if at_ns > self.now_ns || self.now_ns - at_ns > MAX_DISORDER_NS {
+            self.now_ns = at_ns;
+        }
+    }
+
     /// Takes one frame.
     pub fn frame(
         &mut self,
@@ -94,7 +112,7 @@ impl Line {
     ) {
         self.intake.packets += 1;
         self.intake.bytes += u64::from(frame_len);
-        self.now_ns = self.now_ns.max(at_ns);
+        self.set_time(at_ns);
         let Some(link) = link else {
             self.intake.unknown_link += 1;
             if self.intake.unknown_link.is_power_of_two() {
@@ -117,14 +135,14 @@ impl Line {
                 }
             }
         }
-        if self.now_ns - self.advanced_ns >= ADVANCE_EVERY_NS {
+        if self.now_ns.abs_diff(self.advanced_ns) >= ADVANCE_EVERY_NS {
             self.advance(self.now_ns, tap);
         }
     }
 
     /// Takes a flow's counts as the kernel holds them.
     pub fn snapshot(&mut self, at_ns: u64, key: FlowKey, stats: &FlowStats, tap: &mut impl Tap) {
-        self.now_ns = self.now_ns.max(at_ns);
+        self.set_time(at_ns);
         self.tracker.merge(at_ns, key, stats, &mut self.events);
         if !self.events.is_empty() {
             self.digest(tap);
@@ -133,14 +151,14 @@ impl Line {
 
     /// Takes the kernel's word that a source crossed a tunable within its one-second window.
     pub fn source_over(&mut self, at_ns: u64, addr: Addr, window: &Window, tap: &mut impl Tap) {
-        self.now_ns = self.now_ns.max(at_ns);
+        self.set_time(at_ns);
         self.detector.judge_window(self.now_ns, addr, Role::Source, Span::S1, window, &mut self.signals);
         self.decide(tap);
     }
 
     /// Lets time pass: timeouts, ends of incidents, ends of blocks.
     pub fn advance(&mut self, now_ns: u64, tap: &mut impl Tap) {
-        self.now_ns = self.now_ns.max(now_ns);
+        self.set_time(now_ns);
         self.advanced_ns = self.now_ns;
         self.tracker.advance(self.now_ns, &mut self.events);
         self.digest(tap);
@@ -164,6 +182,12 @@ impl Line {
         self.detector.judge(self.now_ns, &self.tracker, &self.events, &mut self.signals);
         for event in self.events.drain(..) {
             if let Event::FlowEnded(record, reason) = event {
+                if is_good(&record) {
+                    let (client, _) = record.initiator();
+                    if self.book.about(client).is_empty() {
+                        self.responder.note_known_good(client, self.now_ns);
+                    }
+                }
                 tap.flow(self.now_ns, &record, reason);
             }
         }

@@ -160,7 +160,7 @@ fn explain(agent: &Agent, address: Addr) -> ExplainView {
     for role in [Role::Source, Role::Target] {
         let Some(entity) = tracker.entity_at(address, role) else { continue };
         for span in Span::ALL {
-            let w = entity.window(span);
+            let w = entity.current(span);
             // A window that ran out describes the past; the wall clock may also be behind a replayed time.
             if w.packets + w.reply_packets == 0
                 || agent.line.now_ns().saturating_sub(w.start_ns) > span.nanos()

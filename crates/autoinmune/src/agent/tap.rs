@@ -78,7 +78,10 @@ pub const fn severity(s: detect::Severity) -> &'static str {
 
 impl Tap for AgentTap {
     fn flow(&mut self, _: u64, record: &FlowRecord, reason: EndReason) {
-        self.ended.push(record.key);
+        // A flow reported for its age alone goes on under the same key.
+        if reason != EndReason::Active {
+            self.ended.push(record.key);
+        }
         if self.eve.is_some() {
             self.event(eve::flow(&self.context, record, reason));
         }
