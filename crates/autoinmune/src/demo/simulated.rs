@@ -184,7 +184,7 @@ impl Tap for Hall<'_> {
         let Some(act) = acts.iter_mut().find(|a| a.class == class && addr(a.attacker) == actor) else {
             return;
         };
-        let evidence = update.incident.evidence.iter().map(|e| (&*e.metric, e.observed, e.threshold));
+        let evidence = update.incident.evidence.iter().map(|e| (e.metric, e.observed, e.threshold));
         act.why = because(&update.incident.techniques, evidence);
         if act.recognised.is_none() {
             act.recognised = Some(seconds(at_ns));

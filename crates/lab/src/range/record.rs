@@ -30,14 +30,10 @@ pub(super) struct Record {
     pub(super) processes: Vec<Identity>,
 }
 
-/// The directory of records: `/run/autoinmune-lab` for root, else below `$XDG_RUNTIME_DIR`. Not inside the agent's
-/// `/run/autoinmune`, which a service manager may remove with the service.
+/// The directory of records. Not inside the agent's `/run/autoinmune`, which a service manager may remove with the
+/// service.
 pub(super) fn base() -> PathBuf {
-    let run = match std::env::var_os("XDG_RUNTIME_DIR") {
-        Some(dir) if !rustix::process::geteuid().is_root() => PathBuf::from(dir),
-        _ => PathBuf::from("/run"),
-    };
-    run.join("autoinmune-lab")
+    PathBuf::from("/run/autoinmune-lab")
 }
 
 /// Makes the directory, and refuses one that another user could have filled.
