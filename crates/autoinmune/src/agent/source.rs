@@ -262,6 +262,8 @@ impl Source {
                         .map_err(|e| gone(&e))?;
                 }
                 line.advance(wall_ns(), tap);
+                // No kernel table holds these flows.
+                tap.ended.clear();
             }
             Self::Simulation(s) => {
                 s.play(patience, |at_ns, frame| {
@@ -269,6 +271,7 @@ impl Source {
                     line.frame(at_ns, Some(LinkType::Ethernet), frame, len, tap);
                 });
                 line.advance(wall_ns(), tap);
+                tap.ended.clear();
             }
         }
         Ok(())

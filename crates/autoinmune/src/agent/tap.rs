@@ -78,8 +78,8 @@ pub const fn severity(s: detect::Severity) -> &'static str {
 
 impl Tap for AgentTap {
     fn flow(&mut self, _: u64, record: &FlowRecord, reason: EndReason) {
-        // A flow reported for its age alone goes on under the same key.
-        if reason != EndReason::Active {
+        // A flow reported for its age, or one whose key was taken again, goes on under the same key in the kernel.
+        if !matches!(reason, EndReason::Active | EndReason::Reused) {
             self.ended.push(record.key);
         }
         if self.eve.is_some() {
