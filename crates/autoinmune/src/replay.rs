@@ -26,7 +26,7 @@ pub fn shadow_line(config: &Config) -> Line {
 /// The parts of a configuration that make a line.
 pub fn line_config(config: &Config, policy: respond::Policy) -> LineConfig {
     LineConfig {
-        tracker: config.tracker.clone(),
+        tracker: config.tracker,
         rules: config.rules.clone(),
         book: detect::BookConfig {
             quiet_ns: u64::try_from(config.incident_quiet.as_nanos()).unwrap_or(u64::MAX),

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use std::fs::OpenOptions;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -96,12 +96,7 @@ impl Drop for Queue {
     }
 }
 
-fn write_loop(
-    receiver: &Receiver<Message>,
-    mut out: Box<dyn Write + Send>,
-    path: &PathBuf,
-    lost: &AtomicU64,
-) {
+fn write_loop(receiver: &Receiver<Message>, mut out: Box<dyn Write + Send>, path: &Path, lost: &AtomicU64) {
     let mut complained = false;
     loop {
         // A quiet second flushes, so that a reader following the file sees the last events.

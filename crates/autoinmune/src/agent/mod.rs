@@ -292,16 +292,8 @@ impl Agent {
     }
 
     fn publish(&mut self) {
-        let usage = self.meter.look();
-        self.board.update(
-            &self.line,
-            &mut self.source,
-            &self.tap,
-            &self.reaction,
-            usage,
-            self.started.elapsed(),
-            &self.config,
-        );
+        let board = Arc::clone(&self.board);
+        board.update(self);
     }
 
     fn keep_blocks(&mut self) {

@@ -1,17 +1,14 @@
 //! What the agent shows: figures gathered by its thread once a second, read by HTTP and control socket at any time.
 
-use super::reaction::Reaction;
-use super::source::Source;
-use super::tap::AgentTap;
-use crate::config::Config;
-use crate::line::{Intake, Line};
+use super::Agent;
+use crate::line::Intake;
 use crate::{eve, replay};
 use respond::Mode;
 use server::metrics::{IncidentCount, Metrics};
-use server::view::{InterfaceView, ProcessView, ProgramView, ReactionView, Ready, Stats, Status, TopSource};
+use server::view::{InterfaceView, ProgramView, ReactionView, Ready, Stats, Status, TopSource};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Sources listed in `/stats` and `status`.
 const TOP_SOURCES: usize = 10;
@@ -73,18 +70,12 @@ impl Board {
     }
 
     /// Gathers everything anew.
-    pub fn update(
-        &self,
-        line: &Line,
-        source: &mut Source,
-        tap: &AgentTap,
-        reaction: &Reaction,
-        process: ProcessView,
-        uptime: Duration,
-        config: &Config,
-    ) {
+    pub fn update(&self, agent: &mut Agent) {
+        let process = agent.meter.look();
+        let uptime = agent.started.elapsed();
+        let sight = agent.source.sight(&agent.line);
+        let Agent { line, tap, reaction, config, .. } = agent;
         let simulated = tap.context.simulated;
-        let sight = source.sight(line);
         let mut losses = replay::losses(line);
         for (name, count) in &sight.losses {
             *losses.entry(name.clone()).or_default() += count;

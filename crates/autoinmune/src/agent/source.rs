@@ -392,15 +392,17 @@ impl KernelSource {
         self.sensor
             .poll(patience, &mut |event| events.push(event))
             .map_err(|e| fail(Exit::Kernel, e.to_string()))?;
+        // What the kernel tells is taken at the time of reading: counts lag by less than the wait, and a reader that was
+        // stopped for a while must not send the line back in time.
+        let now = wall_ns();
         for event in self.events.drain(..) {
             let seen_ns = match event {
                 KernelEvent::FlowStart { key, stats } | KernelEvent::FlowEnd { key, stats } => {
-                    let at = stats.dir[0].last_ns.max(stats.dir[1].last_ns);
-                    line.snapshot(at, key, &stats, tap);
-                    at
+                    line.snapshot(now, key, &stats, tap);
+                    stats.last_ns()
                 }
                 KernelEvent::SourceOver { at_ns, addr, counts } => {
-                    line.source_over(at_ns, addr, &Window::from_source(&counts), tap);
+                    line.source_over(now, addr, &Window::from_source(&counts), tap);
                     at_ns
                 }
             };
@@ -415,10 +417,13 @@ impl KernelSource {
         }
         if self.taken.elapsed() >= self.snapshot {
             self.taken = Instant::now();
+            let now = wall_ns();
             self.sensor
                 .flows(&mut |key, stats| {
-                    let at = stats.dir[0].last_ns.max(stats.dir[1].last_ns);
-                    line.snapshot(at, *key, stats, tap);
+                    // An entry the program has made and not yet counted its first packet in.
+                    if stats.dir.iter().any(|d| d.packets > 0) {
+                        line.snapshot(now, *key, stats, tap);
+                    }
                 })
                 .map_err(|e| fail(Exit::Kernel, e.to_string()))?;
             self.report_anomalies(line, tap);

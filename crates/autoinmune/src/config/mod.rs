@@ -89,7 +89,7 @@ impl Config {
         for (key, value, low, high) in [
             ("sensor.flow_capacity", raw.sensor.flow_capacity, 1024, 1 << 24),
             ("sensor.source_capacity", raw.sensor.source_capacity, 1024, 1 << 24),
-            ("respond.max_blocks", u32::try_from(raw.respond.max_blocks).unwrap_or(u32::MAX), 1, 1 << 22),
+            ("respond.max_blocks", raw.respond.max_blocks, 1, 1 << 22),
             ("sensor.flow_events_per_source", raw.sensor.flow_events_per_source, 1, 1_000_000),
             ("sensor.flow_events_per_cpu", raw.sensor.flow_events_per_cpu, 1, 10_000_000),
             ("sensor.snapshot_ms", raw.sensor.snapshot_ms, 100, 60_000),
@@ -130,7 +130,7 @@ impl Config {
             flow_capacity: raw.sensor.flow_capacity,
             source_capacity: raw.sensor.source_capacity,
             ring_bytes: raw.sensor.ring_bytes,
-            block_capacity: u32::try_from(raw.respond.max_blocks).unwrap_or(u32::MAX),
+            block_capacity: raw.respond.max_blocks,
             snapshot: Duration::from_millis(raw.sensor.snapshot_ms.into()),
             flow_events_per_source: raw.sensor.flow_events_per_source,
             flow_events_per_cpu: raw.sensor.flow_events_per_cpu,
