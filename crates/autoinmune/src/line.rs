@@ -152,7 +152,14 @@ impl Line {
     /// Takes the kernel's word that a source crossed a tunable within its one-second window.
     pub fn source_over(&mut self, at_ns: u64, addr: Addr, window: &Window, tap: &mut impl Tap) {
         self.set_time(at_ns);
-        self.detector.judge_window(self.now_ns, addr, Role::Source, Span::S1, window, &mut self.signals);
+        self.detector.judge_window(
+            self.now_ns,
+            &self.tracker,
+            (addr, Role::Source),
+            Span::S1,
+            window,
+            &mut self.signals,
+        );
         self.decide(tap);
     }
 

@@ -143,6 +143,7 @@ impl Detector {
                 }
                 Event::Active(id) => {
                     if let Some(entity) = tracker.entity(*id) {
+                        let occasion = tracker.flow(entity.prompted_by).map(Occasion::of).or(occasion);
                         for span in Span::ALL {
                             let window = entity.window(span);
                             self.window(now_ns, (entity.addr, entity.role), span, window, occasion, signals);
@@ -153,17 +154,19 @@ impl Detector {
         }
     }
 
-    /// Judges one window on its own, such as the kernel's counts of a source.
+    /// Judges one window on its own, such as the kernel's counts of a source. Whom it hits is taken from what the
+    /// tracker last saw of the entity, if anything.
     pub fn judge_window(
         &mut self,
         now_ns: u64,
-        addr: Addr,
-        role: Role,
+        tracker: &Tracker,
+        (addr, role): (Addr, Role),
         span: Span,
         window: &Window,
         signals: &mut Vec<Signal>,
     ) {
-        self.window(now_ns, (addr, role), span, window, None, signals);
+        let flow = tracker.entity_at(addr, role).and_then(|e| tracker.flow(e.prompted_by));
+        self.window(now_ns, (addr, role), span, window, flow.map(Occasion::of), signals);
     }
 
     /// The smallest bounds of the enabled 1-s rules about sources, for the kernel program.
@@ -380,10 +383,18 @@ mod tests {
             })
         };
         let addr = Addr::v4([192, 0, 2, 1]);
+        let tracker = Tracker::new(flow::TrackerConfig::default());
         let mut signals = Vec::new();
         let mut judge = |n: u32, at: u64, now: u64| {
             signals.clear();
-            detector.judge_window(now, addr, Role::Source, Span::S1, &window(n, at), &mut signals);
+            detector.judge_window(
+                now,
+                &tracker,
+                (addr, Role::Source),
+                Span::S1,
+                &window(n, at),
+                &mut signals,
+            );
             signals.iter().map(|s| s.class).collect::<Vec<_>>()
         };
         assert_eq!(judge(need - 1, 0, 400_000_000), []);

@@ -1,6 +1,6 @@
 //! The table of entities: who does what, in which role.
 
-use crate::event::EntityId;
+use crate::event::{EntityId, FlowId};
 use crate::index::Index;
 use crate::sketch::addr_hash;
 use crate::window::{Allowance, JUDGE_EVERY, Peer, Role, Share, Span, Tally, Window};
@@ -33,6 +33,8 @@ pub struct Entity {
     fold_by_ns: u64,
     generation: u32,
     hash: u32,
+    /// The flow that last made it worth judging; it may have left the table since.
+    pub prompted_by: FlowId,
     /// Call of the tracker in which it was last reported as active.
     pub(crate) judged_call: u32,
     /// Packets since then or so.
@@ -45,7 +47,7 @@ pub struct Entity {
 }
 
 // The memory figure in the tracker's documentation rests on it.
-const _: () = assert!(size_of::<Entity>() <= 504);
+const _: () = assert!(size_of::<Entity>() <= 512);
 
 impl Entity {
     fn new(addr: Addr, role: Role, now: u64, hash: u32, generation: u32) -> Self {
@@ -58,6 +60,7 @@ impl Entity {
             fold_by_ns: now.saturating_add(Span::S1.nanos()),
             generation,
             hash,
+            prompted_by: FlowId::NONE,
             judged_call: 0,
             unjudged: 0,
             round: 1,

@@ -11,6 +11,11 @@ pub struct FlowId {
     pub(crate) generation: u32,
 }
 
+impl FlowId {
+    /// No flow.
+    pub(crate) const NONE: Self = Self { slot: u32::MAX, generation: 0 };
+}
+
 /// Handle of a live entity (one address in one role); stale handles are detected, not reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EntityId {

@@ -120,7 +120,7 @@ pub struct TrackerCounters {
 
 /// The flow table and the entity table; see the module.
 ///
-/// Memory: `flow_capacity` × 384 bytes, `entity_capacity` × 504 bytes, `entity_capacity` / 4 × at most 1.7 KB of sets, and
+/// Memory: `flow_capacity` × 384 bytes, `entity_capacity` × 512 bytes, `entity_capacity` / 4 × at most 1.7 KB of sets, and
 /// up to 11 bytes of index per entry. Pages are touched only as entries come to be.
 pub struct Tracker {
     pub(crate) config: TrackerConfig,
@@ -558,7 +558,7 @@ impl Tracker {
     /// Adds packets of a flow, the last of them at `at` and none before `begins`, to its entities and to the rates.
     #[inline]
     pub(crate) fn count(&mut self, slot: u32, at: u64, begins: u64, share: &Share, events: &mut Vec<Event>) {
-        let (seed, call) = (self.config.seed, self.call);
+        let (seed, call, flow) = (self.config.seed, self.call, self.flows.id(slot));
         let s = self.flows.at_mut(slot);
         let ((source, _), (target, port)) = (s.record.initiator(), s.record.responder());
         let packets = u64::from(share.packets) + u64::from(share.reply_packets);
@@ -585,6 +585,7 @@ impl Tracker {
             }
             if due && e.judged_call != call {
                 e.judged_call = call;
+                e.prompted_by = flow;
                 events.push(Event::Active(*id));
             }
         }
@@ -602,12 +603,14 @@ impl Tracker {
 
     /// Asks for both entities of a flow to be judged, thinned out where `count` says there is a lot to judge.
     fn judge_both(&mut self, slot: u32, count: impl Fn(&Entity) -> u32, events: &mut Vec<Event>) {
+        let flow = self.flows.id(slot);
         let s = self.flows.at(slot);
         for id in [s.source, s.target] {
             if let Some(e) = self.entities.get_mut(id) {
                 let n = count(e);
                 if (n <= JUDGE_ALL || n.is_multiple_of(JUDGE_THIN)) && e.judged_call != self.call {
                     e.judged_call = self.call;
+                    e.prompted_by = flow;
                     events.push(Event::Active(id));
                 }
             }
