@@ -201,7 +201,7 @@ fn report(s: &Status) -> String {
             si(i.dropped_packets as f64)
         );
         for f in &i.attachment.fallbacks {
-            let _ = writeln!(out, "  not {f}");
+            let _ = writeln!(out, "  fell back: {f}");
         }
     }
     let _ = writeln!(

@@ -32,6 +32,10 @@ pub(crate) fn check(config: &SensorConfig) -> Result<(), AttachError> {
     Ok(())
 }
 
+/// Hardware types of interfaces whose frames begin with an Ethernet header, linux/if_arp.h.
+const ARPHRD_ETHER: u16 = 1;
+const ARPHRD_LOOPBACK: u16 = 772;
+
 pub(crate) fn resolve(names: &[String]) -> Result<Vec<Interface>, AttachError> {
     let all =
         netlink::interfaces().map_err(|source| AttachError::Io { what: "listing interfaces", source })?;
@@ -43,6 +47,13 @@ pub(crate) fn resolve(names: &[String]) -> Result<Vec<Interface>, AttachError> {
         let interface = all.iter().find(|i| i.name == *name).ok_or_else(|| {
             AttachError::UnknownInterface { name: name.clone(), existing: netlink::names() }
         })?;
+        // The programs read Ethernet frames; on tun, WireGuard or PPP a frame begins with its IP header.
+        if ![ARPHRD_ETHER, ARPHRD_LOOPBACK].contains(&interface.hardware) {
+            return Err(AttachError::NothingWorked {
+                interface: name.clone(),
+                reasons: format!("its frames are not Ethernet (hardware type {})", interface.hardware),
+            });
+        }
         if !found.iter().any(|i| i.index == interface.index) {
             found.push(interface.clone());
         }

@@ -220,6 +220,22 @@ fn refusals_leave_nothing_attached() {
 }
 
 #[test]
+fn frames_without_ethernet_are_not_for_the_programs() {
+    if !root() {
+        return;
+    }
+    if !std::path::Path::new("/dev/net/tun").exists() {
+        println!("skipped: frames_without_ethernet_are_not_for_the_programs: there is no /dev/net/tun");
+        return;
+    }
+    let pair = Pair::new();
+    pair.run(&["ip", "tuntap", "add", "dev", "tun0", "mode", "tun"]);
+    let error = pair.inside(|| Sensor::attach(&config(&pair, "tun0")).expect_err("a tun device"));
+    assert!(matches!(error, AttachError::NothingWorked { .. }), "{error}");
+    assert!(error.to_string().contains("not Ethernet"), "{error}");
+}
+
+#[test]
 fn several_interfaces_at_once() {
     if !root() {
         return;

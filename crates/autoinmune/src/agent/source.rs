@@ -176,7 +176,7 @@ impl Source {
                 mode: AttachMode::AfPacket,
                 egress: true,
                 pinned: false,
-                fallbacks: vec![format!("a kernel hook: {why}")],
+                fallbacks: vec![why.clone()],
             });
         }
         // Shadow mode makes no block and needs no table.
