@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 /// Package, a file it brings, and what the tests need it for. Only packages with a test that runs them are listed.
 const PACKAGES: &[(&str, &[&str], &str)] = &[
     ("iproute2", &["/usr/sbin/ip", "/sbin/ip"], "network namespaces and veth pairs of the test range"),
+    ("iputils-ping", &["/usr/bin/ping", "/bin/ping"], "whether a block holds, in a namespace"),
     ("nftables", &["/usr/sbin/nft"], "blocking without XDP"),
     ("nmap", &["/usr/bin/nmap"], "real port scans"),
     ("hping3", &["/usr/sbin/hping3"], "real floods"),
