@@ -234,6 +234,7 @@ impl Agent {
         let now = Instant::now();
         if self.args.simulate.is_none() && now.duration_since(self.guarded) >= GUARD_EVERY {
             self.guarded = now;
+            self.source.check_interfaces()?;
             self.guard();
         }
         if now.duration_since(self.published) >= PUBLISH_EVERY {

@@ -277,6 +277,22 @@ impl Source {
         Ok(())
     }
 
+    /// Whether every interface is still there: the kernel drops its hooks silently when one goes.
+    ///
+    /// # Errors
+    /// The name of the first that is gone. A list that cannot be read is no reason to stop.
+    pub fn check_interfaces(&self) -> anyhow::Result<()> {
+        let Self::Kernel(k) = self else { return Ok(()) };
+        let Ok(present) = kernel::netlink::interfaces() else { return Ok(()) };
+        match k.sensor.reports().iter().find(|r| !present.iter().any(|i| i.index == r.ifindex)) {
+            None => Ok(()),
+            Some(gone) => Err(fail(
+                Exit::Kernel,
+                format!("interface {} is gone; start the agent again when it is back", gone.interface),
+            )),
+        }
+    }
+
     /// Puts a block in force or lifts it.
     ///
     /// # Errors
