@@ -25,6 +25,7 @@ use respond::Mode;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use source::Source;
 use state::{Audit, Lock};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -68,8 +69,20 @@ fn configure(args: &RunArgs) -> anyhow::Result<Config> {
     if args.simulate.is_some() {
         // Nothing real may be blocked on account of generated traffic.
         config.policy.mode = Mode::Shadow;
+        // A developer without privileges cannot write below /run.
+        if config.run_dir == Path::new(config::RUN_DIR) && !rustix::process::geteuid().is_root() {
+            config.run_dir = own_run_dir();
+        }
     }
     Ok(config)
+}
+
+/// A run directory that an ordinary user may write.
+fn own_run_dir() -> PathBuf {
+    match std::env::var_os("XDG_RUNTIME_DIR") {
+        Some(dir) if Path::new(&dir).is_absolute() => PathBuf::from(dir).join("autoinmune"),
+        _ => std::env::temp_dir().join(format!("autoinmune-{}", rustix::process::geteuid().as_raw())),
+    }
 }
 
 /// Runs the command until a signal ends it.
@@ -220,6 +233,9 @@ impl Agent {
                 tracing::info!("shadow mode: blocks are reported, not made; start with --enforce to block");
             }
             Mode::Enforce => tracing::info!("enforcing: blocks are made"),
+        }
+        if self.config.run_dir != Path::new(config::RUN_DIR) {
+            tracing::info!("ask this agent with --run-dir {}", self.config.run_dir.display());
         }
         if let Some(http) = &self.http {
             tracing::info!("HTTP API on http://{}", http.address());

@@ -31,14 +31,14 @@ impl Simulation {
         self.scenario.name()
     }
 
-    /// Hands over every frame that is due, waiting up to `patience` for the first.
-    pub fn play(&mut self, patience: Duration, mut sink: impl FnMut(u64, &[u8])) {
+    /// Hands over every frame that is due within `patience`, each at its time. Returns the time up to which all were, ns.
+    pub fn play(&mut self, patience: Duration, mut sink: impl FnMut(u64, &[u8])) -> u64 {
         let deadline = Instant::now() + patience;
         loop {
             let Some((at_ns, _)) = self.next else {
                 if self.round_began.elapsed() < PAUSE {
                     std::thread::sleep(patience);
-                    return;
+                    return self.time_at(deadline);
                 }
                 self.begin_next_round();
                 continue;
@@ -48,7 +48,7 @@ impl Simulation {
             let now = Instant::now();
             if due > deadline {
                 std::thread::sleep(deadline.saturating_duration_since(now));
-                return;
+                return self.time_at(deadline);
             }
             std::thread::sleep(due.saturating_duration_since(now));
             if let Some((at_ns, frame)) = self.next.take() {
@@ -61,6 +61,12 @@ impl Simulation {
                 }
             }
         }
+    }
+
+    /// The line's time at an instant of this round.
+    fn time_at(&self, instant: Instant) -> u64 {
+        let since = instant.saturating_duration_since(self.round_began);
+        self.round_wall_ns + u64::try_from(since.as_nanos()).unwrap_or(0)
     }
 
     fn begin_next_round(&mut self) {

@@ -266,11 +266,11 @@ impl Source {
                 tap.ended.clear();
             }
             Self::Simulation(s) => {
-                s.play(patience, |at_ns, frame| {
+                let upto = s.play(patience, |at_ns, frame| {
                     let len = u32::try_from(frame.len()).unwrap_or(u32::MAX);
                     line.frame(at_ns, Some(LinkType::Ethernet), frame, len, tap);
                 });
-                line.advance(wall_ns(), tap);
+                line.advance(upto, tap);
                 tap.ended.clear();
             }
         }

@@ -102,7 +102,7 @@ impl Tap for AgentTap {
             self.alerts += 1;
         }
         let who = summary::actor(&i.actor);
-        let did = decision.map_or("alert only", |d| d.why.as_str());
+        let did = decision.map_or("no new action", |d| d.why.as_str());
         match update.change {
             Change::Ended => tracing::info!(incident = i.id, "{} by {who} ended", i.class.name()),
             Change::Continued => tracing::info!(incident = i.id, "{}: {did}", summary::headline(i)),
