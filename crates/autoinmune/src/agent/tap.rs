@@ -102,7 +102,20 @@ impl Tap for AgentTap {
             self.alerts += 1;
         }
         let who = summary::actor(&i.actor);
-        let did = decision.map_or("no new action", |d| d.why.as_str());
+        let did = decision.map_or_else(
+            || "no new action".to_owned(),
+            |d| {
+                let verb = match d.outcome {
+                    Outcome::Blocked => "blocked",
+                    Outcome::WouldBlock => "would be blocked",
+                    Outcome::Extended => "blocked for longer",
+                    Outcome::Refused => "not blocked",
+                    Outcome::Lifted => "no longer blocked",
+                    Outcome::Expired => "block ended",
+                };
+                format!("{} {verb}: {}", d.prefix, d.why)
+            },
+        );
         match update.change {
             Change::Ended => tracing::info!(incident = i.id, "{} by {who} ended", i.class.name()),
             Change::Continued => tracing::info!(incident = i.id, "{}: {did}", summary::headline(i)),
