@@ -2,6 +2,7 @@
 //!
 //! A task is a function in a module of its own; this file only finds it by name.
 
+mod bench;
 mod bpf;
 mod docs;
 mod shell;
@@ -10,9 +11,10 @@ mod test;
 use std::process::ExitCode;
 
 /// Name, arguments and purpose of each task, in the order of the help text.
-const TASKS: [(&str, &str, &str); 3] = [
+const TASKS: [(&str, &str, &str); 4] = [
     ("test", "[-v] [-p NAME]…", "run every test and check that can run here, list those that cannot"),
     ("docs", "[--check]", "write the generated documents, or fail if one differs from its source"),
+    ("bench", "[--quick] [--section NAME]…", "measure, print, and write docs/benchmarks.md"),
     ("bpf", "[--check]", "compile the kernel programs, or fail if they differ from their sources"),
 ];
 
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
     let done = match task.as_deref() {
         Some("test") => test::run(&rest),
         Some("docs") => docs::run(&rest),
+        Some("bench") => bench::run(&rest),
         Some("bpf") => bpf::run(&rest).map(|()| true),
         Some("help" | "--help" | "-h") => {
             print!("{}", help());

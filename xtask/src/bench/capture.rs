@@ -1,0 +1,160 @@
+//! Captures to measure with, made under `target/bench/`.
+
+use super::progress;
+use crate::shell;
+use anyhow::Context as _;
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use wire::capture::{Reader, Writer};
+use wire::{LinkType, craft};
+
+/// A capture made for measuring.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Capture {
+    pub(crate) path: PathBuf,
+    pub(crate) packets: u64,
+    /// Bytes on the wire.
+    pub(crate) bytes: u64,
+    /// What it was made of.
+    pub(crate) made_of: String,
+}
+
+/// Between the last packet of one file and the first of the next, ns.
+const GAP_NS: u64 = 1_000_000;
+/// Steps between packets of one file are cut to this, ns, so that files with hours of silence fit, repeated, into the
+/// times a capture can hold. Longer than any timeout of the flow table.
+const MAX_STEP_NS: u64 = 400 * 1_000_000_000;
+/// Time of the first packet, ns since 1970: early, as the format ends in 2106.
+const START_NS: u64 = 1_000_000_000 * 1_000_000_000;
+
+/// The directory of shared data, if there is one.
+fn data() -> Option<PathBuf> {
+    let dir = std::env::var_os("AUTOINMUNE_DATA")
+        .map_or_else(|| shell::root().join("../shared/data"), PathBuf::from)
+        .join("pcap");
+    dir.is_dir().then_some(dir)
+}
+
+pub(crate) fn directory() -> anyhow::Result<PathBuf> {
+    let dir = shell::root().join("target/bench");
+    fs::create_dir_all(&dir).context("cannot make target/bench")?;
+    Ok(dir)
+}
+
+/// Every file below `dir`, in the order of names.
+fn files_below(dir: &Path) -> Vec<PathBuf> {
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    entries.sort();
+    entries.into_iter().flat_map(|p| if p.is_dir() { files_below(&p) } else { vec![p] }).collect()
+}
+
+/// A packet of the material: time since the packet before it in its file, length on the wire, bytes.
+struct Piece {
+    step_ns: u64,
+    orig_len: u32,
+    data: Vec<u8>,
+}
+
+/// Reads the Ethernet packets of a file, as far as it can be read; files with any other link type give none.
+fn pieces(path: &Path) -> Vec<Piece> {
+    let mut found = Vec::new();
+    let Some(mut reader) = File::open(path).ok().and_then(|f| Reader::new(f).ok()) else { return found };
+    let mut last = None;
+    // What is damaged further on is left out: the material is any traffic, not this file.
+    while let Ok(Some(frame)) = reader.next() {
+        if frame.link != Some(LinkType::Ethernet) {
+            return Vec::new();
+        }
+        let step_ns = frame.ts_ns.saturating_sub(last.unwrap_or(frame.ts_ns)).min(MAX_STEP_NS);
+        last = Some(frame.ts_ns);
+        found.push(Piece { step_ns, orig_len: frame.orig_len, data: frame.data.to_vec() });
+    }
+    found
+}
+
+/// Joins the Ethernet captures of the shared data, or else the lab's scenarios, over and over until there are at least
+/// `packets`; each file's times follow those of the one before, addresses stay as they are.
+pub(crate) fn joined(packets: u64) -> anyhow::Result<Capture> {
+    progress("joining captures");
+    let dir = directory()?;
+    let (material, what) = match data() {
+        Some(data) => (
+            files_below(&data),
+            "captures of the shared data (malware, scans, floods, guessing, tunnels, Modbus, lateral movement, ordinary clients and devices, and nDPI's protocol collection)",
+        ),
+        None => (scenarios(&dir)?, "captures of the lab's scenarios"),
+    };
+    let mut files: Vec<Vec<Piece>> =
+        material.iter().map(|p| pieces(p)).filter(|pieces| !pieces.is_empty()).collect();
+    anyhow::ensure!(!files.is_empty(), "there is no Ethernet capture to join");
+    for file in &mut files {
+        file[0].step_ns = GAP_NS;
+    }
+    let mut capture = Capture { path: dir.join("joined.pcap"), ..Capture::default() };
+    let mut writer = create(&capture.path)?;
+    let mut now = START_NS;
+    let mut times = 0_u32;
+    while capture.packets < packets {
+        for piece in files.iter().flatten() {
+            now += piece.step_ns;
+            writer.write_cut(now, &piece.data, piece.orig_len).context("cannot write the joined capture")?;
+            capture.packets += 1;
+            capture.bytes += u64::from(piece.orig_len);
+        }
+        times += 1;
+    }
+    writer.finish().context("cannot write the joined capture")?;
+    let each: usize = files.iter().map(Vec::len).sum();
+    capture.made_of = format!(
+        "{} Ethernet {what}, {each} packets, joined {times} times with times shifted and addresses as they are",
+        files.len()
+    );
+    Ok(capture)
+}
+
+fn scenarios(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    lab::scenario::CAPTURES
+        .iter()
+        .map(|(name, scenario, seed)| {
+            let path = dir.join(name);
+            let file = BufWriter::new(File::create(&path).context("cannot write a scenario")?);
+            lab::scenario::write_capture(*scenario, *seed, file).context("cannot write a scenario")?;
+            Ok(path)
+        })
+        .collect()
+}
+
+/// A capture of `flows` UDP flows from `sources` addresses, all within five seconds, so that all are live at its end.
+pub(crate) fn flows(name: &str, flows: u32, sources: u32) -> anyhow::Result<Capture> {
+    let capture = Capture { path: directory()?.join(name), packets: u64::from(flows), ..Capture::default() };
+    let mut writer = create(&capture.path)?;
+    let step = 5_000_000_000 / u64::from(flows.max(1));
+    let target = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1));
+    for n in 0..flows {
+        let source = IpAddr::V6(Ipv6Addr::from_bits(SOURCES6.to_bits() + u128::from(n % sources)));
+        let port = u16::try_from(1024 + n / sources).context("too many flows for so few sources")?;
+        let frame = craft::udp((source.into(), port), (target.into(), 9), &[0x58; 64]);
+        writer.write(START_NS + step * u64::from(n), &frame).context("cannot write a capture")?;
+    }
+    writer.finish().context("cannot write a capture")?;
+    Ok(capture)
+}
+
+/// First of the IPv6 sources of generated flows; inside the lab's network, beside everybody who lives there.
+pub(crate) const SOURCES6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0x1, 0, 0, 0);
+
+/// The IPv4 addresses of the lab's network that nobody else uses.
+pub(crate) fn sources4() -> Vec<Ipv4Addr> {
+    let [a, b, c, _] = lab::address::VICTIM.octets();
+    let taken = [lab::address::VICTIM, lab::address::CLIENT];
+    (1..=254).map(|d| Ipv4Addr::new(a, b, c, d)).filter(|addr| !taken.contains(addr)).collect()
+}
+
+fn create(path: &Path) -> anyhow::Result<Writer<BufWriter<File>>> {
+    let what = || format!("cannot write {}", path.file_name().unwrap_or_default().to_string_lossy());
+    let file = BufWriter::with_capacity(1 << 20, File::create(path).with_context(what)?);
+    Writer::new(file, LinkType::Ethernet).with_context(what)
+}

@@ -1,0 +1,94 @@
+//! The kernel programs: nanoseconds per packet.
+
+use super::figure::{Aim, Figure, Section, median};
+use super::{Setup, progress};
+use crate::shell;
+use anyhow::Context as _;
+use std::collections::BTreeMap;
+
+/// Rounds, each of which measures everything in turn.
+const ROUNDS: usize = 5;
+
+/// Name in the output of the `testrun` example, what it is, and its aim.
+const ROWS: [(&str, &str, Option<Aim>); 9] = [
+    ("pass", "bare `return XDP_PASS`", None),
+    ("parse", "parse alone, and pass", None),
+    ("account_udp", "sensor: account a UDP datagram, and pass", Some(ACCOUNT)),
+    ("account_tcp", "sensor: account a TCP acknowledgement, and pass", Some(ACCOUNT)),
+    ("account_tcp_data", "sensor: account 1,400 bytes of TCP data, and pass", Some(ACCOUNT)),
+    ("account_syn", "sensor: account a SYN, and pass", Some(ACCOUNT)),
+    ("account_tcp_10000_blocks", "sensor: account an acknowledgement beside 10,000 blocks", Some(ACCOUNT)),
+    ("drop", "sensor: drop a blocked source's packet", Some(DROP)),
+    ("drop_10000_blocks", "sensor: drop it, one of 10,001 blocks", Some(DROP)),
+];
+const ACCOUNT: Aim = Aim::AtMost(120.0);
+const DROP: Aim = Aim::AtMost(50.0);
+
+/// Measures.
+///
+/// # Errors
+/// Why it cannot be done here.
+pub(crate) fn measure(setup: &Setup) -> anyhow::Result<Section> {
+    anyhow::ensure!(rustix::process::geteuid().is_root(), "loading kernel programs needs root");
+    let rounds = if setup.quick { 1 } else { ROUNDS };
+    let mut found: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for round in 1..=rounds {
+        progress(&format!("TEST_RUN, round {round} of {rounds}"));
+        for (name, ns) in one_round()? {
+            found.entry(name).or_default().push(ns);
+        }
+    }
+    let value = |name: &str| found.get(name).map(|values| median(values));
+    let pass = value("pass").context("no figure for a bare XDP_PASS")?;
+    let mut section = Section::new(format!(
+        "Nanoseconds per packet by `BPF_PROG_TEST_RUN` on one core, medians of {rounds} rounds, in each of which every \
+         row is the best of 120 runs of 50,000 packets. The frame, the flow and the maps are warm; the figures contain \
+         what TEST_RUN itself costs, which is the first row."
+    ));
+    let filter = [value("xdp_filter_pass"), value("xdp_filter_drop")];
+    for (name, what, aim) in ROWS {
+        let ns = value(name).with_context(|| format!("no figure for {name}"))?;
+        let mut figure = Figure::new(what, ns, "ns");
+        if let Some(aim) = aim {
+            figure = figure.aim(aim);
+        }
+        section.push(match (name.starts_with("drop"), filter) {
+            (true, [_, Some(drop)]) => figure.baseline(drop, "xdp-filter, drop"),
+            _ if name == "pass" => figure,
+            _ => figure.baseline(pass, "bare pass"),
+        });
+    }
+    match filter {
+        [Some(pass), Some(drop)] => {
+            section.push(Figure::new(
+                "xdp-filter: look up an allowed packet's address, and pass",
+                pass,
+                "ns",
+            ));
+            section.push(Figure::new("xdp-filter: drop a denied address's packet", drop, "ns"));
+        }
+        _ => section.note("xdp-filter was not measured: its program (package xdp-tools) could not be run."),
+    }
+    section.note(
+        "xdp-filter looks up one hash of addresses and counts; the sensor looks up the allowlist and an LPM trie that \
+         holds prefixes, and honours each block's end by the clock.",
+    );
+    Ok(section)
+}
+
+/// Runs the example once.
+fn one_round() -> anyhow::Result<Vec<(String, f64)>> {
+    let args = ["run", "--quiet", "--release", "--package", "kernel", "--example", "testrun"];
+    let text = shell::output(shell::cargo(&args))?;
+    let text = String::from_utf8(text).context("the example's output is not text")?;
+    text.lines()
+        .map(|line| {
+            let value: serde_json::Value =
+                serde_json::from_str(line).with_context(|| format!("not understood: {line}"))?;
+            match (value["name"].as_str(), value["ns"].as_f64()) {
+                (Some(name), Some(ns)) => Ok((name.to_owned(), ns)),
+                _ => anyhow::bail!("not understood: {line}"),
+            }
+        })
+        .collect()
+}

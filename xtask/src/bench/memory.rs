@@ -1,0 +1,102 @@
+//! Resident memory with 100,000 live flows.
+
+use super::agent::{self, Agent, PUBLISHED};
+use super::background::{self, send};
+use super::figure::{Aim, Figure, Section, number};
+use super::{Setup, capture, process, progress};
+use crate::shell;
+use lab::address::VICTIM;
+use lab::range::{Range, Side};
+use lab::traffic::Control;
+use std::net::{IpAddr, UdpSocket};
+
+const FLOWS: u32 = 104_000;
+const RATE: u32 = 50_000;
+const MANY: u32 = 26_000;
+const AIM: Aim = Aim::AtMost(60.0);
+
+/// Measures.
+///
+/// # Errors
+/// Why it cannot be done here.
+pub(crate) fn measure(setup: &Setup) -> anyhow::Result<Section> {
+    let few = capture::sources4();
+    let each = FLOWS.div_ceil(u32::try_from(few.len())?);
+    let mut section = Section::new(format!(
+        "UDP flows through the range, each one packet from another port, all live when memory is read: from {} \
+         addresses with {each} ports each, and from {} addresses with {} each. The agent runs in shadow mode, as \
+         otherwise it would block the senders. MB are 10⁶ bytes of resident memory, shared pages of the program \
+         included; maps in the kernel are not.",
+        few.len(),
+        number(f64::from(MANY)),
+        FLOWS / MANY
+    ));
+    match agent::range() {
+        Err(e) => section.note(format!("The agent's memory was not measured: {e:#}.")),
+        Ok(range) => {
+            let _sinks = (
+                background::sink(&range)?,
+                range.enter(Side::Victim, || UdpSocket::bind((VICTIM, background::SINK)))??,
+            );
+            let few: Vec<IpAddr> = few.into_iter().map(IpAddr::V4).collect();
+            let many: Vec<IpAddr> = (0..MANY).map(background::source).collect();
+            live(setup, &range, &mut section, &few, each)?;
+            live(setup, &range, &mut section, &many, FLOWS / MANY)?;
+            range.destroy()?;
+        }
+    }
+    for sources in [252, MANY] {
+        progress(&format!("memory of replay, {sources} sources"));
+        let capture = capture::flows("flows.pcap", FLOWS, sources)?;
+        let mut command = shell::command(&setup.program.to_string_lossy(), &["replay"]);
+        command.arg(&capture.path);
+        let run = process::run(command)?;
+        let what = format!(
+            "replay, {} live flows of {} sources, at most",
+            number(f64::from(FLOWS)),
+            number(f64::from(sources))
+        );
+        section.push(Figure::new(what, run.peak_bytes as f64 / 1e6, "MB").aim(AIM));
+    }
+    Ok(section)
+}
+
+/// One agent with many flows.
+fn live(
+    setup: &Setup,
+    range: &Range,
+    section: &mut Section,
+    sources: &[IpAddr],
+    ports: u32,
+) -> anyhow::Result<()> {
+    let count = number(sources.len() as f64);
+    progress(&format!("memory of the agent, {count} sources"));
+    let agent = Agent::start(setup, range, &format!("memory-{}", sources.len()), false)?;
+    std::thread::sleep(PUBLISHED);
+    let before = agent.status()?.process.resident_bytes;
+    let control = Control::new();
+    range.enter(Side::Outside, || {
+        sources.iter().try_for_each(|source| send(*source, ports, RATE, &control).map(|_| ()))
+    })??;
+    // Two snapshots, and the publication of what they brought.
+    std::thread::sleep(PUBLISHED * 3);
+    let status = agent.status()?;
+    let flows = number(status.flows as f64);
+    let resident = status.process.resident_bytes as f64 / 1e6;
+    let what = format!("agent, {flows} live flows of {count} sources");
+    let figure = Figure::new(what, resident, "MB").baseline(before as f64 / 1e6, "without flows");
+    section.push(if status.flows >= 100_000 { figure.aim(AIM) } else { figure });
+    let peak = process::peak_bytes(agent.pid()).unwrap_or(0) as f64 / 1e6;
+    section.note(format!(
+        "Agent with {count} sources: {} datagrams sent, {flows} flows and {} entities live, {} MB at its highest; \
+         losses: {}.",
+        number(control.sent() as f64),
+        number(status.entities as f64),
+        number(peak),
+        agent::losses(&status)
+    ));
+    if status.flows < 100_000 {
+        section.note("Fewer than 100,000 flows were live: the aim is not judged by this row.");
+    }
+    agent.stop()
+}
