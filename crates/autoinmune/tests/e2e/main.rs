@@ -1,0 +1,15 @@
+//! The real binary on real traffic: in network namespaces, as root, against real tools.
+//!
+//! Each test makes a range of its own (two namespaces, a veth pair) and leaves nothing. What it needs and does not find
+//! (root, a program) it names in a line `skipped: <test>: <why>`.
+
+mod support;
+
+mod attacks;
+mod blocks;
+mod control;
+mod demo;
+mod fallback;
+mod http_api;
+mod refusals;
+mod simulation;
