@@ -4,6 +4,7 @@
 //! publishes or sends it a request through a bounded channel.
 
 mod commands;
+mod kernel_source;
 mod notify;
 mod publish;
 mod reaction;

@@ -1,6 +1,7 @@
 //! Where a running agent's traffic comes from and where its blocks go: the kernel sensor, AF_PACKET with nftables, or a
 //! named simulation.
 
+use super::kernel_source::KernelSource;
 use super::reaction::Reaction;
 use super::simulation::Simulation;
 use super::tap::AgentTap;
@@ -9,24 +10,17 @@ use crate::config::{Attach, Config};
 use crate::exit::{Exit, fail};
 use crate::line::{Intake, Line};
 use detect::KernelThresholds;
-use flow::{FlowKey, Window};
-use kernel::abi::Counter;
 use kernel::af_packet::AfPacket;
 use kernel::nft::Nft;
-use kernel::{
-    AttachChoice, AttachError, AttachMode, AttachReport, KernelEvent, Sensor, SensorConfig, Tunables,
-};
+use kernel::{AttachChoice, AttachError, AttachMode, AttachReport, Sensor, SensorConfig, Tunables};
 use respond::{Block, Effect, Prefix};
 use server::view::{Attachment, InterfaceView, ProgramView};
 use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
-use wire::{LinkType, Skip};
+use std::time::Duration;
+use wire::LinkType;
 
 /// Bytes of each frame AF_PACKET copies: headers and the first payload bytes, which is all the line looks at.
 const SNAP: u32 = 256;
-/// Ended flows gathered before the kernel is told to forget them.
-const FORGET_BATCH: usize = 1024;
-
 /// What the board shows of a source.
 #[derive(Default)]
 pub struct Sight {
@@ -46,18 +40,11 @@ pub struct Sight {
     pub programs: Vec<ProgramView>,
 }
 
-/// The kernel sensor with what belongs to its reading.
-pub struct KernelSource {
-    sensor: Sensor,
-    snapshot: Duration,
-    taken: Instant,
-    events: Vec<KernelEvent>,
-    skipped: [u64; Skip::ALL.len()],
-}
-
 /// AF_PACKET sockets with nftables for blocks.
 pub struct FrameSource {
     sockets: Vec<AfPacket>,
+    /// Bytes seen by each socket.
+    bytes: Vec<u64>,
     nft: Option<Nft>,
     reports: Vec<AttachReport>,
 }
@@ -141,13 +128,7 @@ impl Source {
             enforce: config.policy.mode == respond::Mode::Enforce,
         });
         match sensor {
-            Ok(sensor) => Ok(Self::Kernel(Box::new(KernelSource {
-                sensor,
-                snapshot: config.snapshot,
-                taken: Instant::now(),
-                events: Vec::new(),
-                skipped: [0; Skip::ALL.len()],
-            }))),
+            Ok(sensor) => Ok(Self::Kernel(Box::new(KernelSource::new(sensor, config.snapshot)))),
             Err(e @ (AttachError::NothingWorked { .. } | AttachError::Load { .. }))
                 if choice == AttachChoice::Auto =>
             {
@@ -184,7 +165,7 @@ impl Source {
             respond::Mode::Shadow => None,
             respond::Mode::Enforce => Some(Nft::open().map_err(|e| fail(Exit::Kernel, e.to_string()))?),
         };
-        Ok(Self::Frames(FrameSource { sockets, nft, reports }))
+        Ok(Self::Frames(FrameSource { bytes: vec![0; sockets.len()], sockets, nft, reports }))
     }
 
     /// Generated traffic.
@@ -251,12 +232,13 @@ impl Source {
             Self::Kernel(k) => k.feed(patience, line, tap, reaction)?,
             Self::Frames(f) => {
                 let count = f.sockets.len();
-                for socket in &mut f.sockets {
+                for (socket, bytes) in f.sockets.iter_mut().zip(&mut f.bytes) {
                     let link = socket.link_type();
                     // With several sockets the wait is shared out.
                     let wait = patience / u32::try_from(count).unwrap_or(1);
                     socket
                         .receive(wait, &mut |frame| {
+                            *bytes += u64::from(frame.orig_len);
                             line.frame(frame.ts_ns, Some(link), frame.data, frame.orig_len, tap);
                         })
                         .map_err(|e| gone(&e))?;
@@ -341,13 +323,13 @@ impl Source {
                 let mut sight =
                     Sight { sensor: "af-packet".into(), intake: line.intake().clone(), ..Sight::default() };
                 let mut dropped = 0;
-                for (socket, report) in f.sockets.iter_mut().zip(&f.reports) {
+                for ((socket, report), bytes) in f.sockets.iter_mut().zip(&f.reports).zip(&f.bytes) {
                     let counts = socket.counts().unwrap_or_default();
                     dropped += counts.dropped;
                     sight.interfaces.push(InterfaceView {
                         attachment: attachment(report),
                         packets: counts.packets,
-                        bytes: line.intake().bytes,
+                        bytes: *bytes,
                         ..InterfaceView::default()
                     });
                 }
@@ -387,162 +369,11 @@ impl Source {
     }
 }
 
-fn attachment(report: &AttachReport) -> Attachment {
+pub(super) fn attachment(report: &AttachReport) -> Attachment {
     Attachment {
         name: report.interface.clone(),
         mode: report.mode.to_string(),
         egress: report.egress,
         fallbacks: report.fallbacks.clone(),
-    }
-}
-
-impl KernelSource {
-    fn feed(
-        &mut self,
-        patience: Duration,
-        line: &mut Line,
-        tap: &mut AgentTap,
-        reaction: &mut Reaction,
-    ) -> anyhow::Result<()> {
-        let events = &mut self.events;
-        self.sensor
-            .poll(patience, &mut |event| events.push(event))
-            .map_err(|e| fail(Exit::Kernel, e.to_string()))?;
-        // What the kernel tells is taken at the time of reading: counts lag by less than the wait, and a reader that was
-        // stopped for a while must not send the line back in time.
-        let now = wall_ns();
-        for event in self.events.drain(..) {
-            let seen_ns = match event {
-                KernelEvent::FlowStart { key, stats } | KernelEvent::FlowEnd { key, stats } => {
-                    line.snapshot(now, key, &stats, tap);
-                    stats.last_ns()
-                }
-                KernelEvent::SourceOver { at_ns, addr, counts } => {
-                    line.source_over(now, addr, &Window::from_source(&counts), tap);
-                    at_ns
-                }
-            };
-            for effect in std::mem::take(&mut tap.effects) {
-                let inserted = matches!(effect, Effect::Insert(_));
-                match self.sensor.apply(&effect) {
-                    Ok(()) if inserted => reaction.note(wall_ns().saturating_sub(seen_ns)),
-                    Ok(()) => {}
-                    Err(e) => tap.effect_failed(&effect, &e),
-                }
-            }
-        }
-        if self.taken.elapsed() >= self.snapshot {
-            self.taken = Instant::now();
-            let now = wall_ns();
-            self.sensor
-                .flows(&mut |key, stats| {
-                    // An entry the program has made and not yet counted its first packet in.
-                    if stats.dir.iter().any(|d| d.packets > 0) {
-                        line.snapshot(now, *key, stats, tap);
-                    }
-                })
-                .map_err(|e| fail(Exit::Kernel, e.to_string()))?;
-            self.report_anomalies(line, tap);
-        }
-        line.advance(wall_ns(), tap);
-        if tap.ended.len() >= FORGET_BATCH
-            || !tap.ended.is_empty() && self.taken.elapsed() < Duration::from_millis(50)
-        {
-            let keys: Vec<FlowKey> = std::mem::take(&mut tap.ended);
-            // A flow that the kernel evicted meanwhile is no loss: its last counts were read before.
-            if let Err(e) = self.sensor.forget(&keys) {
-                tracing::warn!("ended flows stay in the kernel's table until it evicts them: {e}");
-            }
-        }
-        Ok(())
-    }
-
-    /// Reports frames the kernel could not parse, when a count reached the next power of two.
-    fn report_anomalies(&mut self, line: &Line, tap: &mut AgentTap) {
-        let Ok(counters) = self.sensor.counters() else { return };
-        for skip in Skip::ALL {
-            let (now, before) = (counters.skipped(skip), &mut self.skipped[skip as usize]);
-            if skip != Skip::NotIp && now > 0 && (*before == 0 || now.ilog2() > before.ilog2()) {
-                crate::line::Tap::anomaly(tap, line.now_ns(), skip.name(), now);
-            }
-            *before = now;
-        }
-    }
-
-    fn sight(&mut self) -> Sight {
-        let counters = self.sensor.counters().unwrap_or_default();
-        let reports = self.sensor.reports();
-        let rank = |m: AttachMode| match m {
-            AttachMode::Native => 0,
-            AttachMode::Generic => 1,
-            AttachMode::Tcx => 2,
-            AttachMode::AfPacket => 3,
-        };
-        // The least of the modes: "ready" must not promise more than every interface has.
-        let worst = reports.iter().map(|r| r.mode).max_by_key(|m| rank(*m));
-        let sensor = match worst {
-            Some(AttachMode::Native) => "xdp-native",
-            Some(AttachMode::Generic) => "xdp-generic",
-            Some(AttachMode::Tcx) => "tcx",
-            Some(AttachMode::AfPacket) => "af-packet",
-            None => "none",
-        };
-        let counts = self.sensor.interfaces().unwrap_or_default();
-        let interfaces = reports
-            .iter()
-            .map(|r| {
-                let c = counts.iter().find(|c| c.interface == r.interface);
-                InterfaceView {
-                    attachment: attachment(r),
-                    packets: c.map_or(0, |c| c.packets + c.egress_packets),
-                    bytes: c.map_or(0, |c| c.bytes + c.egress_bytes),
-                    dropped_packets: c.map_or(0, |c| c.dropped_packets),
-                    ..InterfaceView::default()
-                }
-            })
-            .collect();
-        let mut intake = Intake {
-            packets: counters.get(Counter::Packets) + counters.get(Counter::EgressPackets),
-            bytes: counters.get(Counter::Bytes) + counters.get(Counter::EgressBytes),
-            ..Intake::default()
-        };
-        for skip in Skip::ALL {
-            intake.skipped[skip as usize] = counters.skipped(skip);
-        }
-        let mut losses: BTreeMap<String, u64> = BTreeMap::new();
-        for (counter, name) in [
-            (Counter::FlowInsertFailed, "kernel_flow_insert_failed"),
-            (Counter::SourceInsertFailed, "kernel_source_insert_failed"),
-            (Counter::InterfaceUncounted, "kernel_interface_uncounted"),
-            (Counter::FlowStartSuppressedSource, "kernel_flow_start_suppressed_source"),
-            (Counter::FlowStartSuppressedCpu, "kernel_flow_start_suppressed_cpu"),
-            (Counter::FlowEndSuppressedSource, "kernel_flow_end_suppressed_source"),
-            (Counter::FlowEndSuppressedCpu, "kernel_flow_end_suppressed_cpu"),
-            (Counter::FlowStartLost, "ringbuf_flow_start_lost"),
-            (Counter::FlowEndLost, "ringbuf_flow_end_lost"),
-            (Counter::SourceOverLost, "ringbuf_source_over_lost"),
-            (Counter::FlowCpuMigrations, "kernel_flow_cpu_migrations"),
-        ] {
-            losses.insert(name.into(), counters.get(counter));
-        }
-        for skip in Skip::ALL {
-            losses.insert(skip.name().into(), counters.skipped(skip));
-        }
-        losses.insert("ringbuf_events_unreadable".into(), self.sensor.unreadable_events());
-        let programs = self
-            .sensor
-            .programs()
-            .into_iter()
-            .map(|p| ProgramView { name: p.name, runs: p.run_count, run_seconds: p.run_time_ns as f64 / 1e9 })
-            .collect();
-        Sight {
-            sensor: sensor.into(),
-            why_not: None,
-            interfaces,
-            intake,
-            ringbuf_lost: counters.events_lost(),
-            losses,
-            programs,
-        }
     }
 }
