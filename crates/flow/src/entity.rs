@@ -177,6 +177,8 @@ pub(crate) struct Entities {
     capacity: usize,
     slots: Vec<Entity>,
     free: Vec<u32>,
+    /// One bit per slot: whether it is live. The sweep looks here, so that slots a flood has left behind cost it nothing.
+    occupied: Vec<u64>,
     index: Index,
     pub(crate) live: usize,
     pub(crate) evicted: u64,
@@ -193,6 +195,7 @@ impl Entities {
             capacity,
             slots: Vec::with_capacity(capacity),
             free: Vec::new(),
+            occupied: Vec::new(),
             index: Index::new(),
             live: 0,
             evicted: 0,
@@ -262,6 +265,11 @@ impl Entities {
             self.slots.push(Entity::new(addr, role, now, hash, 0));
             (self.slots.len() - 1) as u32
         };
+        let word = slot as usize / 64;
+        if word == self.occupied.len() {
+            self.occupied.push(0);
+        }
+        self.occupied[word] |= 1 << (slot % 64);
         self.index.insert(hash, slot, |s| self.slots[s as usize].hash);
         self.live += 1;
         EntityId { slot, generation: self.slots[slot as usize].generation }
@@ -301,6 +309,7 @@ impl Entities {
         e.generation = e.generation.wrapping_add(1);
         let hash = e.hash;
         self.index.remove(hash, slot as u32, |s| self.slots[s as usize].hash);
+        self.occupied[slot / 64] &= !(1 << (slot % 64));
         self.free.push(slot as u32);
         self.live -= 1;
     }
@@ -314,12 +323,27 @@ impl Entities {
             return;
         }
         self.swept_ns = now;
-        for _ in 0..share.min(n as u128) {
-            self.sweep_hand = (self.sweep_hand + 1) % n;
-            let e = &self.slots[self.sweep_hand];
-            if e.live && now.saturating_sub(e.last_ns) > Span::S60.nanos() {
-                self.remove(self.sweep_hand);
+        let share = usize::try_from(share).unwrap_or(n).min(n);
+        let begin = (self.sweep_hand + 1) % n;
+        self.sweep_hand = (self.sweep_hand + share) % n;
+        self.sweep_range(begin, (begin + share).min(n), now);
+        self.sweep_range(0, (begin + share).saturating_sub(n), now);
+    }
+
+    /// Removes what is idle among the slots `from..to`.
+    fn sweep_range(&mut self, from: usize, to: usize, now: u64) {
+        let mut at = from;
+        while at < to {
+            let word = self.occupied[at / 64] >> (at % 64);
+            if word == 0 {
+                at = (at / 64 + 1) * 64;
+                continue;
             }
+            at += word.trailing_zeros() as usize;
+            if at < to && now.saturating_sub(self.slots[at].last_ns) > Span::S60.nanos() {
+                self.remove(at);
+            }
+            at += 1;
         }
     }
 
