@@ -318,12 +318,13 @@ impl Entities {
     pub(crate) fn sweep(&mut self, now: u64) {
         let elapsed = now.saturating_sub(self.swept_ns);
         let n = self.slots.len();
-        let share = u128::from(elapsed) * n as u128 / u128::from(SWEEP_SECONDS * 1_000_000_000);
+        let whole = SWEEP_SECONDS * 1_000_000_000;
+        // At most 16e9 times the largest capacity, which fits.
+        let share = if elapsed >= whole { n } else { (elapsed * n as u64 / whole) as usize };
         if share == 0 {
             return;
         }
         self.swept_ns = now;
-        let share = usize::try_from(share).unwrap_or(n).min(n);
         let begin = (self.sweep_hand + 1) % n;
         self.sweep_hand = (self.sweep_hand + share) % n;
         self.sweep_range(begin, (begin + share).min(n), now);

@@ -40,6 +40,8 @@ pub(crate) struct Rates {
     completed: Option<Traffic>,
     addresses: Vec<u64>,
     ports: Vec<u64>,
+    /// Bits set in either.
+    ones: [u32; 2],
 }
 
 const SECOND: u64 = 1_000_000_000;
@@ -53,6 +55,7 @@ impl Rates {
             completed: None,
             addresses: vec![0; ADDRESS_BITS as usize / 64],
             ports: vec![0; 65_536 / 64],
+            ones: [0; 2],
         }
     }
 
@@ -76,8 +79,12 @@ impl Rates {
         };
         self.running = Traffic { start_ns: start, ..Traffic::default() };
         self.tag = ((start / SECOND) as u16).max(1);
-        self.addresses.fill(0);
-        self.ports.fill(0);
+        // Most seconds of quiet traffic see few addresses, and many see no port.
+        for (bits, ones) in [&mut self.addresses, &mut self.ports].into_iter().zip(&mut self.ones) {
+            if std::mem::take(ones) > 0 {
+                bits.fill(0);
+            }
+        }
     }
 
     #[inline]
@@ -107,18 +114,17 @@ impl Rates {
         for addr in ends {
             let (a, b) = halves(addr);
             let bit = (mix(self.seed, a, b) % u64::from(ADDRESS_BITS)) as usize;
-            self.addresses[bit / 64] |= 1 << (bit % 64);
+            self.ones[0] += set(&mut self.addresses, bit);
         }
         if matches!(proto, protocol::TCP | protocol::UDP) {
-            self.ports[usize::from(port) / 64] |= 1 << (port % 64);
+            self.ones[1] += set(&mut self.ports, usize::from(port));
         }
     }
 
     pub(crate) fn running(&self) -> Traffic {
-        let ones = |bits: &[u64]| bits.iter().map(|w| w.count_ones()).sum::<u32>();
         Traffic {
-            unique_ips: linear_estimate(ADDRESS_BITS, ones(&self.addresses)),
-            unique_ports: ones(&self.ports),
+            unique_ips: linear_estimate(ADDRESS_BITS, self.ones[0]),
+            unique_ports: self.ones[1],
             ..self.running
         }
     }
@@ -126,4 +132,13 @@ impl Rates {
     pub(crate) fn completed(&self) -> Option<Traffic> {
         self.completed
     }
+}
+
+/// Sets a bit; 1 if it was not set before.
+#[inline]
+fn set(bits: &mut [u64], at: usize) -> u32 {
+    let (word, bit) = (&mut bits[at / 64], 1_u64 << (at % 64));
+    let fresh = u32::from(*word & bit == 0);
+    *word |= bit;
+    fresh
 }

@@ -6,8 +6,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// An IP address as 16 bytes in network order; IPv4 is held IPv4-mapped (`::ffff:a.b.c.d`, RFC 4291 §2.5.5.2).
 ///
 /// One width keeps flow keys, kernel maps and tables free of a second code path. Ordering is bytewise.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Addr(pub [u8; 16]);
+
+#[expect(clippy::derived_hash_with_manual_eq, reason = "equality is that of the bytes, as the derived one's")]
+impl PartialEq for Addr {
+    /// As two words: every lookup compares addresses, and the derived comparison of byte arrays calls memcmp.
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        u128::from_ne_bytes(self.0) == u128::from_ne_bytes(other.0)
+    }
+}
 
 const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
