@@ -249,6 +249,7 @@ pub fn alert(
     let (sid, rev, port, proto) = signal.map_or((0, 0, None, None), |s| (s.sid, s.rev, s.port, s.protocol));
     event.dest_port = port;
     event.proto = proto.map(protocol_name);
+    event.community_id = signal.and_then(|s| s.community_id.clone());
     let blocked = decision.is_some_and(|d| matches!(d.outcome, Outcome::Blocked | Outcome::Extended));
     event.alert = Some(json!({
         "action": if blocked { "blocked" } else { "allowed" },

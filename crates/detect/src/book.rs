@@ -256,6 +256,7 @@ mod tests {
             target: Some(Addr::v4([198, 51, 100, u8::try_from(at_s % 200).unwrap_or(0)])),
             port: None,
             protocol: None,
+            community_id: None,
             at_ns: at_s * S,
             since_ns: at_s * S,
             confidence: 0.5,

@@ -5,7 +5,7 @@ use crate::count::Counts;
 use crate::metric::Metric;
 use crate::rule::Rule;
 use crate::{Actor, Evidence, RuleSet, Signal};
-use flow::{EndReason, Event, FlowRecord, Role, Span, TcpState, Tracker, Window};
+use flow::{Direction, EndReason, Event, FlowKey, FlowRecord, Role, Span, TcpState, Tracker, Window};
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 use wire::Addr;
@@ -77,6 +77,8 @@ struct Compiled {
 /// The flow that gave rise to a judgement.
 #[derive(Clone, Copy)]
 struct Occasion {
+    key: FlowKey,
+    initiator: Direction,
     source: Addr,
     target: Addr,
     port: u16,
@@ -84,9 +86,21 @@ struct Occasion {
 }
 
 impl Occasion {
+    /// Made when a signal is, not before: it costs a hash.
+    fn community_id(self) -> String {
+        flow::community_id_from(&self.key, self.initiator, 0)
+    }
+
     fn of(record: &FlowRecord) -> Self {
         let (target, port) = record.responder();
-        Self { source: record.initiator().0, target, port, protocol: record.key.protocol }
+        Self {
+            key: record.key,
+            initiator: record.stats.initiator,
+            source: record.initiator().0,
+            target,
+            port,
+            protocol: record.key.protocol,
+        }
     }
 }
 
@@ -228,6 +242,7 @@ impl Detector {
             signal.port =
                 occasion.filter(|o| one_port && o.port != 0 && has_ports(o.protocol)).map(|o| o.port);
             signal.protocol = occasion.map(|o| o.protocol);
+            signal.community_id = occasion.map(Occasion::community_id);
             self.counters.signals += 1;
             signals.push(signal);
         }
@@ -257,6 +272,7 @@ impl Detector {
             signal.target = Some(occasion.target);
             signal.port = Some(occasion.port);
             signal.protocol = Some(occasion.protocol);
+            signal.community_id = Some(occasion.community_id());
             self.counters.signals += 1;
             signals.push(signal);
         }
@@ -310,6 +326,7 @@ impl Compiled {
             target: None,
             port: None,
             protocol: None,
+            community_id: None,
             at_ns: now_ns,
             since_ns: since_ns.min(now_ns),
             confidence: confidence(rule.confidence, &evidence),

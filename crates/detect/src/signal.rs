@@ -59,6 +59,8 @@ pub struct Signal {
     pub port: Option<u16>,
     /// IP protocol it came by, where it is one.
     pub protocol: Option<u8>,
+    /// Community ID of a flow it was seen in; a scan or flood has many more.
+    pub community_id: Option<String>,
     /// When it was judged, ns.
     pub at_ns: u64,
     /// Beginning of what was judged, ns.

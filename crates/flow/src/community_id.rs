@@ -15,41 +15,48 @@ const SCTP: u8 = 132;
 ///
 /// Endpoints are ordered, so that both directions agree; the order of [`FlowKey`] is the specification's. ICMP types
 /// without a counterpart are the exception: there the sender comes first, which a key does not tell, so the lower
-/// endpoint is taken for it. [`FlowRecord::community_id`] knows better.
+/// endpoint is taken for it. [`community_id_from`] knows better.
 #[must_use]
 pub fn community_id(key: &FlowKey, seed: u16) -> String {
     base64(&digest(key, Direction::LoToHi, seed))
+}
+
+/// As [`community_id`], where it is known who began the flow.
+#[must_use]
+pub fn community_id_from(key: &FlowKey, initiator: Direction, seed: u16) -> String {
+    base64(&digest(key, first_endpoint(key, initiator), seed))
 }
 
 impl FlowRecord {
     /// The flow's Community ID, in base64.
     #[must_use]
     pub fn community_id(&self, seed: u16) -> String {
-        base64(&digest(&self.key, self.first_endpoint(), seed))
+        community_id_from(&self.key, self.stats.initiator, seed)
     }
 
     /// The flow's Community ID with the digest in hexadecimal.
     #[must_use]
     pub fn community_id_hex(&self, seed: u16) -> String {
-        digest(&self.key, self.first_endpoint(), seed).iter().fold(String::from("1:"), |mut s, b| {
+        let first = first_endpoint(&self.key, self.stats.initiator);
+        digest(&self.key, first, seed).iter().fold(String::from("1:"), |mut s, b| {
             // Writing to a String does not fail.
             let _ = write!(s, "{b:02x}");
             s
         })
     }
+}
 
-    /// Direction from the endpoint that is hashed first.
-    fn first_endpoint(&self) -> Direction {
-        let one_way = match self.key.protocol {
-            protocol::ICMP | protocol::ICMPV6 => {
-                // Of a one-way type the ports are type and code, the type at the sender.
-                let kind = u8::try_from(self.initiator().1).ok();
-                kind.is_none_or(|kind| icmp_counterpart(self.key.protocol, kind).is_none())
-            }
-            _ => false,
-        };
-        if one_way { self.stats.initiator } else { Direction::LoToHi }
-    }
+/// Direction from the endpoint that is hashed first.
+fn first_endpoint(key: &FlowKey, initiator: Direction) -> Direction {
+    let one_way = match key.protocol {
+        protocol::ICMP | protocol::ICMPV6 => {
+            // Of a one-way type the ports are type and code, the type at the sender.
+            let kind = u8::try_from(key.source(initiator).1).ok();
+            kind.is_none_or(|kind| icmp_counterpart(key.protocol, kind).is_none())
+        }
+        _ => false,
+    };
+    if one_way { initiator } else { Direction::LoToHi }
 }
 
 fn base64(digest: &[u8; 20]) -> String {

@@ -22,7 +22,7 @@ pub mod tracker;
 pub mod window;
 
 pub use app::App;
-pub use community_id::community_id;
+pub use community_id::{community_id, community_id_from};
 pub use entity::Entity;
 pub use event::{EndReason, EntityId, Event, FlowId, FlowRecord, Outcome};
 pub use key::{Direction, FlowKey};

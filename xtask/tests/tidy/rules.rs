@@ -69,6 +69,7 @@ pub(crate) const DOCUMENTS: &[(&str, &str)] = &[
     ("docs/cli.md", "xtask/src/docs.rs"),
     ("docs/config.schema.json", "xtask/src/docs.rs"),
     ("docs/config.toml", "xtask/src/docs.rs"),
+    ("docs/events.md", "crates/autoinmune/tests/binary/replay.rs"),
     ("docs/man", "xtask/src/docs.rs"),
     ("docs/rules.md", "crates/detect/tests/rules.rs"),
 ];

@@ -96,6 +96,7 @@ fn events_are_valid_eve() {
             let kind = event["event_type"].as_str().unwrap().to_owned();
             if kind == "alert" {
                 assert!(event["metadata"]["flowints"]["autoinmune"]["incident"]["techniques"][0].is_string());
+                assert!(event["community_id"].as_str().unwrap().starts_with("1:"));
             }
             if kind == "flow" {
                 assert!(event["community_id"].as_str().unwrap().starts_with("1:"));
@@ -104,6 +105,28 @@ fn events_are_valid_eve() {
         }
     }
     assert!(types.contains("flow") && types.contains("alert") && types.contains("stats"), "{types:?}");
+}
+
+/// docs/events.md names every field of ours that the story gives.
+#[test]
+fn our_fields_are_documented() {
+    let page = std::fs::read_to_string(repository().join("docs/events.md")).expect("docs/events.md");
+    let output =
+        autoinmune(&["replay", repository().join("testdata/story.pcap").to_str().unwrap(), "--eve", "-"]);
+    let mut missing = std::collections::BTreeSet::new();
+    for line in stdout(&output).lines() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        let ours = &event["metadata"]["flowints"]["autoinmune"];
+        for (field, value) in ours.as_object().into_iter().flatten() {
+            let inner = value.as_object().filter(|_| field != "losses");
+            for name in inner.into_iter().flat_map(serde_json::Map::keys).chain([field]) {
+                if !page.contains(&format!("`{name}`")) {
+                    missing.insert(name.clone());
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "docs/events.md does not name {missing:?}");
 }
 
 #[test]
