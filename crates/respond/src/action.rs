@@ -39,7 +39,15 @@ pub enum Effect {
     /// Put a block in force, or move the end of one in force.
     Insert(Block),
     /// Lift a block; nothing to do where it has ended by itself.
-    Remove(Prefix),
+    Remove(#[serde(serialize_with = "as_object")] Prefix),
+}
+
+/// A prefix as `{"prefix": …}`: a tagged variant has to be an object.
+fn as_object<S: serde::Serializer>(prefix: &Prefix, serializer: S) -> Result<S::Ok, S::Error> {
+    use serde::ser::SerializeStruct as _;
+    let mut object = serializer.serialize_struct("Remove", 1)?;
+    object.serialize_field("prefix", prefix)?;
+    object.end()
 }
 
 /// What came of an incident, a command or time.

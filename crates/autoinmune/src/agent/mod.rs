@@ -182,8 +182,7 @@ impl Agent {
             for decision in line.responder_mut().set_allowlist(kernel::host::allowed(), now) {
                 crate::line::Tap::decision(&mut tap, &decision);
             }
-            let mut found = source.recovered();
-            found.extend(state::kept_blocks(&config.state_dir));
+            let found = state::united(source.recovered(), state::kept_blocks(&config.state_dir));
             for decision in line.responder_mut().restore(found, now) {
                 crate::line::Tap::decision(&mut tap, &decision);
             }

@@ -74,7 +74,7 @@ impl Board {
         let process = agent.meter.look();
         let uptime = agent.started.elapsed();
         let sight = agent.source.sight(&agent.line);
-        let Agent { line, tap, reaction, config, .. } = agent;
+        let Agent { line, tap, reaction, config, http, .. } = agent;
         let simulated = tap.context.simulated;
         let mut losses = replay::losses(line);
         for (name, count) in &sight.losses {
@@ -196,7 +196,8 @@ impl Board {
             blocks,
             allowlist: responder.allowlist().len() as u64,
             incidents_open: line.book().open().count() as u64,
-            http: config.http.map(|a| a.to_string()),
+            // As bound: the port may have been left to the system.
+            http: http.as_ref().map(|h| h.address().to_string()),
             config: config.file.as_ref().map(|f| f.display().to_string()),
         };
         shown.intake = sight.intake;

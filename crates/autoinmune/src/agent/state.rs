@@ -1,8 +1,10 @@
 //! What outlives the process: the lock, the audit log, the blocks to restore.
 
 use crate::exit::{Exit, fail};
-use respond::{Block, Decision};
+use respond::{Block, Decision, Prefix};
 use rustix::fs::{FlockOperation, flock};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -89,9 +91,11 @@ impl Audit {
 
     /// Appends one decision.
     pub fn write(&mut self, decision: &Decision) {
-        let Ok(mut line) = serde_json::to_vec(decision) else { return };
-        line.push(b'\n');
-        if let Err(e) = self.file.write_all(&line) {
+        let written = serde_json::to_vec(decision).map_err(std::io::Error::from).and_then(|mut line| {
+            line.push(b'\n');
+            self.file.write_all(&line)
+        });
+        if let Err(e) = written {
             if self.lost == 0 {
                 tracing::error!("cannot write the audit log {}: {e}", self.path.display());
             }
@@ -123,6 +127,21 @@ pub fn kept_blocks(state_dir: &Path) -> Vec<Block> {
             Vec::new()
         }
     }
+}
+
+/// What an earlier run left, from its two memories. The kernel knows best what is in force and until when, and nothing
+/// else; owner, reason and age come from the file. What only the file knows comes too: a reboot empties the kernel.
+pub fn united(in_force: Vec<Block>, kept: Vec<Block>) -> Vec<Block> {
+    let mut all: BTreeMap<Prefix, Block> = kept.into_iter().map(|b| (b.prefix, b)).collect();
+    for block in in_force {
+        match all.entry(block.prefix) {
+            Entry::Occupied(mut known) => known.get_mut().until_ns = block.until_ns,
+            Entry::Vacant(unknown) => {
+                unknown.insert(block);
+            }
+        }
+    }
+    all.into_values().collect()
 }
 
 /// Replaces the kept blocks in one step: a crash leaves the old file or the new one.
@@ -160,6 +179,33 @@ mod tests {
         drop(first);
         Lock::take(&dir).unwrap();
         std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn the_kernel_knows_ends_and_the_file_knows_reasons() {
+        let block = |prefix: &str, until_ns, reason: &str, owner| Block {
+            prefix: prefix.parse().unwrap(),
+            since_ns: 1,
+            until_ns,
+            owner,
+            reason: reason.into(),
+            incident: None,
+            offence: 1,
+        };
+        let kernel = vec![
+            block("192.0.2.1", 52, "found", Owner::Policy),
+            block("192.0.2.2", 60, "found", Owner::Policy),
+        ];
+        let file = vec![
+            block("192.0.2.1", 50, "abuse", Owner::Operator),
+            block("192.0.2.3", 70, "before the reboot", Owner::Policy),
+        ];
+        let expected = vec![
+            block("192.0.2.1", 52, "abuse", Owner::Operator),
+            block("192.0.2.2", 60, "found", Owner::Policy),
+            block("192.0.2.3", 70, "before the reboot", Owner::Policy),
+        ];
+        assert_eq!(united(kernel, file), expected);
     }
 
     #[test]
