@@ -137,7 +137,9 @@ struct block {
 	__u64 packets;
 	__u64 bytes;
 	__u32 reason;     /* user space's id for the reason or the offence; carried, not read */
-	__u32 prefix_len; /* the key's prefix_len again: lets the program look behind an expired block for a shorter one */
+	__u16 prefix_len; /* the key's prefix_len again: lets the program look behind an expired block for a shorter one */
+	__u8 not_allowed; /* 1: user space sees to it that no prefix in allow_* overlaps this one; 0: look there */
+	__u8 pad;
 };
 
 /* Value of allow_v4 and allow_v6. */

@@ -130,8 +130,8 @@ static __noinline struct block *block_behind(const struct packet *p, struct bloc
 }
 
 /*
- * Whether to drop. The allowlist comes before the block list, but is looked up only behind a hit in the latter: the
- * verdict is the same, and the ordinary packet is spared a lookup.
+ * Whether to drop. The allowlist comes before the block list, but is looked up only behind a hit in the latter, and only
+ * if the block may overlap it: the verdict is the same, and most packets are spared a lookup.
  */
 static __always_inline int blocked(const struct packet *p, struct counters *c, struct interface_stats *i)
 {
@@ -159,7 +159,7 @@ static __always_inline int blocked(const struct packet *p, struct counters *c, s
 			return 0;
 		}
 	}
-	if (allowed(p)) {
+	if (!b->not_allowed && allowed(p)) {
 		c->v[COUNTER_ALLOWED_PACKETS]++;
 		return 0;
 	}

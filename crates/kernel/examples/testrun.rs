@@ -42,7 +42,8 @@ fn main() -> Outcome<()> {
     report("account_tcp", measure(program, &ack, XDP_PASS)?);
     report("account_tcp_data", measure(program, &data, XDP_PASS)?);
 
-    let block = Block { expires_ns: u64::MAX, prefix_len: 32, ..Block::default() };
+    // As the sensor writes a block that no allowed prefix overlaps.
+    let block = Block { expires_ns: u64::MAX, prefix_len: 32, not_allowed: 1, ..Block::default() };
     for i in 0..10_000_u32 {
         let [_, a, b, c] = (i * 1601).to_be_bytes();
         block_v4(&mut sensor, [11, a, b, c], block)?;

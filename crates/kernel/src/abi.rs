@@ -209,7 +209,12 @@ pub struct Block {
     /// User space's id for reason or offence.
     pub reason: u32,
     /// The key's prefix length again: lets the program look behind an expired block for a shorter one in force.
-    pub prefix_len: u32,
+    pub prefix_len: u16,
+    /// 1: no prefix in the allow maps overlaps this one, so the program need not look there. Whoever writes 1 must
+    /// write 0 before an overlapping prefix becomes allowed. 0 is always right.
+    pub not_allowed: u8,
+    /// Zero.
+    pub pad: u8,
 }
 
 /// Value of the allow maps, `struct allow`.

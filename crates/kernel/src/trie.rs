@@ -28,6 +28,8 @@ pub(crate) struct Tries {
     allow_v4: Trie<[u8; 4], Allow>,
     allow_v6: Trie<[u8; 16], Allow>,
     block_capacity: u32,
+    /// All that is in the allow maps, and perhaps more: no block that overlaps it is marked [`Block::not_allowed`].
+    allowed: BTreeSet<Prefix>,
 }
 
 impl Tries {
@@ -36,13 +38,21 @@ impl Tries {
             let map: Map = ebpf.take_map(name).ok_or_else(|| map_error(name, &MapError::ElementNotFound))?;
             Trie::try_from(map).map_err(|e| map_error(name, &e))
         }
-        Ok(Self {
+        let mut tries = Self {
             block_v4: one(ebpf, map::BLOCK_V4)?,
             block_v6: one(ebpf, map::BLOCK_V6)?,
             allow_v4: one(ebpf, map::ALLOW_V4)?,
             allow_v6: one(ebpf, map::ALLOW_V6)?,
             block_capacity,
-        })
+            allowed: BTreeSet::new(),
+        };
+        tries.allowed = tries.in_allow_maps().map_err(|e| map_error("the allow maps", &e))?;
+        Ok(tries)
+    }
+
+    fn in_allow_maps(&self) -> Result<BTreeSet<Prefix>, MapError> {
+        let v4 = entries_v4(&self.allow_v4)?.into_iter().map(|(p, _)| p);
+        Ok(v4.chain(entries_v6(&self.allow_v6)?.into_iter().map(|(p, _)| p)).collect())
     }
 
     /// The entry of exactly this prefix, which must exist: the kernel's lookup would else find a shorter one.
@@ -58,7 +68,10 @@ impl Tries {
         }
     }
 
-    pub(crate) fn put_block(&mut self, prefix: &Prefix, block: Block) -> Result<(), SensorError> {
+    /// Writes a block, with what the program wants to know of its prefix.
+    pub(crate) fn put_block(&mut self, prefix: &Prefix, mut block: Block) -> Result<(), SensorError> {
+        block.prefix_len = u16::from(prefix.len());
+        block.not_allowed = u8::from(!self.allowed.iter().any(|a| a.overlaps(prefix)));
         let (name, result) = match key(prefix) {
             Keys::V4(k) => (map::BLOCK_V4, self.block_v4.insert(&k, block, 0)),
             Keys::V6(k) => (map::BLOCK_V6, self.block_v6.insert(&k, block, 0)),
@@ -84,11 +97,12 @@ impl Tries {
 
     pub(crate) fn set_allowed(&mut self, allowed: &[Prefix]) -> Result<(), SensorError> {
         let wanted: BTreeSet<Prefix> = allowed.iter().copied().collect();
-        let read = |e| failed("reading the allowlist", &e);
-        let mut present: BTreeSet<Prefix> =
-            entries_v4(&self.allow_v4).map_err(read)?.into_iter().map(|(p, _)| p).collect();
-        present.extend(entries_v6(&self.allow_v6).map_err(read)?.into_iter().map(|(p, _)| p));
-        for prefix in wanted.difference(&present) {
+        let present = self.in_allow_maps().map_err(|e| failed("reading the allowlist", &e))?;
+        let added: Vec<Prefix> = wanted.difference(&present).copied().collect();
+        // Before the allow maps get them: a mark that is missing costs a lookup, one too many costs the exemption.
+        self.allowed = present.union(&wanted).copied().collect();
+        self.unmark(&added)?;
+        for prefix in &added {
             let (name, result) = match key(prefix) {
                 Keys::V4(k) => (map::ALLOW_V4, self.allow_v4.insert(&k, Allow::default(), 0)),
                 Keys::V6(k) => (map::ALLOW_V6, self.allow_v6.insert(&k, Allow::default(), 0)),
@@ -101,6 +115,20 @@ impl Tries {
                 Keys::V6(k) => self.allow_v6.remove(&k),
             };
             absent_is_fine(result).map_err(|e| failed("shortening the allowlist", &e))?;
+        }
+        self.allowed = wanted;
+        Ok(())
+    }
+
+    /// Has the program look for exemptions behind the blocks that overlap one of these prefixes.
+    fn unmark(&mut self, added: &[Prefix]) -> Result<(), SensorError> {
+        if added.is_empty() {
+            return Ok(());
+        }
+        for (prefix, block) in self.blocks()? {
+            if block.not_allowed != 0 && added.iter().any(|a| a.overlaps(&prefix)) {
+                self.put_block(&prefix, block)?;
+            }
         }
         Ok(())
     }

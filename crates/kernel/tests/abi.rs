@@ -179,7 +179,7 @@ fn structs_are_those_of_the_object() {
         ends_sent,
         pad,
     );
-    check!(btf, "block", abi::Block, expires_ns, packets, bytes, reason, prefix_len);
+    check!(btf, "block", abi::Block, expires_ns, packets, bytes, reason, prefix_len, not_allowed, pad);
     check!(btf, "allow", abi::Allow, why);
     check!(
         btf,

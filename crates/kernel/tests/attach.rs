@@ -95,6 +95,15 @@ fn native_on_veth_counts_blocks_and_leaves_nothing() {
         sensor.apply(&Effect::Remove(prefix(PEER))).expect("unblock");
         sensor.apply(&Effect::Remove(prefix(PEER))).expect("unblock twice");
         assert_eq!(pair.ping(HERE, 3), 3);
+        // It wins within a broader block too, whichever of the two came first.
+        sensor.apply(&Effect::Insert(block("198.51.100.0/24", 60_000))).expect("block");
+        assert_eq!(pair.ping(HERE, 2), 0);
+        sensor.set_allowlist(&[prefix(PEER)]).expect("allow");
+        assert_eq!(pair.ping(HERE, 2), 2);
+        sensor.apply(&Effect::Insert(block(PEER, 60_000))).expect("block");
+        assert_eq!(pair.ping(HERE, 2), 2);
+        sensor.set_allowlist(&[]).expect("allow nobody");
+        assert_eq!(pair.ping(HERE, 2), 0);
         sensor.detach(false).expect("detach");
     });
     nothing_left(&pair);

@@ -153,7 +153,7 @@ impl Sensor {
     pub(crate) fn block(&mut self, prefix: &str, expires_ns: u64) {
         let prefix: Prefix = prefix.parse().expect("prefix");
         let len = u32::from(prefix.len());
-        let value = Block { expires_ns, reason: 7, prefix_len: len, ..Block::default() };
+        let value = Block { expires_ns, reason: 7, prefix_len: u16::from(prefix.len()), ..Block::default() };
         let b = prefix.addr().0;
         if prefix.addr().is_v4() {
             let mut map = self.trie::<[u8; 4], Block>(abi::map::BLOCK_V4);
