@@ -4,7 +4,6 @@ use crate::support::{Agent, Host, PATIENCE, Tool, text, until};
 use lab::address::{ATTACKERS, ATTACKERS6, CLIENT, CLIENT6, VICTIM, VICTIM6};
 use lab::range::{Daemon, OUTSIDE_INTERFACE, Side};
 use lab::traffic::{Client, Server, Services, TrafficError, dns, http, ssh};
-use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::process::{Child, ChildStdin, Stdio};
@@ -17,7 +16,7 @@ use std::time::{Duration, Instant};
 const CONFIG: &str =
     "[respond]\nttl = '25s'\nescalation = 1.0\n[incidents]\nquiet_s = 120\n[http]\naddress = 'off'\n";
 /// Bytes of the long download.
-const DOWNLOAD: u64 = 30_000_000;
+const DOWNLOAD: u64 = 16_000_000;
 
 fn at(port: u16) -> SocketAddr {
     SocketAddr::new(VICTIM.into(), port)
@@ -44,16 +43,13 @@ fn sshd(host: &Host) -> Daemon {
     }
     // Where sshd puts its unprivileged half; a service manager would make it.
     std::fs::create_dir_all("/run/sshd").expect("/run/sshd");
-    // Without PAM, sshd does not let locked accounts in, whatever the key.
-    let shadow = std::fs::read_to_string("/etc/shadow").unwrap_or_default();
-    let locked = shadow.lines().any(|l| l.starts_with("root:!"));
+    // As distributions ship it: PAM makes the answer to a wrong password wait.
     let config = format!(
         "Port 22\nListenAddress {VICTIM}\nListenAddress {VICTIM6}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
-         StrictModes no\nUsePAM {}\nPasswordAuthentication yes\nPermitRootLogin prohibit-password\nUseDNS no\n\
-         MaxStartups 50\nLogLevel VERBOSE\n",
+         StrictModes no\nUsePAM yes\nKbdInteractiveAuthentication no\nPasswordAuthentication yes\nUseDNS no\n\
+         PermitRootLogin prohibit-password\nMaxStartups 50\nLogLevel VERBOSE\n",
         path("host_key"),
         path("user_key.pub"),
-        if locked { "yes" } else { "no" },
     );
     std::fs::write(host.path("sshd_config"), config).expect("sshd_config");
     let log = host.path("sshd.log");
@@ -150,7 +146,7 @@ fn download(host: &Host) -> Tool {
     let format = "%{http_code} %{size_download}";
     host.tool(
         "curl",
-        &["-sS", "--interface", &from, "--limit-rate", "2M", "-o", "/dev/null", "-w", format, &url],
+        &["-sS", "--interface", &from, "--limit-rate", "400K", "-o", "/dev/null", "-w", format, &url],
     )
 }
 
@@ -330,20 +326,9 @@ fn every_kind_of_scan_and_flood_has_its_name() {
     let target = VICTIM.to_string();
     for (kind, attacker) in [("-sT", ATTACKERS[0]), ("-sU", ATTACKERS[1]), ("-sF", ATTACKERS[2])] {
         let from = attacker.to_string();
-        let args = [
-            kind,
-            "-Pn",
-            "-n",
-            "-e",
-            OUTSIDE_INTERFACE,
-            "-S",
-            &from,
-            "-p",
-            "100-600",
-            "--host-timeout",
-            "30s",
-            &target,
-        ];
+        // Without a least rate, a UDP scan of a host that limits its ICMP errors takes half a minute to be one.
+        let mut args = vec![kind, "-Pn", "-n", "-e", OUTSIDE_INTERFACE, "-S", &from, "-p", "100-600"];
+        args.extend(["--min-rate", "50", "--host-timeout", "30s", &target]);
         let scan = host.tool("nmap", &args);
         let (incident, _) = agent.wait_for_block("port_scan", attacker);
         assert!(!incident["kinds"].as_array().expect("kinds").is_empty(), "{incident}");
@@ -385,17 +370,16 @@ fn shadow_mode_reports_and_drops_nothing() {
     assert!(host.answers(ATTACKERS[0]));
     let explained = agent.json(&["explain", &from]);
     assert_eq!(explained["standing"], "would_block", "{explained}");
-    let alert =
-        agent.wait_for_event("an alert", |e| e["event_type"] == "alert" && e["src_ip"] == from.as_str());
+    let alert = agent.wait_for_event("an alert with a decision", |e| {
+        let decision = &e["metadata"]["flowints"]["autoinmune"]["decision"];
+        e["event_type"] == "alert" && e["src_ip"] == from.as_str() && decision["outcome"] == "would_block"
+    });
     assert_eq!(alert["alert"]["action"], "allowed", "{alert}");
-    let decision = &alert["metadata"]["flowints"]["autoinmune"]["decision"];
-    assert_eq!(decision["outcome"], "would_block", "{alert}");
     assert!(!agent.events().iter().any(|e| e["event_type"] == "drop"));
     let status = agent.json(&["status"]);
     assert_eq!(status["mode"], "shadow");
     assert_eq!(status["interfaces"][0]["dropped_packets"], 0, "{status}");
     let human = agent.command(&["bans"]);
     assert!(text(&human.stdout).contains("shadow"), "{}", text(&human.stdout));
-    let _: &Value = &status;
     agent.stop();
 }
