@@ -6,32 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// An IP address as 16 bytes in network order; IPv4 is held IPv4-mapped (`::ffff:a.b.c.d`, RFC 4291 §2.5.5.2).
 ///
 /// One width keeps flow keys, kernel maps and tables free of a second code path. Ordering is bytewise.
-#[derive(Clone, Copy, Eq, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Addr(pub [u8; 16]);
 
-#[expect(clippy::derived_hash_with_manual_eq, reason = "equality is that of the bytes, as the derived one's")]
-impl PartialEq for Addr {
-    /// As two words: every lookup compares addresses, and the derived comparison of byte arrays calls memcmp.
-    #[inline]
-    fn eq(&self, other: &Self) -> bool {
-        u128::from_ne_bytes(self.0) == u128::from_ne_bytes(other.0)
-    }
-}
-
-impl Ord for Addr {
-    /// Bytewise; as one number for the same reason.
-    #[inline]
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        u128::from_be_bytes(self.0).cmp(&u128::from_be_bytes(other.0))
-    }
-}
-
-impl PartialOrd for Addr {
-    #[inline]
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
+const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
 impl Addr {
     /// The unspecified IPv6 address.
@@ -46,7 +24,7 @@ impl Addr {
     /// Whether this is an IPv4 (IPv4-mapped) address.
     #[must_use]
     pub fn is_v4(&self) -> bool {
-        u128::from_be_bytes(self.0) >> 32 == 0xffff
+        self.0[..12] == MAPPED
     }
 
     /// The standard-library form; IPv4-mapped becomes [`IpAddr::V4`].
