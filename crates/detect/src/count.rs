@@ -67,9 +67,9 @@ impl Counts {
 }
 
 impl FlowFilter {
-    /// Whether a finished flow counts.
-    pub(crate) fn matches(&self, record: &FlowRecord) -> bool {
-        let app = match App::of(&record.stats, &record.key) {
+    /// Whether a finished flow of `app` counts.
+    pub(crate) fn matches(&self, record: &FlowRecord, app: App) -> bool {
+        let app = match app {
             App::Unknown => self.ports.contains(&record.responder().1) && !saw_content(record),
             app => app == self.app.app(),
         };

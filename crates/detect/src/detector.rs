@@ -249,11 +249,12 @@ impl Detector {
     }
 
     fn count(&mut self, now_ns: u64, record: &FlowRecord, signals: &mut Vec<Signal>) {
+        let app = flow::App::of(&record.stats, &record.key);
         for at in 0..self.flows.len() {
             let index = self.flows[at];
             let compiled = &self.rules[usize::from(index)];
             let Some(filter) = &compiled.rule.flows else { continue };
-            if !filter.matches(record) {
+            if !filter.matches(record, app) {
                 continue;
             }
             let occasion = Occasion::of(record);

@@ -53,7 +53,9 @@ impl App {
     pub fn of(stats: &FlowStats, key: &FlowKey) -> Self {
         let port = key.source(stats.initiator.reverse()).1;
         let (ask, answer) = (stats.from_initiator().head, stats.from_responder().head);
-        if key.protocol == protocol::TCP {
+        // Many flows, such as those of a flood, say nothing at all.
+        let silent = ask == [0; 8] && answer == [0; 8];
+        if key.protocol == protocol::TCP && !silent {
             let told = Self::of_stream(&ask, &answer);
             if told != Self::Unknown {
                 return told;
