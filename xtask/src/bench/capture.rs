@@ -1,13 +1,13 @@
 //! Captures to measure with, made under `target/bench/`.
 
-use super::progress;
+use super::figure::number;
 use crate::shell;
 use anyhow::Context as _;
 use std::fs::{self, File};
 use std::io::BufWriter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
-use wire::capture::{Reader, Writer};
+use wire::capture::{MAX_FRAME, Reader, Writer};
 use wire::{LinkType, craft};
 
 /// A capture made for measuring.
@@ -68,6 +68,10 @@ fn pieces(path: &Path) -> Vec<Piece> {
         if frame.link != Some(LinkType::Ethernet) {
             return Vec::new();
         }
+        // A few protocol captures claim frames of gigabytes, which would make any rate of bytes look good.
+        if frame.orig_len as usize > MAX_FRAME {
+            continue;
+        }
         let step_ns = frame.ts_ns.saturating_sub(last.unwrap_or(frame.ts_ns)).min(MAX_STEP_NS);
         last = Some(frame.ts_ns);
         found.push(Piece { step_ns, orig_len: frame.orig_len, data: frame.data.to_vec() });
@@ -75,17 +79,29 @@ fn pieces(path: &Path) -> Vec<Piece> {
     found
 }
 
+/// What a joined capture is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mix {
+    /// Everything there is: a third of it openings of new flows, floods among them.
+    All,
+    /// Ordinary clients and devices alone.
+    Ordinary,
+}
+
 /// Joins the Ethernet captures of the shared data, or else the lab's scenarios, over and over until there are at least
 /// `packets`; each file's times follow those of the one before, addresses stay as they are.
-pub(crate) fn joined(packets: u64) -> anyhow::Result<Capture> {
-    progress("joining captures");
+///
+/// # Errors
+/// There is nothing to join, or the file cannot be written.
+pub(crate) fn joined(packets: u64, mix: Mix) -> anyhow::Result<Capture> {
     let dir = directory()?;
-    let (material, what) = match data() {
-        Some(data) => (
-            files_below(&data),
-            "captures of the shared data (malware, scans, floods, guessing, tunnels, Modbus, lateral movement, ordinary clients and devices, and nDPI's protocol collection)",
-        ),
-        None => (scenarios(&dir)?, "captures of the lab's scenarios"),
+    let (material, what) = match (data(), mix) {
+        (Some(data), Mix::All) => (files_below(&data), "captures of the shared data of every kind"),
+        (Some(data), Mix::Ordinary) => {
+            (files_below(&data.join("benign")), "captures of ordinary clients and devices")
+        }
+        (None, Mix::All) => (scenarios(&dir)?, "captures of the lab's scenarios"),
+        (None, Mix::Ordinary) => anyhow::bail!("there is no shared data (AUTOINMUNE_DATA)"),
     };
     let mut files: Vec<Vec<Piece>> =
         material.iter().map(|p| pieces(p)).filter(|pieces| !pieces.is_empty()).collect();
@@ -109,8 +125,11 @@ pub(crate) fn joined(packets: u64) -> anyhow::Result<Capture> {
     writer.finish().context("cannot write the joined capture")?;
     let each: usize = files.iter().map(Vec::len).sum();
     capture.made_of = format!(
-        "{} Ethernet {what}, {each} packets, joined {times} times with times shifted and addresses as they are",
-        files.len()
+        "{} Ethernet {what}, {} packets, joined {times} times over with times shifted (steps cut to {} s) and addresses \
+         as they are",
+        files.len(),
+        number(each as f64),
+        MAX_STEP_NS / 1_000_000_000
     );
     Ok(capture)
 }

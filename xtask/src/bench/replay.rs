@@ -1,8 +1,9 @@
 //! `replay` beside nDPI's reader, on one core and the same capture.
 
-use super::figure::{Aim, Figure, Section, median};
+use super::capture::{self, Capture, Mix};
+use super::figure::{Aim, Figure, Section, median, number};
 use super::process::{self, Run};
-use super::{Setup, capture, machine, progress};
+use super::{Setup, machine, progress};
 use crate::shell;
 use std::process::Command;
 
@@ -16,10 +17,37 @@ const CORE: &str = "1";
 /// # Errors
 /// Why it cannot be done here.
 pub(crate) fn measure(setup: &Setup) -> anyhow::Result<Section> {
-    let capture = capture::joined(PACKETS)?;
-    let file = capture.path.to_string_lossy().into_owned();
     let has_ndpi = machine::version("libndpi-bin").is_some();
     let rounds = if setup.quick { 2 } else { ROUNDS };
+    let mut section = Section::new(format!(
+        "`autoinmune replay FILE` beside `ndpiReader -q -i FILE`, each pinned to the same core, in turn, medians of \
+         {rounds} rounds after one that does not count; times are those of whole processes, bytes those on the wire. \
+         Both do different work: ndpiReader dissects protocols within the first packets of a flow; replay accounts every \
+         packet, keeps windows per entity and judges every rule."
+    ));
+    for (mix, name) in [(Mix::All, "every kind"), (Mix::Ordinary, "ordinary")] {
+        progress(&format!("replay, joining captures: {name}"));
+        match capture::joined(PACKETS, mix) {
+            Ok(capture) => compare(setup, &capture, name, rounds, has_ndpi, &mut section)?,
+            Err(why) => section.note(format!("The capture \"{name}\" was not measured: {why:#}.")),
+        }
+    }
+    if !has_ndpi {
+        section.note("ndpiReader was not measured: package libndpi-bin is not installed.");
+    }
+    Ok(section)
+}
+
+/// Both programs on one capture.
+fn compare(
+    setup: &Setup,
+    capture: &Capture,
+    name: &str,
+    rounds: usize,
+    has_ndpi: bool,
+    section: &mut Section,
+) -> anyhow::Result<()> {
+    let file = capture.path.to_string_lossy().into_owned();
     let core = if std::thread::available_parallelism().is_ok_and(|n| n.get() > 1) { CORE } else { "0" };
     let ours = || -> Command {
         let mut command = shell::command("taskset", &["-c", core]);
@@ -27,15 +55,14 @@ pub(crate) fn measure(setup: &Setup) -> anyhow::Result<Section> {
         command
     };
     let theirs = || shell::command("taskset", &["-c", core, "ndpiReader", "-q", "-i", &file]);
-    // Both once for the page cache and the processor's clock; this round does not count.
-    progress("replay, warming up");
+    // Both once for the page cache and the processor's clock.
     process::run(ours())?;
     if has_ndpi {
         process::run(theirs())?;
     }
     let (mut a, mut b) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
-        progress(&format!("replay, round {round} of {rounds}"));
+        progress(&format!("replay, {name}, round {round} of {rounds}"));
         a.push(process::run(ours())?);
         if has_ndpi {
             b.push(process::run(theirs())?);
@@ -43,16 +70,8 @@ pub(crate) fn measure(setup: &Setup) -> anyhow::Result<Section> {
     }
     let (packets, bytes) = (capture.packets as f64, capture.bytes as f64);
     let of = |runs: &[Run], f: fn(&Run) -> f64| median(&runs.iter().map(f).collect::<Vec<_>>());
-    let mut section = Section::new(format!(
-        "`autoinmune replay FILE` beside `ndpiReader -q -i FILE`, each pinned to the same core, in turn, medians of \
-         {rounds} rounds after one that does not count; times are those of whole processes. The capture has {} packets, \
-         {} bytes on the wire: {}.",
-        super::figure::number(packets),
-        super::figure::number(bytes),
-        capture.made_of
-    ));
     let mut row = |what: &str, unit, aim: Option<Aim>, f: &dyn Fn(&[Run]) -> f64| {
-        let mut figure = Figure::new(what, f(&a), unit);
+        let mut figure = Figure::new(format!("{name}: {what}"), f(&a), unit);
         if let Some(aim) = aim {
             figure = figure.aim(aim);
         }
@@ -69,24 +88,25 @@ pub(crate) fn measure(setup: &Setup) -> anyhow::Result<Section> {
     row("processor time, user and system", "s", None, &|r| of(r, |r| r.cpu_seconds));
     row("highest resident memory", "MB", None, &|r| of(r, |r| r.peak_bytes as f64) / 1e6);
     let spread = |runs: &[Run]| {
-        let times: Vec<f64> = runs.iter().map(|r| r.seconds).collect();
-        let (least, most) = times.iter().fold((f64::MAX, 0.0_f64), |(l, m), t| (l.min(*t), m.max(*t)));
+        let times = runs.iter().map(|r| r.seconds);
+        let (least, most) = times.fold((f64::MAX, 0.0_f64), |(l, m), t| (l.min(t), m.max(t)));
         format!("{least:.2} to {most:.2} s")
     };
-    if has_ndpi {
-        section.note(format!(
-            "Ratio of the rates: {:.2}. Times ranged from {} for replay and from {} for ndpiReader. Both do different \
-             work: ndpiReader dissects protocols up to a bounded number of packets per flow; replay parses and accounts \
-             every packet, keeps windows per entity and judges every rule.",
-            of(&b, |r| r.seconds) / of(&a, |r| r.seconds),
-            spread(&a),
-            spread(&b)
-        ));
+    let beside = if has_ndpi {
+        format!(
+            ", those of ndpiReader from {}; the ratio of the rates is {:.2}",
+            spread(&b),
+            of(&b, |r| r.seconds) / of(&a, |r| r.seconds)
+        )
     } else {
-        section.note(format!(
-            "ndpiReader was not measured: package libndpi-bin is not installed. Times of replay ranged from {}.",
-            spread(&a)
-        ));
-    }
-    Ok(section)
+        String::new()
+    };
+    section.note(format!(
+        "The capture \"{name}\" has {} packets, {} bytes: {}. Times of replay ranged from {}{beside}.",
+        number(packets),
+        number(bytes),
+        capture.made_of,
+        spread(&a)
+    ));
+    Ok(())
 }
