@@ -162,7 +162,7 @@ fn check_block(host: &Host, agent: &Agent, class: &str, attacker: impl Into<IpAd
     assert!(!host.answers(attacker), "{attacker} is blocked and still answered\n{}", agent.log());
     let explained = agent.json(&["explain", &attacker.to_string()]);
     assert_eq!(explained["standing"], "blocked", "{explained}");
-    if let IpAddr::V4(_) = attacker {
+    if attacker.is_ipv4() {
         let tried =
             host.range.enter(Side::Outside, || http::download(attacker, at(80), 10)).expect("the outside");
         assert!(tried.is_err(), "{attacker} is blocked and can still connect");

@@ -2,7 +2,6 @@
 
 use crate::support::{Host, PATIENCE, until};
 use lab::address::{ATTACKERS, ATTACKERS6};
-use std::time::Duration;
 
 const CONFIG: &str = "[http]\naddress = 'off'\n";
 
@@ -78,5 +77,4 @@ fn blocks_survive_kill_9_until_their_end() {
     host.wait_for_answer(ATTACKERS[1], true, "shadow mode to lift what an enforcing run left");
     agent.stop();
     assert_eq!(host.leftovers(), Vec::<String>::new());
-    std::thread::sleep(Duration::from_millis(1));
 }

@@ -45,7 +45,6 @@ fn the_demo_shows_a_block_and_leaves_nothing() {
 #[test]
 fn the_demo_plays_without_privileges() {
     let user = Unprivileged::new("demo");
-    let before = traces();
     for args in [&["demo", "--no-kernel", "--plain"][..], &["demo"]] {
         let begun = Instant::now();
         let output = user.command(args).output().expect("it runs");
@@ -57,10 +56,4 @@ fn the_demo_plays_without_privileges() {
             assert!(said.contains(word), "'{word}' is missing in:\n{said}");
         }
     }
-    let new: Vec<String> = traces()
-        .difference(&before)
-        .filter(|t| t.contains(&format!("{}-", std::process::id())))
-        .cloned()
-        .collect();
-    assert!(new.is_empty() || rustix::process::geteuid().is_root(), "{new:?}");
 }

@@ -1,4 +1,4 @@
-//! Hosts without XDP: AF_PACKET sees, nftables blocks.
+//! Every way to attach, down to hosts without XDP, where AF_PACKET sees and nftables blocks.
 
 use crate::support::{Host, PATIENCE, text};
 use lab::address::{ATTACKERS, ATTACKERS6, CLIENT, VICTIM};
@@ -45,4 +45,29 @@ fn af_packet_sees_and_nftables_blocks() {
     agent.stop();
     assert_eq!(tables(), "", "the table goes with the agent");
     assert!(host.answers(ATTACKERS6[0]));
+}
+
+#[test]
+fn every_way_to_attach_blocks_and_leaves_nothing() {
+    let Some(host) = Host::new("every_way_to_attach_blocks_and_leaves_nothing", &[]) else { return };
+    for (attach, sensor, mode) in
+        [("native", "xdp-native", "native"), ("generic", "xdp-generic", "generic"), ("tcx", "tcx", "tcx")]
+    {
+        let agent = host.agent(&format!("[sensor]\nattach = '{attach}'\n"), &["--enforce"]);
+        let (code, ready) = host.get("/ready");
+        let ready: serde_json::Value = serde_json::from_str(&ready).expect("JSON");
+        assert_eq!((code, &ready["sensor"]), (200, &sensor.into()), "{attach}: {ready}");
+        assert_eq!(ready["interfaces"][0]["mode"], mode, "{attach}: {ready}");
+        for attacker in [ATTACKERS[1].into(), std::net::IpAddr::from(ATTACKERS6[1])] {
+            assert!(host.answers(attacker), "{attach}: before the ban");
+            agent.json(&["ban", &attacker.to_string()]);
+            assert!(!host.answers(attacker), "{attach}: {attacker} is blocked and still answered");
+            let block = agent.block(attacker).expect("listed");
+            assert!(block["dropped_packets"].as_u64().is_some_and(|n| n > 0), "{attach}: {block}");
+        }
+        assert!(host.answers(CLIENT));
+        agent.stop();
+        assert!(host.answers(ATTACKERS[1]), "{attach}: after the agent");
+        assert_eq!(host.leftovers(), Vec::<String>::new(), "{attach}");
+    }
 }

@@ -418,7 +418,7 @@ impl Unprivileged {
     /// The binary as an unprivileged user, without groups and capabilities.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let binary = self.dir.join("autoinmune");
-        let mut command = if rustix::process::geteuid().is_root() {
+        let mut command = if rustix::process::geteuid().is_root() && missing(&["setpriv"]).is_none() {
             let mut command = Command::new("setpriv");
             command.args([&format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups"]);
             command.args(["--bounding-set=-all", "--inh-caps=-all"]).arg(binary);
