@@ -8,7 +8,6 @@ use std::process::{Command, Stdio};
 const PACKAGES: &[(&str, &[&str], &str)] = &[
     ("iproute2", &["/usr/sbin/ip", "/sbin/ip"], "network namespaces and veth pairs of the test range"),
     ("iputils-ping", &["/usr/bin/ping", "/bin/ping"], "whether a block holds, in a namespace"),
-    ("iputils-ping", &["/usr/bin/ping", "/bin/ping"], "seeing whether a block holds, and echo floods"),
     ("nftables", &["/usr/sbin/nft"], "blocking without XDP"),
     ("nmap", &["/usr/bin/nmap"], "real port scans"),
     ("hping3", &["/usr/sbin/hping3"], "real floods"),
