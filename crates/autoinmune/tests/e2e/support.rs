@@ -166,7 +166,8 @@ impl Host {
         if link.contains("xdp") {
             found.push(link);
         }
-        let pins = format!("/proc/{}/root/sys/fs/bpf/autoinmune", self.holder.identity().pid);
+        let process = Path::new("/proc").join(self.holder.identity().pid.to_string());
+        let pins = process.join("root").join("sys/fs/bpf/autoinmune");
         for namespace in std::fs::read_dir(pins).into_iter().flatten().flatten() {
             found.push(namespace.path().display().to_string());
         }
