@@ -318,16 +318,31 @@ impl Sensor {
     /// # Errors
     /// [`SensorError::Map`] if the kernel does not give its flows out.
     pub fn flows(&mut self, each: &mut dyn FnMut(&FlowKey, &FlowStats)) -> Result<Snapshot, SensorError> {
+        self.flows_with(&mut |_, key, stats| each(key, stats))
+    }
+
+    /// As [`Self::flows`], with the sensor at hand: a long reading need not keep events and blocks waiting.
+    ///
+    /// # Errors
+    /// As [`Self::flows`].
+    pub fn flows_with(
+        &mut self,
+        each: &mut dyn FnMut(&mut Self, &FlowKey, &FlowStats),
+    ) -> Result<Snapshot, SensorError> {
         self.clock.refresh();
         let offset = self.clock.offset_ns();
         let since = self.snapshot_from;
         let now = boot_ns();
+        let map = self
+            .flows_fd
+            .try_clone()
+            .map_err(|source| SensorError::Io { what: "opening the flow map again", source })?;
         let mut snapshot = Snapshot::default();
-        syscall::for_each(&self.flows_fd, &mut |key: &abi::FlowKey, stats: &abi::FlowStats| {
+        syscall::for_each(&map, &mut |key: &abi::FlowKey, stats: &abi::FlowStats| {
             snapshot.live += 1;
             if stats.dir[0].last_ns.max(stats.dir[1].last_ns) >= since {
                 snapshot.changed += 1;
-                each(&(*key).into(), &stats.to_flow(offset));
+                each(self, &(*key).into(), &stats.to_flow(offset));
             }
         })
         .map_err(|e| SensorError::Map { what: "reading the flows".to_owned(), why: e.to_string() })?;

@@ -18,6 +18,9 @@ use wire::Skip;
 /// Ended flows gathered before the kernel is told to forget them.
 const FORGET_BATCH: usize = 1024;
 
+/// Flows read at a stretch before events are looked at again: some 0.1 ms, while a whole table takes tens of them.
+const STRETCH: usize = 256;
+
 /// The kernel sensor with what belongs to its reading.
 pub struct KernelSource {
     pub(super) sensor: Sensor,
@@ -25,6 +28,43 @@ pub struct KernelSource {
     taken: Instant,
     events: Vec<KernelEvent>,
     skipped: [u64; Skip::ALL.len()],
+}
+
+/// Puts what was decided in force, and tells of each block that now is.
+fn apply(sensor: &mut Sensor, tap: &mut AgentTap, mut blocked: impl FnMut(u64)) {
+    for effect in std::mem::take(&mut tap.effects) {
+        match sensor.apply(&effect) {
+            Ok(()) if matches!(effect, Effect::Insert(_)) => blocked(wall_ns()),
+            Ok(()) => {}
+            Err(e) => tap.effect_failed(&effect, &e),
+        }
+    }
+}
+
+/// Hands events to the line and applies what each leads to at once.
+fn answer(
+    sensor: &mut Sensor,
+    events: &mut Vec<KernelEvent>,
+    line: &mut Line,
+    tap: &mut AgentTap,
+    reaction: &mut Reaction,
+) {
+    // What the kernel tells is taken at the time of reading: counts lag by less than the wait, and a reader that was
+    // stopped for a while must not send the line back in time.
+    let now = wall_ns();
+    for event in events.drain(..) {
+        let seen_ns = match event {
+            KernelEvent::FlowStart { key, stats } | KernelEvent::FlowEnd { key, stats } => {
+                line.snapshot(now, key, &stats, tap);
+                stats.last_ns()
+            }
+            KernelEvent::SourceOver { at_ns, addr, counts } => {
+                line.source_over(now, addr, &Window::from_source(&counts), tap);
+                at_ns
+            }
+        };
+        apply(sensor, tap, |at| reaction.note(at.saturating_sub(seen_ns)));
+    }
 }
 
 impl KernelSource {
@@ -44,44 +84,35 @@ impl KernelSource {
         tap: &mut AgentTap,
         reaction: &mut Reaction,
     ) -> anyhow::Result<()> {
+        let gone = |e: kernel::SensorError| fail(Exit::Kernel, e.to_string());
         let events = &mut self.events;
-        self.sensor
-            .poll(patience, &mut |event| events.push(event))
-            .map_err(|e| fail(Exit::Kernel, e.to_string()))?;
-        // What the kernel tells is taken at the time of reading: counts lag by less than the wait, and a reader that was
-        // stopped for a while must not send the line back in time.
-        let now = wall_ns();
-        for event in self.events.drain(..) {
-            let seen_ns = match event {
-                KernelEvent::FlowStart { key, stats } | KernelEvent::FlowEnd { key, stats } => {
-                    line.snapshot(now, key, &stats, tap);
-                    stats.last_ns()
-                }
-                KernelEvent::SourceOver { at_ns, addr, counts } => {
-                    line.source_over(now, addr, &Window::from_source(&counts), tap);
-                    at_ns
-                }
-            };
-            for effect in std::mem::take(&mut tap.effects) {
-                let inserted = matches!(effect, Effect::Insert(_));
-                match self.sensor.apply(&effect) {
-                    Ok(()) if inserted => reaction.note(wall_ns().saturating_sub(seen_ns)),
-                    Ok(()) => {}
-                    Err(e) => tap.effect_failed(&effect, &e),
-                }
-            }
-        }
+        self.sensor.poll(patience, &mut |event| events.push(event)).map_err(gone)?;
+        answer(&mut self.sensor, events, line, tap, reaction);
         if self.taken.elapsed() >= self.snapshot {
             self.taken = Instant::now();
-            let now = wall_ns();
-            self.sensor
-                .flows(&mut |key, stats| {
-                    // An entry the program has made and not yet counted its first packet in.
-                    if stats.dir.iter().any(|d| d.packets > 0) {
-                        line.snapshot(now, *key, stats, tap);
+            let mut now = wall_ns();
+            let mut stretch = 0;
+            let mut failure = None;
+            let mut each = |sensor: &mut Sensor, key: &FlowKey, stats: &flow::FlowStats| {
+                // An entry the program has made and not yet counted its first packet in.
+                if stats.dir.iter().any(|d| d.packets > 0) {
+                    line.snapshot(now, *key, stats, tap);
+                }
+                stretch += 1;
+                if stretch == STRETCH {
+                    stretch = 0;
+                    apply(sensor, tap, |_| {});
+                    match sensor.poll(Duration::ZERO, &mut |event| events.push(event)) {
+                        Ok(_) => answer(sensor, events, line, tap, reaction),
+                        Err(e) => failure = Some(e),
                     }
-                })
-                .map_err(|e| fail(Exit::Kernel, e.to_string()))?;
+                    now = wall_ns();
+                }
+            };
+            self.sensor.flows_with(&mut each).map_err(gone)?;
+            if let Some(e) = failure {
+                return Err(gone(e));
+            }
             self.report_anomalies(line, tap);
         }
         line.advance(wall_ns(), tap);
