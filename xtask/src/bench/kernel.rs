@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use std::collections::BTreeMap;
 
 /// Rounds, each of which measures everything in turn.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 
 /// Name in the output of the `testrun` example, what it is, and its aim.
 const ROWS: [(&str, &str, Option<Aim>); 9] = [
