@@ -12,6 +12,9 @@ use wire::{Addr, LinkType, Skip};
 /// that was set, and are followed. Longer than any reordering, shorter than any correction worth the name.
 const MAX_DISORDER_NS: u64 = 5_000_000_000;
 
+/// Flows ended at once at the end of input: the records of a full table would double its memory.
+const FINISH_PORTION: usize = 4096;
+
 /// How often timers run, ns: fine enough for a grace time of a second, coarse enough to cost nothing.
 const ADVANCE_EVERY_NS: u64 = 50_000_000;
 
@@ -179,8 +182,13 @@ impl Line {
     /// Ends every flow and incident. Blocks stay as they are.
     pub fn finish(&mut self, tap: &mut impl Tap) {
         self.advance(self.now_ns, tap);
-        self.tracker.finish(&mut self.events);
-        self.digest(tap);
+        loop {
+            let more = self.tracker.finish_some(FINISH_PORTION, &mut self.events);
+            self.digest(tap);
+            if !more {
+                break;
+            }
+        }
         self.book.finish(&mut self.updates);
         self.report(tap);
     }

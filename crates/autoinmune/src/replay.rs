@@ -223,7 +223,6 @@ pub fn losses(line: &Line) -> BTreeMap<String, u64> {
     out.insert("rule_memories_evicted".into(), detector.spoken_evicted);
     out.insert("rule_counts_evicted".into(), detector.counts_evicted);
     out.insert("window_sets_refused".into(), tracker.sets_refused);
-    out.insert("kernel_snapshots_stale".into(), tracker.snapshots_stale);
     out
 }
 

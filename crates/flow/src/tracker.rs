@@ -226,10 +226,17 @@ impl Tracker {
     /// The input has ended: what still waits for an answer is judged as if silence went on, then every flow ends with
     /// [`EndReason::Shutdown`], in table order. Entities and counters stay.
     pub fn finish(&mut self, events: &mut Vec<Event>) {
+        self.finish_some(usize::MAX, events);
+    }
+
+    /// As [`Self::finish`], but ends at most `flows` flows, so that a caller who hands events on in portions never holds
+    /// the records of a full table. Returns whether flows are left.
+    pub fn finish_some(&mut self, flows: usize, events: &mut Vec<Event>) -> bool {
         self.begin_call(self.clock, events);
         self.expire_waiting(0, events);
-        self.end_all(EndReason::Shutdown, events);
+        self.end_some(flows, EndReason::Shutdown, events);
         self.end_call();
+        self.flows.next_live(0).is_some()
     }
 
     /// A flow by its handle: live, or ended by the latest call.
@@ -464,9 +471,15 @@ impl Tracker {
     }
 
     fn end_all(&mut self, reason: EndReason, events: &mut Vec<Event>) {
+        self.end_some(usize::MAX, reason, events);
+    }
+
+    fn end_some(&mut self, flows: usize, reason: EndReason, events: &mut Vec<Event>) {
         let mut next = self.flows.next_live(0);
-        while let Some(slot) = next {
+        let mut left = flows;
+        while let Some(slot) = next.filter(|_| left > 0) {
             self.end(slot, reason, events);
+            left -= 1;
             next = self.flows.next_live(slot + 1);
         }
     }

@@ -60,7 +60,8 @@ pub struct Sensor {
     pub flow_capacity: u32,
     /// Sources held at once; the least recently used makes room.
     pub source_capacity: u32,
-    /// Bytes of the ring that carries events from the kernel, a power of two.
+    /// Bytes of the ring that carries events from the kernel, a power of two; an event has up to 368 bytes. The process
+    /// maps it twice, so it counts double in resident memory.
     pub ring_bytes: u32,
     /// Milliseconds between reads of the kernel's flow counters.
     pub snapshot_ms: u32,
@@ -77,7 +78,7 @@ impl Default for Sensor {
             attach: Attach::Auto,
             flow_capacity: 131_072,
             source_capacity: 32_768,
-            ring_bytes: 1 << 22,
+            ring_bytes: 1 << 21,
             snapshot_ms: 1000,
             flow_events_per_source: 512,
             flow_events_per_cpu: 20_000,

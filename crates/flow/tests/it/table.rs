@@ -207,3 +207,23 @@ fn the_busiest_sources_come_first() {
     t.advance(T0 + 11 * S, &mut events);
     assert_eq!(t.top_sources(2), []);
 }
+
+#[test]
+fn the_end_can_come_in_portions() {
+    let (mut t, mut events) = (Tracker::new(SMALL), Vec::new());
+    for n in 0..5 {
+        t.observe(T0, &packet(protocol::UDP, (host(n), 1000), (host(100), 53), 0), &mut events);
+    }
+    let live = t.counters().flows_live as usize;
+    let mut sizes = Vec::new();
+    loop {
+        events.clear();
+        let more = t.finish_some(2, &mut events);
+        sizes.push(ended(&events).len());
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(sizes.iter().sum::<usize>(), live);
+    assert!(sizes.iter().all(|n| *n <= 2), "{sizes:?}");
+}
