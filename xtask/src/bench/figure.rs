@@ -69,6 +69,13 @@ impl Section {
         self.notes.push(text.into());
     }
 
+    /// Says why, if any aim is missed.
+    pub(crate) fn explain_missed(&mut self, why: &str) {
+        if self.figures.iter().any(|f| f.met() == Some(false)) {
+            self.note(format!("Where an aim is missed: {why}"));
+        }
+    }
+
     /// As Markdown, under a heading of the second level.
     pub(crate) fn markdown(&self, title: &str) -> String {
         let mut text = format!("## {title}\n\n{}\n", self.method);
