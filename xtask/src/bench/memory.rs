@@ -59,8 +59,7 @@ pub(crate) fn measure(setup: &Setup) -> anyhow::Result<Section> {
         section.push(Figure::new(what, run.peak_bytes as f64 / 1e6, "MB").aim(AIM));
     }
     section.explain_missed(
-        "a flow takes 384 bytes in the table and an entity 512, beside some 20 MB that the agent takes without traffic. \
-         Replay also holds a copy of every live flow at its end, when all are reported at once.",
+        "a flow takes 384 bytes in the table and an entity 512, beside what the agent takes without traffic.",
     );
     Ok(section)
 }
