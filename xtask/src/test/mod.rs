@@ -48,6 +48,8 @@ impl Selection {
 pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
     let selection = Selection::parse(args)?;
     let begun = Instant::now();
+    // Asked now: building the tests may replace this program's file, and then the system calls the path deleted.
+    let own = std::env::current_exe().context("cannot find this program's own path")?;
     let mut tally = Tally::default();
     let all = selection.packages.is_empty();
     if all {
@@ -59,7 +61,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
     tests(&mut tally, &selection)?;
     if all {
         for (name, args) in CHECKS {
-            check(&mut tally, name, own(args)?)?;
+            check(&mut tally, name, shell::command(&own.to_string_lossy(), args))?;
         }
     }
     print!("{}", tally.summary());
@@ -72,12 +74,6 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
 /// Tasks of this program that compare a committed file with its source.
 const CHECKS: &[(&str, &[&str])] =
     &[("kernel programs", &["bpf", "--check"]), ("generated documents", &["docs", "--check"])];
-
-/// This program with other arguments.
-fn own(args: &[&str]) -> anyhow::Result<Command> {
-    let path = std::env::current_exe().context("cannot find this program's own path")?;
-    Ok(shell::command(&path.to_string_lossy(), args))
-}
 
 /// A check by a part of the toolchain that a minimal installation lacks.
 fn component(tally: &mut Tally, name: &str, component: &str, args: &[&str]) -> anyhow::Result<()> {

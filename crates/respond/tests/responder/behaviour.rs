@@ -57,7 +57,10 @@ fn decisions_serialise_as_audit_lines() {
     assert_eq!(json["block"]["owner"], "policy");
     let expired = r.tick(START + 10 * MINUTE);
     let json = serde_json::to_value(&expired[0]).expect("serialises");
-    assert_eq!((&json["effect"]["effect"], &json["effect"]["prefix"]), (&"remove".into(), &"203.0.113.9".into()));
+    assert_eq!(
+        (&json["effect"]["effect"], &json["effect"]["prefix"]),
+        (&"remove".into(), &"203.0.113.9".into())
+    );
     let refused = Refusal::Shadow.decision(prefix("203.0.113.9"), START);
     assert!(serde_json::to_value(&refused).expect("serialises").get("effect").is_none());
 }
