@@ -91,11 +91,14 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
             );
         }
     }
+    if summary.files.iter().all(|f| f.error.is_some() && f.packets == 0) {
+        // "No incidents" would be a verdict on nothing.
+        return Ok(Exit::Input);
+    }
     if args.summary.is_none() && !args.eve.as_deref().is_some_and(sink::is_stdout) {
         print_human(&summary);
     }
-    let unreadable = summary.files.iter().filter(|f| f.error.is_some() && f.packets == 0).count();
-    Ok(if unreadable == summary.files.len() { Exit::Input } else { Exit::Ok })
+    Ok(Exit::Ok)
 }
 
 /// A replay in progress.
