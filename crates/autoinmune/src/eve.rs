@@ -160,7 +160,7 @@ pub fn flow(context: &Context, record: &FlowRecord, reason: EndReason) -> String
     if from.fragments + to.fragments > 0 {
         ours.insert("fragments".into(), json!(from.fragments + to.fragments));
     }
-    let app = App::of(&record.stats, &record.key);
+    let app = record.app();
     let mut event = Event::new(context, last, "flow", Value::Object(ours));
     event.flow_id = Some(flow_id(&record.key, first));
     if record.key.vlan != 0 {

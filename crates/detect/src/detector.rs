@@ -155,6 +155,7 @@ impl Detector {
                         self.count(now_ns, record, signals);
                     }
                 }
+                Event::Recognised(..) | Event::Message(..) | Event::Odd(..) => {}
                 Event::Active(id) => {
                     if let Some(entity) = tracker.entity(*id) {
                         let occasion = tracker.flow(entity.prompted_by).map(Occasion::of).or(occasion);
@@ -249,7 +250,7 @@ impl Detector {
     }
 
     fn count(&mut self, now_ns: u64, record: &FlowRecord, signals: &mut Vec<Signal>) {
-        let app = flow::App::of(&record.stats, &record.key);
+        let app = record.app();
         for at in 0..self.flows.len() {
             let index = self.flows[at];
             let compiled = &self.rules[usize::from(index)];

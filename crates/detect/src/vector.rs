@@ -189,6 +189,10 @@ impl Item {
             icmp_type: if icmp { u8::try_from(self.src.1).unwrap_or(0) } else { 0 },
             icmp_code: 0,
             fragment: Fragment::None,
+            fragment_id: 0,
+            fragment_offset: 0,
+            transport_len: 0,
+            tunnel: 0,
             payload: &self.text,
         }
     }

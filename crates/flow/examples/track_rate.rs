@@ -55,6 +55,10 @@ fn packet(
         icmp_type: 0,
         icmp_code: 0,
         fragment: Fragment::None,
+        fragment_id: 0,
+        fragment_offset: 0,
+        transport_len: 0,
+        tunnel: 0,
         payload: &[],
     }
 }

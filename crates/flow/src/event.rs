@@ -1,8 +1,9 @@
 //! What the tracker tells the stages after it.
 
-use crate::{Direction, FlowKey, FlowStats};
+use crate::{App, Direction, FlowKey, FlowStats};
 use serde::Serialize;
 use wire::Addr;
+use wire::message::{Message, Side};
 
 /// Handle of a live flow; stale handles are detected, not reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +67,43 @@ pub struct FlowRecord {
     pub stats: FlowStats,
     /// How the opening turned out.
     pub outcome: Outcome,
+    /// What was said, as far as it was understood.
+    pub talk: Talk,
+}
+
+/// What a session learnt of a flow's content; all zero where nothing was understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize)]
+pub struct Talk {
+    /// Application by content; `Unknown` where it was not recognised.
+    pub app: App,
+    /// Whether an FTP user logged in with a password.
+    pub ftp_login: bool,
+    /// HTTP requests on the connection (pipelined depth).
+    pub http_requests: u16,
+    /// Of those, with a method of RFC 9110 §9.3.
+    pub http_methods: u16,
+    /// FTP commands.
+    pub ftp_commands: u16,
+    /// Bytes of HTTP response bodies, without chunk framing.
+    pub http_body_bytes: u64,
+}
+
+/// What reassembly or the fragment table found odd about one packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Oddity {
+    /// A TCP segment repeats bytes with other content.
+    SegmentConflict,
+    /// Bytes of a TCP stream are missing for good.
+    StreamGap,
+    /// More was left unread or out of order than the limits allow.
+    StreamOverrun,
+    /// A fragment overlaps an earlier one of its datagram.
+    FragmentOverlap,
+    /// A first fragment too short for its transport header, or another that is not the last and is tiny.
+    FragmentTiny,
+    /// A later fragment whose first was not seen.
+    FragmentOrphan,
 }
 
 impl FlowRecord {
@@ -79,6 +117,15 @@ impl FlowRecord {
     #[must_use]
     pub const fn responder(&self) -> (Addr, u16) {
         self.key.source(self.stats.initiator.reverse())
+    }
+
+    /// The application, by session if it was recognised there, else by the first bytes.
+    #[must_use]
+    pub fn app(&self) -> App {
+        match self.talk.app {
+            App::Unknown => crate::app::of_head(&self.stats, &self.key),
+            known => known,
+        }
     }
 
     /// Time of the first packet in either direction, ns.
@@ -109,6 +156,12 @@ pub enum Event {
     FlowFailed(FlowId),
     /// A TCP flow closed (both FIN or RST); its counts are complete but for a last acknowledgement. At most once a flow.
     FlowClosed(FlowId),
+    /// A session recognised the application by content. At most once a flow.
+    Recognised(FlowId, App),
+    /// A session completed a message.
+    Message(FlowId, Side, Box<Message>),
+    /// Reassembly or fragments were odd; at most once a flow and kind.
+    Odd(FlowId, Oddity),
     /// A flow left the table.
     FlowEnded(Box<FlowRecord>, EndReason),
     /// An entity's windows changed in a way worth judging: a failure, a handshake, or another

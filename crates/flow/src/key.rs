@@ -55,7 +55,7 @@ impl FlowKey {
             (p.dst, p.dst_port, p.src, p.src_port)
         };
         let direction = if forward { Direction::LoToHi } else { Direction::HiToLo };
-        (Self { lo, hi, lo_port, hi_port, vlan: p.vlan, protocol: p.protocol, tunnel: 0 }, direction)
+        (Self { lo, hi, lo_port, hi_port, vlan: p.vlan, protocol: p.protocol, tunnel: p.tunnel }, direction)
     }
 
     /// Address and port that packets of `direction` come from.

@@ -2,7 +2,7 @@
 
 use crate::tracker::Before;
 use crate::window::Share;
-use crate::{Accumulator, EndReason, Event, FlowKey, FlowRecord, FlowStats, Outcome, Tracker};
+use crate::{Accumulator, EndReason, Event, FlowKey, FlowRecord, FlowStats, Outcome, Talk, Tracker};
 
 /// How much longer than a flow seen packet by packet one seen in snapshots may be silent, ns (2 s): the packets that keep
 /// it alive may be in a snapshot still to come.
@@ -75,7 +75,7 @@ impl Tracker {
     }
 
     fn begin_merged(&mut self, hash: u32, key: FlowKey, stats: &FlowStats, events: &mut Vec<Event>) {
-        let record = FlowRecord { key, stats: *stats, outcome: Outcome::Pending };
+        let record = FlowRecord { key, stats: *stats, outcome: Outcome::Pending, talk: Talk::default() };
         let begun = stats.first_ns().min(self.clock);
         let slot = self.begin_flow(hash, begun, record, false, true, events);
         let nothing = FlowStats { dir: [Accumulator::EMPTY; 2], established_ns: 0, ..*stats };

@@ -28,7 +28,7 @@ use crate::rates::Rates;
 use crate::sketch::addr_hash;
 use crate::table::Flows;
 use crate::window::{Allowance, Opening, Peer, Role, Share, Span, Window};
-use crate::{EndReason, Event, FlowKey, FlowRecord, FlowStats, Outcome, TcpState, Traffic};
+use crate::{EndReason, Event, FlowKey, FlowRecord, FlowStats, Outcome, Talk, TcpState, Traffic};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use wire::packet::{protocol, tcp_flag};
@@ -195,7 +195,7 @@ impl Tracker {
             None => {
                 let mut stats = FlowStats::begin(packet, direction);
                 stats.account(now_ns, packet, direction);
-                let record = FlowRecord { key, stats, outcome: Outcome::Pending };
+                let record = FlowRecord { key, stats, outcome: Outcome::Pending, talk: Talk::default() };
                 (self.begin_flow(hash, now, record, false, false, events), Before::default())
             }
         };

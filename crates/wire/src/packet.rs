@@ -142,6 +142,14 @@ pub struct Packet<'a> {
     pub icmp_code: u8,
     /// Place in a fragmented datagram.
     pub fragment: Fragment,
+    /// Identification that the fragments of a datagram share: 16 bits in IPv4, 32 in IPv6; 0 for whole datagrams.
+    pub fragment_id: u32,
+    /// Offset of a fragment's content in its datagram, bytes; 0 for whole datagrams.
+    pub fragment_offset: u16,
+    /// Bytes of the transport header as stated; 0 without one (later fragments, other protocols).
+    pub transport_len: u8,
+    /// Which tunnel the packet came out of; 0 outside tunnels. See [`crate::parse`](mod@crate::parse).
+    pub tunnel: u32,
     /// Captured transport payload; shorter than `payload_len` when the capture cut the packet.
     pub payload: &'a [u8],
 }

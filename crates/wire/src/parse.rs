@@ -98,10 +98,22 @@ struct Ip {
     protocol: u8,
     ttl: u8,
     fragment: Fragment,
+    fragment_id: u32,
+    fragment_offset: u16,
     /// Bytes of all IP headers.
     header: usize,
     /// Stated bytes, IP headers included; never below `header`.
     len: u32,
+}
+
+/// What an IPv6 header chain comes to.
+struct Chain {
+    protocol: u8,
+    fragment: Fragment,
+    fragment_id: u32,
+    fragment_offset: u16,
+    /// Bytes of all IP headers.
+    header: usize,
 }
 
 /// What the transport header says.
@@ -206,6 +218,10 @@ pub fn parse(link: LinkType, frame: &[u8], frame_len: u32) -> Result<Packet<'_>,
         icmp_type: t.icmp_type,
         icmp_code: t.icmp_code,
         fragment: ip.fragment,
+        fragment_id: ip.fragment_id,
+        fragment_offset: ip.fragment_offset,
+        transport_len: t.header as u8,
+        tunnel: 0,
         payload: captured.get(..t.payload as usize).unwrap_or(captured),
     })
 }
@@ -259,7 +275,21 @@ fn ipv4(datagram: &[u8], on_wire: u32) -> Result<Ip, Skip> {
         _ => Fragment::None,
     };
     let mapped = |at| u128::from_ne_bytes((0xffff_0000_0000 | u128::from(be32(h, at))).to_be_bytes());
-    Ok(Ip { src: mapped(12), dst: mapped(16), protocol: h[9], ttl: h[8], fragment, header, len })
+    let (fragment_id, fragment_offset) = match fragment {
+        Fragment::None => (0, 0),
+        _ => (u32::from(be16(h, 4)), (be16(h, 6) & 0x1fff) << 3),
+    };
+    Ok(Ip {
+        src: mapped(12),
+        dst: mapped(16),
+        protocol: h[9],
+        ttl: h[8],
+        fragment,
+        fragment_id,
+        fragment_offset,
+        header,
+        len,
+    })
 }
 
 #[inline]
@@ -273,12 +303,29 @@ fn ipv6(datagram: &[u8], on_wire: u32) -> Result<Ip, Skip> {
         stated => u32::from(stated) + IPV6_HEADER as u32,
     };
     let address = |at| u128::from_ne_bytes(*bytes(h, at).unwrap_or(&[0; 16]));
-    let (protocol, fragment, header) = if is_extension(h[6]) {
+    let chain = if is_extension(h[6]) {
         extensions(datagram, h[6], len)?
     } else {
-        (h[6], Fragment::None, IPV6_HEADER)
+        Chain {
+            protocol: h[6],
+            fragment: Fragment::None,
+            fragment_id: 0,
+            fragment_offset: 0,
+            header: IPV6_HEADER,
+        }
     };
-    Ok(Ip { src: address(8), dst: address(24), protocol, ttl: h[7], fragment, header, len })
+    let Chain { protocol, fragment, fragment_id, fragment_offset, header } = chain;
+    Ok(Ip {
+        src: address(8),
+        dst: address(24),
+        protocol,
+        ttl: h[7],
+        fragment,
+        fragment_id,
+        fragment_offset,
+        header,
+        len,
+    })
 }
 
 #[inline]
@@ -298,9 +345,10 @@ const fn is_extension(next: u8) -> bool {
 
 /// Follows the extension headers, of which `next` is the first: the protocol behind them, the place in the datagram
 /// and the length of all IP headers.
-fn extensions(datagram: &[u8], mut next: u8, len: u32) -> Result<(u8, Fragment, usize), Skip> {
+fn extensions(datagram: &[u8], mut next: u8, len: u32) -> Result<Chain, Skip> {
     let mut header = IPV6_HEADER;
     let mut fragment = Fragment::None;
+    let (mut fragment_id, mut fragment_offset) = (0, 0);
     for _ in 0..MAX_EXTENSION_HEADERS {
         let e: &[u8; 8] = bytes(datagram, header).ok_or(Skip::IpTruncated)?;
         header += match next {
@@ -313,8 +361,12 @@ fn extensions(datagram: &[u8], mut next: u8, len: u32) -> Result<(u8, Fragment, 
         }
         if next == next_header::FRAGMENT {
             let field = be16(e, 2);
+            if field & 0xfff9 != 0 {
+                (fragment_id, fragment_offset) = (be32(e, 4), field & 0xfff8);
+            }
             if field & 0xfff8 != 0 {
-                return Ok((e[0], Fragment::Later, header));
+                fragment = Fragment::Later;
+                return Ok(Chain { protocol: e[0], fragment, fragment_id, fragment_offset, header });
             }
             if field & 1 != 0 {
                 fragment = Fragment::First;
@@ -322,7 +374,7 @@ fn extensions(datagram: &[u8], mut next: u8, len: u32) -> Result<(u8, Fragment, 
         }
         next = e[0];
         if !is_extension(next) {
-            return Ok((next, fragment, header));
+            return Ok(Chain { protocol: next, fragment, fragment_id, fragment_offset, header });
         }
     }
     Err(Skip::TooManyExtensions)

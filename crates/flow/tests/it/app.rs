@@ -17,7 +17,7 @@ fn check(proto: u8, port: u16, client: &'static [u8], server: &'static [u8], app
     let mut stats = FlowStats::begin(&ask, d);
     stats.account(T0, &ask, d);
     stats.account(T0, &answer, d.reverse());
-    assert_eq!(App::of(&stats, &key), app, "port {port}: {client:?} {server:?}");
+    assert_eq!(flow::app::of_head(&stats, &key), app, "port {port}: {client:?} {server:?}");
 }
 
 #[test]

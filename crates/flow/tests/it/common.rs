@@ -42,6 +42,10 @@ pub(crate) fn packet(proto: u8, src: (Addr, u16), dst: (Addr, u16), tcp_flags: u
         icmp_type: 0,
         icmp_code: 0,
         fragment: Fragment::None,
+        fragment_id: 0,
+        fragment_offset: 0,
+        transport_len: 0,
+        tunnel: 0,
         payload: &[],
     }
 }

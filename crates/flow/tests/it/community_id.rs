@@ -5,7 +5,7 @@
     reason = "the captures are files, and where they are is told by the environment"
 )]
 
-use flow::{FlowKey, FlowRecord, FlowStats, Outcome};
+use flow::{FlowKey, FlowRecord, FlowStats, Outcome, Talk};
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +14,12 @@ use wire::capture::Reader;
 
 fn record(packet: &Packet<'_>) -> FlowRecord {
     let (key, direction) = FlowKey::of(packet);
-    FlowRecord { key, stats: FlowStats::begin(packet, direction), outcome: Outcome::Pending }
+    FlowRecord {
+        key,
+        stats: FlowStats::begin(packet, direction),
+        outcome: Outcome::Pending,
+        talk: Talk::default(),
+    }
 }
 
 /// The folder of the conformance data, if it is here.

@@ -87,6 +87,10 @@ fn every_field_of_a_tcp_packet() {
             icmp_type: 0,
             icmp_code: 0,
             fragment: Fragment::None,
+            fragment_id: 0,
+            fragment_offset: 0,
+            transport_len: 32,
+            tunnel: 0,
             payload: b"hello",
         };
         assert_eq!(p, expected);
