@@ -133,6 +133,12 @@ impl Line {
             Err(skip) => {
                 let count = &mut self.intake.skipped[skip as usize];
                 *count += 1;
+                if skip == Skip::NotIp
+                    && let Some(arp) = wire::message::arp::parse(link, data)
+                {
+                    self.detector.judge_arp(self.now_ns, &arp, &mut self.signals);
+                    self.decide(tap);
+                }
                 if skip != Skip::NotIp && count.is_power_of_two() {
                     tap.anomaly(at_ns, skip.name(), *count);
                 }
@@ -171,6 +177,7 @@ impl Line {
         self.set_time(now_ns);
         self.advanced_ns = self.now_ns;
         self.tracker.advance(self.now_ns, &mut self.events);
+        self.detector.advance(self.now_ns, &mut self.signals);
         self.digest(tap);
         self.book.advance(self.now_ns, &mut self.updates);
         self.report(tap);

@@ -60,6 +60,9 @@ pub struct IncidentSummary {
     pub technique: Vec<String>,
     /// Addresses hit.
     pub targets: Vec<String>,
+    /// What it is about in other words, such as domains.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
     /// First evidence, RFC 3339.
     pub first_seen: String,
     /// Last evidence, RFC 3339.
@@ -149,6 +152,7 @@ impl<'a> Collector<'a> {
                 severity: i.severity,
                 technique: i.techniques.clone(),
                 targets: i.targets.iter().map(ToString::to_string).collect(),
+                details: i.details.clone(),
                 first_seen: rfc3339(i.first_ns),
                 last_seen: rfc3339(i.last_ns),
                 confidence: (i.confidence * 1000.0).round() / 1000.0,

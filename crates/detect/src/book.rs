@@ -1,6 +1,8 @@
 //! The open incidents: signals merged by actor and class.
 
-use crate::{Actor, Change, Class, Evidence, Incident, Signal, Update, incident::MAX_TARGETS};
+use crate::{
+    Actor, Change, Class, Evidence, Incident, Signal, Update, incident::MAX_DETAILS, incident::MAX_TARGETS,
+};
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -171,6 +173,7 @@ fn begin(id: u64, signal: Signal) -> Incident {
         severity: signal.severity,
         techniques: vec![signal.technique.to_string()],
         targets: signal.target.into_iter().collect(),
+        details: signal.detail.iter().map(ToString::to_string).collect(),
         first_ns: signal.since_ns.min(signal.at_ns),
         last_ns: signal.at_ns,
         confidence: signal.confidence,
@@ -193,6 +196,11 @@ fn merge(incident: &mut Incident, signal: Signal) -> Option<Change> {
     incident.first_ns = incident.first_ns.min(signal.since_ns);
     incident.last_ns = incident.last_ns.max(signal.at_ns);
     incident.signals += 1;
+    if let Some(detail) = &signal.detail
+        && incident.details.len() < MAX_DETAILS
+    {
+        add(&mut incident.details, detail);
+    }
     if let Some(target) = signal.target
         && incident.targets.len() < MAX_TARGETS
         && !incident.targets.contains(&target)
@@ -257,6 +265,7 @@ mod tests {
             port: None,
             protocol: None,
             community_id: None,
+            detail: None,
             at_ns: at_s * S,
             since_ns: at_s * S,
             confidence: 0.5,

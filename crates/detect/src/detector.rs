@@ -3,12 +3,15 @@
 use crate::bound::Bound;
 use crate::count::Counts;
 use crate::metric::Metric;
+use crate::profile::{self, Fact, Observation, Profile, Subject};
 use crate::rule::Rule;
 use crate::{Actor, Evidence, RuleSet, Signal};
 use flow::{Direction, EndReason, Event, FlowKey, FlowRecord, Role, Span, TcpState, Tracker, Window};
 use rustc_hash::FxHashMap;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use wire::Addr;
+use wire::message::arp::Arp;
 
 /// Smallest counts of one source in one second at which a rule may have something to say: the kernel reports a source
 /// that reaches one of them at once. `u32::MAX` where no enabled rule asks.
@@ -35,6 +38,8 @@ pub struct DetectCounters {
     pub spoken_evicted: u64,
     /// (rule, source, service) counts dropped because the table was full.
     pub counts_evicted: u64,
+    /// Entries of profiles dropped because their tables were full.
+    pub profiles_evicted: u64,
 }
 
 /// Entities and rules a detector remembers having spoken about. When full, those that may speak again anyway are
@@ -45,11 +50,13 @@ const COUNT_CAPACITY: usize = 8192;
 /// Longest time a rule is silent about an entity after a signal, ns. Shorter than the longest window, so that an attack
 /// that goes on is not taken for several.
 const LONGEST_SILENCE_NS: u64 = 30_000_000_000;
+/// How often profiles are told the time, ns.
+const TICK_NS: u64 = 1_000_000_000;
 /// Confidence never exceeds this: no rule is certain.
 const MOST_CONFIDENT: f64 = 0.99;
 
 /// Whom a rule last spoke about: rule, subject, and the target where flows are counted.
-type Subject = (u16, Addr, Addr);
+type Spoken = (u16, Addr, Addr);
 
 /// Evaluates rules. A rule speaks about an entity at most once in its span (30 s for the 60-s span), not once a packet.
 ///
@@ -62,8 +69,17 @@ pub struct Detector {
     windows: [[Vec<u16>; 3]; 2],
     /// Indices of flow-count rules.
     flows: Vec<u16>,
+    /// Indices of profile rules by subject.
+    observed: BTreeMap<Subject, Vec<u16>>,
+    /// Profiles that an enabled rule asks for.
+    profiles: Vec<Box<dyn Profile>>,
+    /// Which of them want which kind of fact.
+    wanting: [Vec<usize>; profile::KINDS],
+    observations: Vec<Observation>,
+    /// When the profiles were last told the time, ns.
+    ticked_ns: u64,
     counts: Counts,
-    spoken: FxHashMap<Subject, u64>,
+    spoken: FxHashMap<Spoken, u64>,
     counters: DetectCounters,
 }
 
@@ -112,6 +128,11 @@ impl Detector {
             rules: Vec::new(),
             windows: Default::default(),
             flows: Vec::new(),
+            observed: BTreeMap::new(),
+            profiles: Vec::new(),
+            wanting: Default::default(),
+            observations: Vec::new(),
+            ticked_ns: 0,
             counts: Counts::new(COUNT_CAPACITY),
             spoken: FxHashMap::default(),
             counters: DetectCounters::default(),
@@ -121,6 +142,8 @@ impl Detector {
             let index = detector.rules.len() as u16;
             if rule.flows.is_some() {
                 detector.flows.push(index);
+            } else if !rule.subject.is_window() {
+                detector.observed.entry(rule.subject).or_default().push(index);
             } else {
                 detector.windows[rule.role as usize][rule.span as usize].push(index);
             }
@@ -129,6 +152,13 @@ impl Detector {
                 silence_ns: rule.span.nanos().min(LONGEST_SILENCE_NS),
                 rule,
             });
+        }
+        let asked = |p: &dyn Profile| p.subjects().iter().any(|s| detector.observed.contains_key(s));
+        detector.profiles = profile::all().into_iter().filter(|p| asked(p.as_ref())).collect();
+        for (i, p) in detector.profiles.iter().enumerate() {
+            for kind in p.wants() {
+                detector.wanting[*kind as usize].push(i);
+            }
         }
         detector
     }
@@ -139,13 +169,35 @@ impl Detector {
         let mut occasion = None;
         for event in events {
             match event {
-                Event::FlowStarted(id) | Event::FlowFailed(id) => {
+                Event::FlowStarted(id) => {
+                    if let Some(record) = tracker.flow(*id) {
+                        occasion = Some(Occasion::of(record));
+                        self.learn(now_ns, &Fact::Started(record), signals);
+                    }
+                }
+                Event::FlowFailed(id) => {
                     occasion = tracker.flow(*id).map(Occasion::of).or(occasion);
                 }
                 Event::FlowClosed(id) => {
                     if let Some(record) = tracker.flow(*id) {
                         occasion = Some(Occasion::of(record));
                         self.count(now_ns, record, signals);
+                        self.learn(now_ns, &Fact::Closed(record), signals);
+                    }
+                }
+                Event::Recognised(id, _) => {
+                    if let Some(record) = tracker.flow(*id) {
+                        self.learn(now_ns, &Fact::Recognised(record), signals);
+                    }
+                }
+                Event::Message(id, from, message) => {
+                    if let Some(flow) = tracker.flow(*id) {
+                        self.learn(now_ns, &Fact::Message { flow, from: *from, message }, signals);
+                    }
+                }
+                Event::Odd(id, oddity) => {
+                    if let Some(record) = tracker.flow(*id) {
+                        self.learn(now_ns, &Fact::Odd(record, *oddity), signals);
                     }
                 }
                 Event::FlowEnded(record, reason) => {
@@ -154,8 +206,8 @@ impl Detector {
                     if !closed && *reason != EndReason::Active {
                         self.count(now_ns, record, signals);
                     }
+                    self.learn(now_ns, &Fact::Ended(record, *reason), signals);
                 }
-                Event::Recognised(..) | Event::Message(..) | Event::Odd(..) => {}
                 Event::Active(id) => {
                     if let Some(entity) = tracker.entity(*id) {
                         let occasion = tracker.flow(entity.prompted_by).map(Occasion::of).or(occasion);
@@ -165,6 +217,66 @@ impl Detector {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// Judges an ARP packet seen at `now_ns`.
+    pub fn judge_arp(&mut self, now_ns: u64, arp: &Arp, signals: &mut Vec<Signal>) {
+        self.learn(now_ns, &Fact::Arp(arp), signals);
+    }
+
+    /// Lets time pass for the profiles, about once a second.
+    pub fn advance(&mut self, now_ns: u64, signals: &mut Vec<Signal>) {
+        if now_ns.abs_diff(self.ticked_ns) < TICK_NS {
+            return;
+        }
+        self.ticked_ns = now_ns;
+        let mut observations = std::mem::take(&mut self.observations);
+        for p in &mut self.profiles {
+            p.tick(now_ns, &mut observations);
+        }
+        self.compare(now_ns, &mut observations, signals);
+        self.observations = observations;
+    }
+
+    /// Hands a fact to the profiles that want it, and what they observe to the rules.
+    fn learn(&mut self, now_ns: u64, fact: &Fact<'_>, signals: &mut Vec<Signal>) {
+        let wanting = &self.wanting[fact.kind() as usize];
+        if wanting.is_empty() {
+            return;
+        }
+        let mut observations = std::mem::take(&mut self.observations);
+        for &i in wanting {
+            self.profiles[i].learn(now_ns, fact, &mut observations);
+        }
+        self.compare(now_ns, &mut observations, signals);
+        self.observations = observations;
+    }
+
+    fn compare(&mut self, now_ns: u64, observations: &mut Vec<Observation>, signals: &mut Vec<Signal>) {
+        for observation in observations.drain(..) {
+            let rules = self.observed.get(&observation.subject).map_or(0, Vec::len);
+            for at in 0..rules {
+                let index = self.observed[&observation.subject][at];
+                let value = |metric| observation.values.get(metric);
+                let compiled = &self.rules[usize::from(index)];
+                if !compiled.when.iter().all(|(metric, bound)| bound.holds(value(*metric))) {
+                    continue;
+                }
+                let (Actor::Source { addr } | Actor::Distributed { target: addr }) = observation.actor;
+                if !self.may_speak(now_ns, (index, addr, observation.target.unwrap_or(Addr::UNSPECIFIED))) {
+                    continue;
+                }
+                let mut signal = self.rules[usize::from(index)].signal(now_ns, observation.since_ns, value);
+                signal.actor = observation.actor;
+                signal.target = observation.target;
+                signal.port = observation.port;
+                signal.protocol = observation.protocol;
+                signal.community_id = observation.flow.as_ref().map(|f| Occasion::of(f).community_id());
+                signal.detail.clone_from(&observation.detail);
+                self.counters.signals += 1;
+                signals.push(signal);
             }
         }
     }
@@ -204,7 +316,11 @@ impl Detector {
     /// What was counted.
     #[must_use]
     pub fn counters(&self) -> DetectCounters {
-        DetectCounters { counts_evicted: self.counts.evicted(), ..self.counters }
+        DetectCounters {
+            counts_evicted: self.counts.evicted(),
+            profiles_evicted: self.profiles.iter().map(|p| p.evicted()).sum(),
+            ..self.counters
+        }
     }
 
     fn window(
@@ -281,7 +397,7 @@ impl Detector {
     }
 
     /// Whether the rule was silent about the subject for long enough; if so it speaks now.
-    fn may_speak(&mut self, now_ns: u64, subject: Subject) -> bool {
+    fn may_speak(&mut self, now_ns: u64, subject: Spoken) -> bool {
         let silence_ns = self.rules[usize::from(subject.0)].silence_ns;
         if self.spoken.get(&subject).is_some_and(|last| now_ns.saturating_sub(*last) < silence_ns) {
             self.counters.repeated += 1;
@@ -329,6 +445,7 @@ impl Compiled {
             port: None,
             protocol: None,
             community_id: None,
+            detail: None,
             at_ns: now_ns,
             since_ns: since_ns.min(now_ns),
             confidence: confidence(rule.confidence, &evidence),

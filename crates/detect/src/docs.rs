@@ -2,6 +2,7 @@
 
 use crate::field::Field;
 use crate::metric::Metric;
+use crate::profile::Subject;
 use crate::rule::Rule;
 use crate::{Class, RuleSet};
 use std::fmt::Write;
@@ -32,7 +33,9 @@ Generated from `rules/*.toml` and from the metric tables in `crates/detect`; to 
 A rule judges one entity: what a source did (`source`), or what was done to a target (`target`), in a window of 1, 10 or
 60 s. All its conditions must hold. A quantity that cannot be computed satisfies no condition. Windows open with an
 entity's first activity and are judged while they run, so an alarm comes when a threshold is crossed, not when the window
-is over. A flow-count rule instead counts finished connections of one source to one service within a sliding span.
+is over. A flow-count rule instead counts finished connections of one source to one service within a sliding span. Other rules
+are about what a profile observed: a bounded memory of what hosts make of a protocol, described with its metrics at the
+end of this page.
 
 The confidence of a signal is 1 − (1 − c) / √x, at most 0.99, where c is the rule's confidence and x the smallest ratio of
 observed to threshold over its `at least` conditions. A rule speaks about the same entity at most once in its span (30 s
@@ -73,7 +76,7 @@ fn describe(page: &mut String, rule: &Rule) {
             format!("{:?}", rule.severity).to_lowercase(),
             rule.technique,
             rule.tactic,
-            format!("{:?}", rule.role).to_lowercase(),
+            about(rule),
             rule.span.seconds(),
             rule.confidence,
             if rule.may_block { "yes" } else { "no, alert only" },
@@ -120,10 +123,22 @@ fn describe(page: &mut String, rule: &Rule) {
     }
 }
 
+/// Whose window, or which profile.
+fn about(rule: &Rule) -> String {
+    if rule.subject.is_window() {
+        format!("{:?}", rule.role).to_lowercase()
+    } else {
+        format!("`{}`", rule.subject.name())
+    }
+}
+
 fn tables(page: &mut String) {
-    line(page, "\n## Metrics of a window\n\n| metric | unit | meaning |\n|---|---|---|");
-    for metric in Metric::ALL {
-        row(page, metric.name(), metric.unit(), metric.meaning());
+    for subject in Subject::ALL {
+        line(page, &format!("\n## Metrics of `{}`\n\n{}\n", subject.name(), subject.meaning()));
+        line(page, "| metric | unit | meaning |\n|---|---|---|");
+        for metric in Metric::ALL.iter().filter(|m| m.subject() == *subject) {
+            row(page, metric.name(), metric.unit(), metric.meaning());
+        }
     }
     line(
         page,

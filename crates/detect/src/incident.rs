@@ -23,6 +23,9 @@ pub struct Incident {
     pub techniques: Vec<String>,
     /// Addresses hit, at most [`MAX_TARGETS`]; `targets_total` counts all signals' targets seen first here.
     pub targets: Vec<Addr>,
+    /// What it is about in other words, such as domains or interfaces; at most [`MAX_DETAILS`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
     /// First evidence, ns.
     pub first_ns: u64,
     /// Last evidence, ns.
@@ -39,6 +42,9 @@ pub struct Incident {
 
 /// Targets listed on an incident; a scan of a /16 needs no more to be understood.
 pub const MAX_TARGETS: usize = 16;
+
+/// Details listed on an incident.
+pub const MAX_DETAILS: usize = 8;
 
 /// Why an incident is reported now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

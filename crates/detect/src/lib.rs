@@ -16,6 +16,7 @@ pub mod field;
 pub mod incident;
 pub mod metric;
 mod names;
+pub mod profile;
 pub mod rule;
 pub mod ruleset;
 pub mod signal;

@@ -3,6 +3,7 @@
 use crate::bound::Bound;
 use crate::field::Field;
 use crate::metric::Metric;
+use crate::profile::Subject;
 use crate::vector::{Vector, spoken};
 use crate::{Class, Severity};
 use flow::app::App;
@@ -36,10 +37,14 @@ pub struct Rule {
     /// Where to read more.
     #[serde(default)]
     pub references: Vec<String>,
+    /// What is judged: a window, or what a profile observed.
+    #[serde(default, skip_serializing_if = "Subject::is_window")]
+    pub subject: Subject,
     /// Whose window is judged: `source`, or `target` for what nobody alone is to blame for. Flow-count rules are about
-    /// sources.
+    /// sources. Of profiles it says who the actor is in the tests and in the documentation.
     pub role: Role,
-    /// Length of the window; for flow-count rules of the sliding span in which flows are counted.
+    /// Length of the window; for flow-count rules of the sliding span in which flows are counted; for profiles how long the
+    /// rule is silent about the same actor and target (30 s at most).
     pub span: Span,
     /// Conditions; all must hold.
     pub when: BTreeMap<Metric, Bound>,
@@ -152,6 +157,13 @@ impl Rule {
         for (metric, bound) in &self.when {
             if let Some(why) = bound.fault() {
                 return Some(format!("`when.{metric}`: {why}"));
+            }
+            if metric.subject() != self.subject && self.flows.is_none() {
+                return Some(format!(
+                    "`when.{metric}` is a quantity of `{}`, and the rule is about `{}`",
+                    metric.subject().name(),
+                    self.subject.name()
+                ));
             }
         }
         if !self.when.values().any(|b| b.at_least.is_some()) {

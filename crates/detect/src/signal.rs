@@ -61,6 +61,9 @@ pub struct Signal {
     pub protocol: Option<u8>,
     /// Community ID of a flow it was seen in; a scan or flood has many more.
     pub community_id: Option<String>,
+    /// What it is about in other words, such as a domain or an interface.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Box<str>>,
     /// When it was judged, ns.
     pub at_ns: u64,
     /// Beginning of what was judged, ns.
@@ -91,6 +94,9 @@ impl Signal {
         }
         if let Some(port) = self.port {
             text.push_str(&format!(" port {port}"));
+        }
+        if let Some(detail) = &self.detail {
+            text.push_str(&format!(", {detail}"));
         }
         let seconds = self.at_ns.saturating_sub(self.since_ns) as f64 / 1e9;
         text.push_str(&format!(", within {seconds:.1} s: "));

@@ -38,6 +38,7 @@ pub(crate) fn update(change: Change, actor: Actor) -> Update {
         severity: Severity::Medium,
         techniques: vec!["T1046".into()],
         targets: Vec::new(),
+        details: Vec::new(),
         first_ns: 0,
         last_ns: 0,
         confidence: 0.9,

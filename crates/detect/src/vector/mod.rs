@@ -4,12 +4,14 @@
 //! expanded to packets, all packets are put in order of time and driven through a [`flow::Tracker`] and a
 //! [`Detector`], exactly as captured packets are.
 
+mod script;
+
 use crate::ruleset::VectorResult;
 use crate::{Detector, RuleSet, Signal};
 use flow::{Tracker, TrackerConfig};
+use script::Item;
 use serde::{Deserialize, Serialize};
-use wire::packet::{protocol, tcp_flag};
-use wire::{Addr, Fragment, Packet};
+use wire::Addr;
 
 /// Most packets one vector may expand to; the shipped ones stay below a tenth.
 pub const MAX_PACKETS: usize = 200_000;
@@ -147,215 +149,11 @@ const fn turn() -> f64 {
     5.0
 }
 
-/// Round-trip time of all connections, ns.
-const ROUND_TRIP_NS: u64 = 2_000_000;
-/// Payload of a full-sized segment, bytes.
-const SEGMENT: u32 = 1448;
-
-/// One packet to be.
-struct Item {
-    at_ns: u64,
-    src: (Addr, u16),
-    dst: (Addr, u16),
-    protocol: u8,
-    flags: u8,
-    seq: u32,
-    payload_len: u32,
-    text: Vec<u8>,
-}
-
-impl Item {
-    fn packet(&self) -> Packet<'_> {
-        let header = match self.protocol {
-            protocol::TCP => 52,
-            _ => 28,
-        };
-        let icmp = self.protocol == protocol::ICMP;
-        Packet {
-            src: self.src.0,
-            dst: self.dst.0,
-            src_port: self.src.1,
-            dst_port: self.dst.1,
-            protocol: self.protocol,
-            vlan: 0,
-            ip_len: header + self.payload_len,
-            frame_len: 14 + header + self.payload_len,
-            payload_len: self.payload_len,
-            ttl: 64,
-            tcp_flags: self.flags,
-            tcp_seq: self.seq,
-            tcp_ack: 0,
-            tcp_window: if self.protocol == protocol::TCP { 64240 } else { 0 },
-            icmp_type: if icmp { u8::try_from(self.src.1).unwrap_or(0) } else { 0 },
-            icmp_code: 0,
-            fragment: Fragment::None,
-            fragment_id: 0,
-            fragment_offset: 0,
-            transport_len: 0,
-            tunnel: 0,
-            payload: &self.text,
-        }
-    }
-}
-
-/// Expands one connection or probe.
-struct Script<'a> {
-    items: &'a mut Vec<Item>,
-    client: (Addr, u16),
-    server: (Addr, u16),
-    protocol: u8,
-    at_ns: u64,
-    sent: [u32; 2],
-}
-
-impl Script<'_> {
-    fn send(&mut self, by_client: bool, flags: u8, payload_len: u32, text: &[u8]) {
-        let (src, dst) = if by_client { (self.client, self.server) } else { (self.server, self.client) };
-        let side = &mut self.sent[usize::from(by_client)];
-        let seq = 1000u32.wrapping_add(*side);
-        *side = side.wrapping_add(payload_len);
-        self.items.push(Item {
-            at_ns: self.at_ns,
-            src,
-            dst,
-            protocol: self.protocol,
-            flags,
-            seq,
-            payload_len,
-            text: text.to_vec(),
-        });
-    }
-
-    fn wait(&mut self, ns: u64) {
-        self.at_ns += ns;
-    }
-
-    fn say(&mut self, by_client: bool, payload_len: u32, text: &[u8]) {
-        self.send(by_client, tcp_flag::ACK | tcp_flag::PSH, payload_len, text);
-        self.wait(ROUND_TRIP_NS / 2);
-        self.send(!by_client, tcp_flag::ACK, 0, &[]);
-    }
-
-    fn session(&mut self, t: &Traffic) {
-        self.handshake();
-        for (by_client, text) in [(false, &t.greeting), (true, &t.hello)] {
-            if !text.is_empty() {
-                let bytes = spoken(text).unwrap_or_default();
-                self.say(by_client, u32::try_from(bytes.len()).unwrap_or(u32::MAX), &bytes);
-            }
-        }
-        for (turn, &size) in t.exchange.iter().enumerate() {
-            if size > 0 {
-                self.wait(nanos(t.turn_ms));
-                self.say(turn % 2 == 0, size, &[]);
-            }
-        }
-        for (by_client, segments) in [(false, t.download), (true, t.upload)] {
-            for _ in 0..segments {
-                self.wait(1_000_000);
-                self.say(by_client, SEGMENT, &[]);
-            }
-        }
-        self.wait(ROUND_TRIP_NS);
-        self.send(true, tcp_flag::FIN | tcp_flag::ACK, 0, &[]);
-        self.wait(ROUND_TRIP_NS / 2);
-        self.send(false, tcp_flag::FIN | tcp_flag::ACK, 0, &[]);
-        self.wait(ROUND_TRIP_NS / 2);
-        self.send(true, tcp_flag::ACK, 0, &[]);
-    }
-
-    fn handshake(&mut self) {
-        self.send(true, tcp_flag::SYN, 0, &[]);
-        self.wait(ROUND_TRIP_NS / 2);
-        self.send(false, tcp_flag::SYN | tcp_flag::ACK, 0, &[]);
-        self.wait(ROUND_TRIP_NS / 2);
-        self.send(true, tcp_flag::ACK, 0, &[]);
-    }
-
-    fn probe(&mut self, flags: u8, answer: Answer) {
-        match answer {
-            Answer::Abort => {
-                self.handshake();
-                self.send(true, tcp_flag::RST | tcp_flag::ACK, 0, &[]);
-                return;
-            }
-            _ => self.send(true, flags, 0, &[]),
-        }
-        self.wait(ROUND_TRIP_NS / 2);
-        match answer {
-            Answer::Rst => self.send(false, tcp_flag::RST | tcp_flag::ACK, 0, &[]),
-            Answer::HalfOpen => {
-                self.send(false, tcp_flag::SYN | tcp_flag::ACK, 0, &[]);
-                self.wait(ROUND_TRIP_NS / 2);
-                self.send(true, tcp_flag::RST, 0, &[]);
-            }
-            Answer::None | Answer::Reply | Answer::Abort => {}
-        }
-    }
-
-    fn datagram(&mut self, size: u32, answer: Answer) {
-        self.send(true, 0, size, &[]);
-        if answer == Answer::Reply {
-            self.wait(ROUND_TRIP_NS / 2);
-            self.send(false, 0, size, &[]);
-        }
-    }
-}
-
 /// What is said: the text itself, or the bytes of `hex:…`. `None` where that is not hexadecimal.
 pub(crate) fn spoken(text: &str) -> Option<Vec<u8>> {
     let Some(digits) = text.strip_prefix("hex:") else { return Some(text.as_bytes().to_vec()) };
     let digits: Option<Vec<u8>> = digits.chars().map(|c| c.to_digit(16).map(|d| d as u8)).collect();
     digits.filter(|d| d.len() % 2 == 0).map(|d| d.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
-}
-
-/// Milliseconds to ns; anything that is no time is 0.
-fn nanos(ms: f64) -> u64 {
-    (ms.clamp(0.0, 86_400_000.0) * 1e6) as u64
-}
-
-/// The `n`-th address after `first`, within its last four bytes.
-fn nth(first: Addr, n: u32) -> Addr {
-    let mut bytes = first.0;
-    if let Some(last) = bytes.last_chunk_mut::<4>() {
-        *last = u32::from_be_bytes(*last).wrapping_add(n).to_be_bytes();
-    }
-    Addr(bytes)
-}
-
-impl Traffic {
-    fn expand(&self, items: &mut Vec<Item>) {
-        let (sources, hosts, ports) = (self.sources.max(1), self.hosts.max(1), self.ports.max(1));
-        let count = if self.count > 0 { self.count } else { hosts.saturating_mul(ports) };
-        for n in 0..count {
-            if items.len() > MAX_PACKETS {
-                return;
-            }
-            let port = (u32::from(self.port) + n % ports) as u16;
-            let local = if self.same_port { 40_000 } else { (32_768 + n % 28_000) as u16 };
-            let (client, server, protocol) = match self.send {
-                Send::Udp => (local, port, protocol::UDP),
-                Send::Echo => (8, 0, protocol::ICMP),
-                _ => (local, port, protocol::TCP),
-            };
-            let mut script = Script {
-                items,
-                client: (nth(self.from, n % sources), client),
-                server: (nth(self.to, n / ports % hosts), server),
-                protocol,
-                at_ns: EPOCH_NS + nanos(self.start_ms) + nanos(self.every_ms * f64::from(n)),
-                sent: [0; 2],
-            };
-            match self.send {
-                Send::Syn => script.probe(tcp_flag::SYN, self.answer),
-                Send::Fin => script.probe(tcp_flag::FIN, self.answer),
-                Send::Null => script.probe(0, self.answer),
-                Send::Xmas => script.probe(tcp_flag::FIN | tcp_flag::PSH | tcp_flag::URG, self.answer),
-                Send::Udp | Send::Echo => script.datagram(self.size, self.answer),
-                Send::Session => script.session(self),
-            }
-        }
-    }
 }
 
 /// Time of the first packet, ns: some time well after 0, so that no window reaches before it.
@@ -370,7 +168,7 @@ const TAIL_NS: u64 = 5_000_000_000;
 ///
 /// Traffic that expands to more than [`MAX_PACKETS`].
 pub fn run(vector: &Vector, detector: &mut Detector) -> Result<Vec<Signal>, String> {
-    let mut items = Vec::new();
+    let mut items: Vec<Item> = Vec::new();
     for traffic in &vector.traffic {
         traffic.expand(&mut items);
     }
@@ -387,6 +185,7 @@ pub fn run(vector: &Vector, detector: &mut Detector) -> Result<Vec<Signal>, Stri
         while clock < until {
             tracker.advance(clock, &mut events);
             detector.judge(clock, tracker, &events, signals);
+            detector.advance(clock, signals);
             events.clear();
             clock += TICK_NS;
         }

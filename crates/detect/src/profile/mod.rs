@@ -1,0 +1,217 @@
+//! Profiles: what hosts make of protocols over time.
+//!
+//! A window counts packets; a profile understands. Each profile is a bounded table that learns from flows and messages
+//! and, where it has something to compare with a rule, hands out an [`Observation`]: an actor and the values of the
+//! metrics of its [`Subject`]. Rules (`subject = "…"` in a rule file) hold the thresholds, so that profiles decide nothing.
+//!
+//! A profile is fed only while an enabled rule asks for one of its subjects.
+
+use crate::Actor;
+use crate::metric::Metric;
+use flow::{EndReason, FlowRecord, Oddity};
+use serde::{Deserialize, Serialize};
+use wire::Addr;
+use wire::message::arp::Arp;
+use wire::message::{Message, Side};
+
+/// What a rule is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// A window of one entity ([`flow::Window`]).
+    #[default]
+    Window,
+}
+
+impl Subject {
+    /// Every subject, in the order of the documentation.
+    pub const ALL: &'static [Self] = &[Self::Window];
+
+    /// The name in rule files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Window => "window",
+        }
+    }
+
+    /// What it is, for docs/rules.md: one sentence, with the span it looks back over and its table's capacity.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Window => "What one entity did in 1, 10 or 60 s.",
+        }
+    }
+
+    /// Whether it is a window.
+    #[must_use]
+    pub fn is_window(&self) -> bool {
+        *self == Self::Window
+    }
+}
+
+/// Something a profile may learn from. Flows are as they stand at that moment.
+#[derive(Clone, Copy, Debug)]
+pub enum Fact<'a> {
+    /// A flow began.
+    Started(&'a FlowRecord),
+    /// A flow's application was recognised (`flow.talk.app`).
+    Recognised(&'a FlowRecord),
+    /// A message was completed.
+    Message {
+        /// The flow.
+        flow: &'a FlowRecord,
+        /// Who said it.
+        from: Side,
+        /// What.
+        message: &'a Message,
+    },
+    /// Reassembly or fragments were odd.
+    Odd(&'a FlowRecord, Oddity),
+    /// A TCP flow closed.
+    Closed(&'a FlowRecord),
+    /// A flow left the table; closed ones were told before.
+    Ended(&'a FlowRecord, EndReason),
+    /// An ARP packet.
+    Arp(&'a Arp),
+}
+
+/// A kind of fact, to say which ones a profile wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// [`Fact::Started`].
+    Started = 0,
+    /// [`Fact::Recognised`].
+    Recognised = 1,
+    /// [`Fact::Message`].
+    Message = 2,
+    /// [`Fact::Odd`].
+    Odd = 3,
+    /// [`Fact::Closed`].
+    Closed = 4,
+    /// [`Fact::Ended`].
+    Ended = 5,
+    /// [`Fact::Arp`].
+    Arp = 6,
+}
+
+/// How many kinds of facts there are.
+pub(crate) const KINDS: usize = 7;
+
+impl Fact<'_> {
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Started(_) => Kind::Started,
+            Self::Recognised(_) => Kind::Recognised,
+            Self::Message { .. } => Kind::Message,
+            Self::Odd(..) => Kind::Odd,
+            Self::Closed(_) => Kind::Closed,
+            Self::Ended(..) => Kind::Ended,
+            Self::Arp(_) => Kind::Arp,
+        }
+    }
+}
+
+/// Most values of one observation.
+pub const MAX_VALUES: usize = 12;
+
+/// Values of metrics; absent ones satisfy no bound.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Values {
+    held: [Option<(Metric, f64)>; MAX_VALUES],
+}
+
+impl Values {
+    /// Adds a value. Beyond [`MAX_VALUES`] it is left out, which a test of each profile would notice.
+    #[must_use]
+    pub fn with(mut self, metric: Metric, value: f64) -> Self {
+        if let Some(free) = self.held.iter_mut().find(|v| v.is_none()) {
+            *free = Some((metric, value));
+        }
+        self
+    }
+
+    /// Adds a value where there is one.
+    #[must_use]
+    pub fn with_some(self, metric: Metric, value: Option<f64>) -> Self {
+        match value {
+            Some(value) => self.with(metric, value),
+            None => self,
+        }
+    }
+
+    /// The value of a metric.
+    #[must_use]
+    pub fn get(&self, metric: Metric) -> Option<f64> {
+        self.held.iter().flatten().find(|(m, _)| *m == metric).map(|(_, value)| *value)
+    }
+}
+
+/// What a profile has to say about an actor, to be compared with the rules of its subject.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// Whose rules judge it.
+    pub subject: Subject,
+    /// Who.
+    pub actor: Actor,
+    /// Whom it hits, where it is one address.
+    pub target: Option<Addr>,
+    /// Port, where it is one.
+    pub port: Option<u16>,
+    /// IP protocol.
+    pub protocol: Option<u8>,
+    /// The flow it was seen in.
+    pub flow: Option<FlowRecord>,
+    /// What it is about in words that rules do not know, such as a domain or an interface; shown to people.
+    pub detail: Option<Box<str>>,
+    /// Since when it was observed, ns.
+    pub since_ns: u64,
+    /// The values.
+    pub values: Values,
+}
+
+impl Observation {
+    /// An observation about who began `flow`, against whom it contacted.
+    #[must_use]
+    pub fn of_flow(subject: Subject, flow: &FlowRecord, since_ns: u64, values: Values) -> Self {
+        let (target, port) = flow.responder();
+        Self {
+            subject,
+            actor: Actor::Source { addr: flow.initiator().0 },
+            target: Some(target),
+            port: Some(port),
+            protocol: Some(flow.key.protocol),
+            flow: Some(*flow),
+            detail: None,
+            since_ns,
+            values,
+        }
+    }
+}
+
+/// A bounded memory of what hosts did, and the observations it leads to; see the module.
+pub trait Profile: std::fmt::Debug + Send {
+    /// The subjects it observes.
+    fn subjects(&self) -> &'static [Subject];
+
+    /// The kinds of facts it wants to learn; it is handed no others.
+    fn wants(&self) -> &'static [Kind];
+
+    /// Learns a fact of time `now_ns`.
+    fn learn(&mut self, now_ns: u64, fact: &Fact<'_>, out: &mut Vec<Observation>);
+
+    /// Called about once a second of traffic time, for what silence tells and to forget what is old.
+    fn tick(&mut self, _now_ns: u64, _out: &mut Vec<Observation>) {}
+
+    /// Entries given up because the table was full.
+    fn evicted(&self) -> u64;
+}
+
+/// All profiles, empty.
+#[must_use]
+pub fn all() -> Vec<Box<dyn Profile>> {
+    Vec::new()
+}
