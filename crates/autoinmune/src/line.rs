@@ -131,21 +131,25 @@ impl Line {
                 }
             }
             Err(skip) => {
-                let count = &mut self.intake.skipped[skip as usize];
-                *count += 1;
+                self.skip(at_ns, skip, tap);
                 if skip == Skip::NotIp
                     && let Some(arp) = wire::message::arp::parse(link, data)
                 {
                     self.detector.judge_arp(self.now_ns, &arp, &mut self.signals);
                     self.decide(tap);
                 }
-                if skip != Skip::NotIp && count.is_power_of_two() {
-                    tap.anomaly(at_ns, skip.name(), *count);
-                }
             }
         }
         if self.now_ns.abs_diff(self.advanced_ns) >= ADVANCE_EVERY_NS {
             self.advance(self.now_ns, tap);
+        }
+    }
+
+    fn skip(&mut self, at_ns: u64, skip: Skip, tap: &mut impl Tap) {
+        let count = &mut self.intake.skipped[skip as usize];
+        *count += 1;
+        if skip != Skip::NotIp && count.is_power_of_two() {
+            tap.anomaly(at_ns, skip.name(), *count);
         }
     }
 
