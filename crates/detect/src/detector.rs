@@ -215,6 +215,8 @@ impl Detector {
                             let window = entity.window(span);
                             self.window(now_ns, (entity.addr, entity.role), span, window, occasion, signals);
                         }
+                        let flow = tracker.flow(entity.prompted_by);
+                        self.learn(now_ns, &Fact::Active { entity, flow }, signals);
                     }
                 }
             }

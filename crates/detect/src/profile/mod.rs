@@ -6,9 +6,11 @@
 //!
 //! A profile is fed only while an enabled rule asks for one of its subjects.
 
+mod table;
+
 use crate::Actor;
 use crate::metric::Metric;
-use flow::{EndReason, FlowRecord, Oddity};
+use flow::{EndReason, Entity, FlowRecord, Oddity};
 use serde::{Deserialize, Serialize};
 use wire::Addr;
 use wire::message::arp::Arp;
@@ -74,6 +76,13 @@ pub enum Fact<'a> {
     Ended(&'a FlowRecord, EndReason),
     /// An ARP packet.
     Arp(&'a Arp),
+    /// An entity's windows changed in a way worth judging, or grew by [`flow::window::JUDGE_EVERY`] packets.
+    Active {
+        /// The entity with its windows.
+        entity: &'a Entity,
+        /// The flow that last made it worth judging, if it is still in the table.
+        flow: Option<&'a FlowRecord>,
+    },
 }
 
 /// A kind of fact, to say which ones a profile wants.
@@ -94,10 +103,12 @@ pub enum Kind {
     Ended = 5,
     /// [`Fact::Arp`].
     Arp = 6,
+    /// [`Fact::Active`].
+    Active = 7,
 }
 
 /// How many kinds of facts there are.
-pub(crate) const KINDS: usize = 7;
+pub(crate) const KINDS: usize = 8;
 
 impl Fact<'_> {
     /// Its kind.
@@ -111,6 +122,7 @@ impl Fact<'_> {
             Self::Closed(_) => Kind::Closed,
             Self::Ended(..) => Kind::Ended,
             Self::Arp(_) => Kind::Arp,
+            Self::Active { .. } => Kind::Active,
         }
     }
 }
