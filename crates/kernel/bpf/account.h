@@ -77,7 +77,7 @@ static __always_inline __u32 flow_key_of(struct flow_key *k, const struct packet
 	k->vlan = p->vlan;
 	k->protocol = p->protocol;
 	k->pad = 0;
-	k->tunnel = 0;
+	k->tunnel = p->tunnel;
 	return reverse;
 }
 

@@ -52,6 +52,9 @@ struct packet {
 	__u32 ip_len; /* as stated; 0: to the end of the frame, resolved by parse_transport() */
 	__u32 payload_len;
 	__u32 tcp_seq;
+	__u32 tunnel;      /* 0 outside tunnels */
+	__u32 fragment_id; /* identification of a fragmented datagram, else 0 */
+	__u16 fragment_offset; /* bytes */
 	__u16 tcp_window;
 	__u16 src_port;
 	__u16 dst_port;
@@ -61,6 +64,7 @@ struct packet {
 	__u8 ttl;
 	__u8 tcp_flags;
 	__u8 fragment; /* enum fragment */
+	__u8 transport_len; /* bytes of the transport header as stated; 0 without one */
 };
 
 /* The addresses as words: struct addr has byte alignment by type, struct packet and flow_key place them better. */
@@ -209,6 +213,10 @@ static __noinline int parse_extensions(struct packet *p, const __u8 *ip, const v
 			__u16 field = be16_at(e, 2);
 
 			next = e[0];
+			if (field & 0xfff9) {
+				p->fragment_id = be32_at(e, 4);
+				p->fragment_offset = field & 0xfff8;
+			}
 			if (field & 0xfff8) {
 				p->fragment = FRAGMENT_LATER;
 				goto done;
@@ -244,6 +252,10 @@ static __always_inline int parse_transport(struct packet *p, const void *data, c
 	p->tcp_flags = 0;
 	p->tcp_seq = 0;
 	p->tcp_window = 0;
+	p->tunnel = 0;
+	p->fragment_id = 0;
+	p->fragment_offset = 0;
+	p->transport_len = 0;
 
 	if (!p->v6) {
 		__u16 field;
@@ -258,8 +270,11 @@ static __always_inline int parse_transport(struct packet *p, const void *data, c
 		else if (p->ip_len < header)
 			return COUNTER_IP_MALFORMED;
 		field = be16_at(ip, 6);
-		if (__builtin_expect(field & 0x3fff, 0))
+		if (__builtin_expect(field & 0x3fff, 0)) {
 			p->fragment = field & 0x1fff ? FRAGMENT_LATER : FRAGMENT_FIRST;
+			p->fragment_id = be16_at(ip, 4);
+			p->fragment_offset = (field & 0x1fff) << 3;
+		}
 		p->ttl = ip[8];
 		p->protocol = ip[9];
 	} else {
@@ -299,6 +314,7 @@ static __always_inline int parse_transport(struct packet *p, const void *data, c
 		p->tcp_seq = be32_at(t, 4);
 		p->tcp_flags = t[13];
 		p->tcp_window = be16_at(t, 14);
+		p->transport_len = tcp_header;
 		p->payload_at += tcp_header;
 		p->payload_len = stated - tcp_header;
 	} else if (p->protocol == PROTOCOL_UDP) {
@@ -320,6 +336,7 @@ static __always_inline int parse_transport(struct packet *p, const void *data, c
 		}
 		p->src_port = be16_at(t, 0);
 		p->dst_port = be16_at(t, 2);
+		p->transport_len = 8;
 		p->payload_at += 8;
 		p->payload_len = length - 8;
 	} else if (p->protocol == PROTOCOL_ICMP || p->protocol == PROTOCOL_ICMPV6) {
@@ -332,6 +349,7 @@ static __always_inline int parse_transport(struct packet *p, const void *data, c
 		counterpart = icmp_counterpart(p->protocol, t[0]);
 		p->src_port = t[0];
 		p->dst_port = counterpart < 0 ? t[1] : counterpart;
+		p->transport_len = 8;
 		p->payload_at += 8;
 		p->payload_len = stated > 8 ? stated - 8 : 0;
 	}
