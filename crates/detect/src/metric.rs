@@ -188,6 +188,94 @@ metrics! {
             "Flow-count rules only: flows of one source to one service that match the rule's `flows` table, within the sliding span."
             |_, _| None;
     }
+    Beacon {
+        BeaconCalls "beacon_calls" "calls" "calls"
+            "Calls so far; connections within a second of each other are one.";
+        BeaconIntervalSeconds "beacon_interval_seconds" "s" "seconds from call to call"
+            "Median of the latest 24 intervals.";
+        BeaconDispersion "beacon_dispersion" "ratio" "spread of the intervals"
+            "Median absolute deviation of the intervals over their median: half the jitter of an agent that waits evenly.";
+        BeaconSkew "beacon_skew" "ratio" "lopsidedness of the intervals"
+            "Bowley's skewness of the intervals, absolute: 0 where long and short ones balance, 1 where not.";
+        BeaconSizeDispersion "beacon_size_dispersion" "ratio" "spread of the sizes"
+            "Median absolute deviation of the payload bytes sent in a call over their median; absent below four ended calls.";
+        BeaconMinutes "beacon_minutes" "min" "minutes since the first call"
+            "Minutes from the first call to the latest.";
+        BeaconCallers "beacon_callers" "hosts" "hosts that call the same service"
+            "Inside hosts that called the same address and port within two hours, at most 8.";
+    }
+    Upload {
+        UploadMegabytes "upload_megabytes" "MB" "megabytes sent outwards in a minute"
+            "IP bytes the host sent in its running 60-s window.";
+        UploadRatio "upload_ratio" "ratio" "bytes sent for each one received"
+            "IP bytes sent over IP bytes received in that window.";
+        UploadTimesUsual "upload_times_usual" "ratio" "times what the host usually sends in a minute"
+            "Bytes sent over the geometric mean of the host's active minutes; absent before 30 of them.";
+        UploadDeviations "upload_deviations" "deviations" "standard deviations above the host's habit"
+            "Of the binary logarithm of bytes a minute; absent before 30 active minutes.";
+    }
+    Reflected {
+        ReflectedPacketsPerSecond "reflected_packets_per_second" "packets/s" "unasked answers a second"
+            "UDP packets towards the address, the higher of the running second and of the mean over 10 s.";
+        ReflectedBytesPerPacket "reflected_bytes_per_packet" "bytes" "bytes an answer"
+            "Mean IP length of packets towards the address in 10 s.";
+        ReflectedReplyRatio "reflected_reply_ratio" "ratio" "packets back for each answer"
+            "UDP packets from the address over UDP packets towards it in 10 s.";
+        Reflectors "reflectors" "hosts" "services answering"
+            "Distinct senders towards the address; absent below 64 packets.";
+    }
+    Reflector {
+        AmplifiedMegabytes "amplified_megabytes" "MB" "megabytes answered"
+            "IP bytes back to the asking address in 10 s, of all its flows.";
+        AmplificationFactor "amplification_factor" "ratio" "bytes answered for each one asked"
+            "IP bytes back over IP bytes sent, in 10 s.";
+        AmplifiedQuestionBytes "amplified_question_bytes" "bytes" "bytes a question"
+            "Mean IP length of the packets asked, in 10 s.";
+    }
+    Echoes {
+        EchoPairs "echo_pairs" "echoes" "echoes with reply"
+            "The lesser of requests and replies; observed from 16.";
+        EchoAsymmetry "echo_asymmetry" "ratio" "difference of request and reply"
+            "Difference of the mean payload lengths of requests and replies, over the larger: an honest reply returns what was sent.";
+        EchoSizes "echo_sizes" "bytes" "spread of lengths"
+            "Longest less shortest IP length of requests and replies.";
+        EchoKilobytes "echo_kilobytes" "kB" "kilobytes carried"
+            "Payload of requests and replies together.";
+    }
+    ArpClaim {
+        ArpConflicts "arp_conflicts" "claims" "changes of the claimant"
+            "Times the address was claimed by another hardware address than within the minute before.";
+        ArpUnsolicited "arp_unsolicited" "replies" "replies nobody asked for"
+            "Replies of the hardware address to no question of the last 5 s, announcements of one's own address not counted.";
+        ArpMismatched "arp_mismatched" "packets" "packets in another's frames"
+            "ARP packets of the hardware address in frames of another one.";
+    }
+    DhcpServer {
+        DhcpServers "dhcp_servers" "servers" "servers on the network"
+            "Servers that offered or acknowledged within an hour, at most 8.";
+        DhcpContradictions "dhcp_contradictions" "" "contradictions between servers"
+            "1 where this server's router or name server differs from that of another.";
+    }
+    DhcpClients {
+        DhcpClients "dhcp_clients" "clients" "clients asking for an address"
+            "Different hardware addresses that sent DISCOVER within a minute, at most 256.";
+    }
+    Oddities {
+        ConflictingFlows "conflicting_flows" "flows" "connections with contradicting segments"
+            "TCP flows of the source in which bytes were sent again with other content.";
+        OverlappingFlows "overlapping_flows" "flows" "flows with overlapping fragments"
+            "Flows of the source with a fragment that overlaps another.";
+        TinyFragmentFlows "tiny_fragment_flows" "flows" "flows with tiny fragments"
+            "Flows of the source with a fragment too small for any network.";
+    }
+    HttpRequests {
+        HttpRequestsPerSecond "http_requests_per_second" "requests/s" "requests a second"
+            "Requests in the running 10 s, over 10.";
+        HttpSameTargetShare "http_same_target_share" "ratio" "share of requests for one target"
+            "Share of the requests that ask for the same target as the first in the window.";
+        HttpErrorShare "http_error_share" "ratio" "share of errors among the answers"
+            "Answers with a status of 400 or more over all answers; absent without answers.";
+    }
 }
 
 impl std::fmt::Display for Metric {

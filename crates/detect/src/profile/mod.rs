@@ -6,7 +6,16 @@
 //!
 //! A profile is fed only while an enabled rule asks for one of its subjects.
 
+mod amplify;
+mod arp;
+mod beacon;
+mod dhcp;
+mod evasion;
+mod icmp;
+mod place;
+mod requests;
 mod table;
+mod volume;
 
 use crate::Actor;
 use crate::metric::Metric;
@@ -16,35 +25,52 @@ use wire::Addr;
 use wire::message::arp::Arp;
 use wire::message::{Message, Side};
 
-/// What a rule is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Subject {
-    /// A window of one entity ([`flow::Window`]).
-    #[default]
-    Window,
+macro_rules! subjects {
+    ($first:ident $first_name:literal $first_meaning:literal; $($variant:ident $name:literal $meaning:literal;)*) => {
+        /// What a rule is about.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Subject {
+            #[doc = $first_meaning]
+            #[default]
+            $first,
+            $(#[doc = $meaning] $variant,)*
+        }
+
+        impl Subject {
+            /// Every subject, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[Self::$first, $(Self::$variant,)*];
+
+            /// The name in rule files.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { Self::$first => $first_name, $(Self::$variant => $name,)* }
+            }
+
+            /// What it is, for docs/rules.md: one sentence or two, with the span it looks back over and its table's capacity.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { Self::$first => $first_meaning, $(Self::$variant => $meaning,)* }
+            }
+        }
+    };
+}
+
+subjects! {
+    Window "window" "What one entity did in 1, 10 or 60 s.";
+    Beacon "beacon" "Connections of one inside host to one outside service, seen over up to two hours; 16,384 pairs.";
+    Upload "upload" "What one inside host sends outwards in a minute, against its own habit once half an hour of activity is known; 16,384 hosts.";
+    Reflected "reflected" "Datagrams from ports of services known to amplify, which nobody asked for, towards one address in 10 s.";
+    Reflector "reflector" "What a service known to amplify answers to one address in 10 s.";
+    Echoes "echoes" "ICMP echoes between two hosts, over the life of their flow.";
+    ArpClaim "arp_claim" "A claim to an address by ARP that contradicts another, or that nobody asked for, over a minute; 8,192 addresses and as many hardware addresses.";
+    DhcpServer "dhcp_server" "Servers that hand out addresses on one network, over an hour; 1,024 networks.";
+    DhcpClients "dhcp_clients" "Hardware addresses that ask for an address on one network within a minute.";
+    Oddities "oddities" "Flows of one source in which fragments or segments contradict each other, over a minute; 8,192 sources.";
+    HttpRequests "http_requests" "HTTP requests of one client to one server in 10 s; 16,384 pairs.";
 }
 
 impl Subject {
-    /// Every subject, in the order of the documentation.
-    pub const ALL: &'static [Self] = &[Self::Window];
-
-    /// The name in rule files.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Window => "window",
-        }
-    }
-
-    /// What it is, for docs/rules.md: one sentence, with the span it looks back over and its table's capacity.
-    #[must_use]
-    pub const fn meaning(self) -> &'static str {
-        match self {
-            Self::Window => "What one entity did in 1, 10 or 60 s.",
-        }
-    }
-
     /// Whether it is a window.
     #[must_use]
     pub fn is_window(&self) -> bool {
@@ -225,5 +251,14 @@ pub trait Profile: std::fmt::Debug + Send {
 /// All profiles, empty.
 #[must_use]
 pub fn all() -> Vec<Box<dyn Profile>> {
-    Vec::new()
+    vec![
+        Box::<beacon::Beacons>::default(),
+        Box::<volume::Volumes>::default(),
+        Box::<amplify::Amplification>::default(),
+        Box::<icmp::Echoes>::default(),
+        Box::<arp::ArpClaims>::default(),
+        Box::<dhcp::DhcpServers>::default(),
+        Box::<evasion::Evasions>::default(),
+        Box::<requests::HttpRequests>::default(),
+    ]
 }

@@ -1,0 +1,58 @@
+//! Echoes that carry something: an honest reply returns exactly what was sent.
+
+use super::{Fact, Kind, Observation, Profile, Subject, Values};
+use crate::metric::Metric;
+use flow::Role;
+use wire::packet::protocol;
+
+/// Echoes of a pair before anything is observed.
+const ENOUGH: u64 = 16;
+
+/// Echo conversations; what is known of one is in its flow.
+#[derive(Debug, Default)]
+pub(crate) struct Echoes {}
+
+impl Profile for Echoes {
+    fn subjects(&self) -> &'static [Subject] {
+        &[Subject::Echoes]
+    }
+
+    fn wants(&self) -> &'static [Kind] {
+        &[Kind::Active, Kind::Ended]
+    }
+
+    fn learn(&mut self, _now_ns: u64, fact: &Fact<'_>, out: &mut Vec<Observation>) {
+        let flow = match fact {
+            Fact::Active { entity, flow: Some(flow) } if entity.role == Role::Source => flow,
+            Fact::Ended(flow, _) => flow,
+            _ => return,
+        };
+        let request = match flow.key.protocol {
+            protocol::ICMP => 8,
+            protocol::ICMPV6 => 128,
+            _ => return,
+        };
+        let (asked, answered) = (flow.stats.from_initiator(), flow.stats.from_responder());
+        if flow.initiator().1 != request || asked.packets < ENOUGH || answered.packets < ENOUGH {
+            return;
+        }
+        let mean = |bytes: u64, packets: u64| bytes as f64 / packets as f64;
+        let (up, down) =
+            (mean(asked.payload_bytes, asked.packets), mean(answered.payload_bytes, answered.packets));
+        let values = Values::default()
+            .with(Metric::EchoPairs, asked.packets.min(answered.packets) as f64)
+            .with(Metric::EchoAsymmetry, (up - down).abs() / up.max(down).max(1.0))
+            .with(
+                Metric::EchoSizes,
+                f64::from(asked.len_max.max(answered.len_max) - asked.len_min.min(answered.len_min)),
+            )
+            .with(Metric::EchoKilobytes, (asked.payload_bytes + answered.payload_bytes) as f64 / 1e3);
+        let mut o = Observation::of_flow(Subject::Echoes, flow, flow.first_ns(), values);
+        o.port = None;
+        out.push(o);
+    }
+
+    fn evicted(&self) -> u64 {
+        0
+    }
+}
