@@ -167,11 +167,14 @@ run all of them through the flow table and the detector. A vector has a `name`, 
 | `from`, `sources` | first sender, and how many with consecutive addresses take turns (1) |
 | `to`, `hosts` | first receiver, and how many with consecutive addresses (1) |
 | `port`, `ports` | first destination port, and how many consecutive ones are visited in turn (1) |
-| `send` | `syn`, `fin`, `null`, `xmas`, `udp`, `echo`, or `session` for a whole TCP connection |
+| `send` | `syn`, `fin`, `null`, `xmas`, `udp`, `echo`, `session` for a whole TCP connection; `conflict` (a connection that says `hello` twice in different words), `overlap`, `tiny_fragments` (a datagram in odd fragments), `arp_request`, `arp_reply` |
 | `answer` | `none`, `rst`, `half_open` (SYN+ACK, then the sender resets), `abort` (handshake, then the sender resets), `reply` |
 | `count`, `every_ms`, `start_ms` | how often (once for each port of each host), ms between two (10), ms before the first (0) |
 | `same_port` | one source port for all (false) |
-| `size` | payload bytes of UDP packets and echo requests (0) |
-| `greeting`, `hello` | what receiver and sender say first in a session; `hex:` introduces bytes |
+| `local` | the sender's port, instead of one from 32768 up |
+| `jitter` | share of `every_ms` by which each is early or late at most (0) |
+| `size`, `reply_size` | payload bytes of UDP packets and echo requests (0), and of the answers (the same) |
+| `mac` | last byte of the hardware address that an ARP packet claims from |
+| `greeting`, `hello` | what receiver and sender say first in a session, or in a datagram and its answer; `hex:` introduces bytes |
 | `exchange`, `turn_ms` | payload sizes, sender and receiver in turn, 0 skips one; ms between turns (5) |
 | `download`, `upload` | full-sized segments from the receiver, from the sender, at the end of a session |";

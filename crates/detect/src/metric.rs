@@ -169,6 +169,9 @@ metrics! {
         PacketsPerSecond "packets_per_second" "packets/s" "packets a second"
             "Packets sent, over the length of the window."
             |w, s| rate(w.packets, s);
+        ReplyRatio "reply_ratio" "ratio" "packets back for each one sent"
+            "Packets back over packets sent, of any protocol; absent if none was sent."
+            |w, _| ratio(w.reply_packets, w.packets);
         UdpPacketsPerSecond "udp_packets_per_second" "packets/s" "UDP packets a second"
             "UDP packets sent, over the length of the window."
             |w, s| rate(w.udp_packets, s);

@@ -11,10 +11,18 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The shipped rules, by file name.
-const BUILTIN: [(&str, &str); 3] = [
+const BUILTIN: &[(&str, &str)] = &[
     ("port_scan.toml", include_str!("../../../rules/port_scan.toml")),
     ("flood.toml", include_str!("../../../rules/flood.toml")),
     ("brute_force.toml", include_str!("../../../rules/brute_force.toml")),
+    ("amplification.toml", include_str!("../../../rules/amplification.toml")),
+    ("arp_spoof.toml", include_str!("../../../rules/arp_spoof.toml")),
+    ("c2_beacon.toml", include_str!("../../../rules/c2_beacon.toml")),
+    ("data_exfiltration.toml", include_str!("../../../rules/data_exfiltration.toml")),
+    ("ddos.toml", include_str!("../../../rules/ddos.toml")),
+    ("dhcp_spoof.toml", include_str!("../../../rules/dhcp_spoof.toml")),
+    ("evasion.toml", include_str!("../../../rules/evasion.toml")),
+    ("icmp_tunnel.toml", include_str!("../../../rules/icmp_tunnel.toml")),
 ];
 
 /// Most bytes of one rule file; the shipped ones are about a tenth of it.
@@ -89,7 +97,7 @@ impl RuleSet {
     /// If the rules this crate was built with are faulty, which a test rules out.
     #[must_use]
     pub fn builtin() -> Self {
-        match Self::load(&BUILTIN) {
+        match Self::load(BUILTIN) {
             Ok(set) => set,
             Err(fault) => panic!("the embedded rules are faulty: {fault}"),
         }

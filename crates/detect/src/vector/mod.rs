@@ -2,8 +2,9 @@
 //!
 //! A vector's `traffic` is a list of tables, each one activity (see [`Traffic`] for the words). Every activity is
 //! expanded to packets, all packets are put in order of time and driven through a [`flow::Tracker`] and a
-//! [`Detector`], exactly as captured packets are.
+//! [`Detector`], exactly as captured packets are. What is said in them passes the real parsers.
 
+mod odd;
 mod script;
 
 use crate::ruleset::VectorResult;
@@ -80,6 +81,18 @@ pub struct Traffic {
     /// Payload bytes of each UDP packet or echo request.
     #[serde(default)]
     pub size: u32,
+    /// Payload bytes of each answer to them; without it those of the request.
+    #[serde(default)]
+    pub reply_size: Option<u32>,
+    /// The sender's port, instead of one from 32768 up.
+    #[serde(default)]
+    pub local: u16,
+    /// Share of `every_ms` by which each moment is early or late at most, spread evenly.
+    #[serde(default)]
+    pub jitter: f64,
+    /// Hardware address of the sender of ARP, as the last byte of a locally administered one.
+    #[serde(default)]
+    pub mac: u8,
     /// What the receiver says first in a session, before anything is sent; `hex:` introduces bytes.
     #[serde(default)]
     pub greeting: String,
@@ -118,6 +131,16 @@ pub enum Send {
     Echo,
     /// A whole TCP connection: handshake, greeting, hello, exchange, download, upload, and FIN from both sides.
     Session,
+    /// A TCP connection in which the sender says `hello` and then, in the same place of the stream, something else.
+    Conflict,
+    /// One UDP datagram of `size` bytes in fragments that overlap.
+    Overlap,
+    /// One UDP datagram of `size` bytes in fragments of eight bytes.
+    TinyFragments,
+    /// An ARP request for `to` by `from`.
+    ArpRequest,
+    /// An ARP reply to `to` that claims `from`.
+    ArpReply,
 }
 
 /// How the receiver answers.
@@ -192,6 +215,10 @@ pub fn run(vector: &Vector, detector: &mut Detector) -> Result<Vec<Signal>, Stri
     };
     for item in &items {
         tick(item.at_ns, &mut tracker, detector, &mut signals);
+        if let Some(arp) = &item.arp {
+            detector.judge_arp(item.at_ns, arp, &mut signals);
+            continue;
+        }
         tracker.observe(item.at_ns, &item.packet(), &mut events);
         detector.judge(item.at_ns, &tracker, &events, &mut signals);
         events.clear();

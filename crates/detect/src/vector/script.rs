@@ -1,6 +1,7 @@
 //! Activities to packets.
 
 use super::{Answer, EPOCH_NS, MAX_PACKETS, Send, Traffic, spoken};
+use wire::message::arp::Arp;
 use wire::packet::{protocol, tcp_flag};
 use wire::{Addr, Fragment, Packet};
 
@@ -12,16 +13,36 @@ const SEGMENT: u32 = 1448;
 /// One packet to be.
 pub(super) struct Item {
     pub(super) at_ns: u64,
-    src: (Addr, u16),
-    dst: (Addr, u16),
-    protocol: u8,
-    flags: u8,
-    seq: u32,
-    payload_len: u32,
-    text: Vec<u8>,
+    pub(super) src: (Addr, u16),
+    pub(super) dst: (Addr, u16),
+    pub(super) protocol: u8,
+    pub(super) flags: u8,
+    pub(super) seq: u32,
+    pub(super) payload_len: u32,
+    pub(super) text: Vec<u8>,
+    /// Place in a fragmented datagram: which, identification, offset.
+    pub(super) fragment: (Fragment, u32, u16),
+    /// An ARP packet instead of all this.
+    pub(super) arp: Option<Arp>,
 }
 
 impl Item {
+    /// No packet at all.
+    pub(super) const fn nothing(at_ns: u64, src: (Addr, u16), dst: (Addr, u16)) -> Self {
+        Self {
+            at_ns,
+            src,
+            dst,
+            protocol: 0,
+            flags: 0,
+            seq: 0,
+            payload_len: 0,
+            text: Vec::new(),
+            fragment: (Fragment::None, 0, 0),
+            arp: None,
+        }
+    }
+
     pub(super) fn packet(&self) -> Packet<'_> {
         let header = match self.protocol {
             protocol::TCP => 52,
@@ -45,10 +66,10 @@ impl Item {
             tcp_window: if self.protocol == protocol::TCP { 64240 } else { 0 },
             icmp_type: if icmp { u8::try_from(self.src.1).unwrap_or(0) } else { 0 },
             icmp_code: 0,
-            fragment: Fragment::None,
-            fragment_id: 0,
-            fragment_offset: 0,
-            transport_len: 0,
+            fragment: self.fragment.0,
+            fragment_id: self.fragment.1,
+            fragment_offset: self.fragment.2,
+            transport_len: if self.protocol == protocol::TCP { 32 } else { 8 },
             tunnel: 0,
             payload: &self.text,
         }
@@ -56,17 +77,17 @@ impl Item {
 }
 
 /// Expands one connection or probe.
-struct Script<'a> {
-    items: &'a mut Vec<Item>,
-    client: (Addr, u16),
-    server: (Addr, u16),
-    protocol: u8,
-    at_ns: u64,
-    sent: [u32; 2],
+pub(super) struct Script<'a> {
+    pub(super) items: &'a mut Vec<Item>,
+    pub(super) client: (Addr, u16),
+    pub(super) server: (Addr, u16),
+    pub(super) protocol: u8,
+    pub(super) at_ns: u64,
+    pub(super) sent: [u32; 2],
 }
 
 impl Script<'_> {
-    fn send(&mut self, by_client: bool, flags: u8, payload_len: u32, text: &[u8]) {
+    pub(super) fn send(&mut self, by_client: bool, flags: u8, payload_len: u32, text: &[u8]) {
         let (src, dst) = if by_client { (self.client, self.server) } else { (self.server, self.client) };
         let side = &mut self.sent[usize::from(by_client)];
         let seq = 1000u32.wrapping_add(*side);
@@ -80,14 +101,16 @@ impl Script<'_> {
             seq,
             payload_len,
             text: text.to_vec(),
+            fragment: (Fragment::None, 0, 0),
+            arp: None,
         });
     }
 
-    fn wait(&mut self, ns: u64) {
+    pub(super) fn wait(&mut self, ns: u64) {
         self.at_ns += ns;
     }
 
-    fn say(&mut self, by_client: bool, payload_len: u32, text: &[u8]) {
+    pub(super) fn say(&mut self, by_client: bool, payload_len: u32, text: &[u8]) {
         self.send(by_client, tcp_flag::ACK | tcp_flag::PSH, payload_len, text);
         self.wait(ROUND_TRIP_NS / 2);
         self.send(!by_client, tcp_flag::ACK, 0, &[]);
@@ -121,7 +144,7 @@ impl Script<'_> {
         self.send(true, tcp_flag::ACK, 0, &[]);
     }
 
-    fn handshake(&mut self) {
+    pub(super) fn handshake(&mut self) {
         self.send(true, tcp_flag::SYN, 0, &[]);
         self.wait(ROUND_TRIP_NS / 2);
         self.send(false, tcp_flag::SYN | tcp_flag::ACK, 0, &[]);
@@ -150,11 +173,13 @@ impl Script<'_> {
         }
     }
 
-    fn datagram(&mut self, size: u32, answer: Answer) {
-        self.send(true, 0, size, &[]);
-        if answer == Answer::Reply {
+    fn datagram(&mut self, t: &Traffic) {
+        let (asked, answered) = [&t.hello, &t.greeting].map(|text| spoken(text).unwrap_or_default()).into();
+        self.send(true, 0, t.size.max(asked.len() as u32), &asked);
+        if t.answer == Answer::Reply {
             self.wait(ROUND_TRIP_NS / 2);
-            self.send(false, 0, size, &[]);
+            let size = t.reply_size.unwrap_or(t.size).max(answered.len() as u32);
+            self.send(false, 0, size, &answered);
         }
     }
 }
@@ -162,6 +187,13 @@ impl Script<'_> {
 /// Milliseconds to ns; anything that is no time is 0.
 fn nanos(ms: f64) -> u64 {
     (ms.clamp(0.0, 86_400_000.0) * 1e6) as u64
+}
+
+/// A number from -1 to 1 that looks random and is the same for the same `n`: the finaliser of MurmurHash3.
+fn uneven(n: u32) -> f64 {
+    let h = (n ^ (n >> 16)).wrapping_add(0x9e37_79b9).wrapping_mul(0x85eb_ca6b);
+    let h = (h ^ (h >> 13)).wrapping_mul(0xc2b2_ae35);
+    f64::from(h ^ (h >> 16)) / f64::from(u32::MAX) * 2.0 - 1.0
 }
 
 /// The `n`-th address after `first`, within its last four bytes.
@@ -182,9 +214,13 @@ impl Traffic {
                 return;
             }
             let port = (u32::from(self.port) + n % ports) as u16;
-            let local = if self.same_port { 40_000 } else { (32_768 + n % 28_000) as u16 };
+            let local = match (self.local, self.same_port) {
+                (0, true) => 40_000,
+                (0, false) => (32_768 + n % 28_000) as u16,
+                (local, _) => local,
+            };
             let (client, server, protocol) = match self.send {
-                Send::Udp => (local, port, protocol::UDP),
+                Send::Udp | Send::Overlap | Send::TinyFragments => (local, port, protocol::UDP),
                 Send::Echo => (8, 0, protocol::ICMP),
                 _ => (local, port, protocol::TCP),
             };
@@ -193,7 +229,9 @@ impl Traffic {
                 client: (nth(self.from, n % sources), client),
                 server: (nth(self.to, n / ports % hosts), server),
                 protocol,
-                at_ns: EPOCH_NS + nanos(self.start_ms) + nanos(self.every_ms * f64::from(n)),
+                at_ns: EPOCH_NS
+                    + nanos(self.start_ms)
+                    + nanos(self.every_ms * (f64::from(n) + self.jitter * uneven(n))),
                 sent: [0; 2],
             };
             match self.send {
@@ -201,8 +239,12 @@ impl Traffic {
                 Send::Fin => script.probe(tcp_flag::FIN, self.answer),
                 Send::Null => script.probe(0, self.answer),
                 Send::Xmas => script.probe(tcp_flag::FIN | tcp_flag::PSH | tcp_flag::URG, self.answer),
-                Send::Udp | Send::Echo => script.datagram(self.size, self.answer),
+                Send::Udp | Send::Echo => script.datagram(self),
                 Send::Session => script.session(self),
+                Send::Conflict => script.conflict(self),
+                Send::Overlap => script.fragments(self.size, 512, 256, n),
+                Send::TinyFragments => script.fragments(self.size, 8, 8, n),
+                Send::ArpRequest | Send::ArpReply => script.arp(self.send == Send::ArpReply, self.mac),
             }
         }
     }
