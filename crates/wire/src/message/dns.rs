@@ -44,8 +44,24 @@ pub struct Dns {
 }
 
 /// Reads one flow of DNS.
-#[derive(Debug, Default)]
-pub struct Dissector {}
+#[derive(Debug)]
+pub struct Dissector {
+    stream: bool,
+}
+
+impl Dissector {
+    /// For a TCP connection: each message follows its length in two bytes.
+    #[must_use]
+    pub const fn stream() -> Self {
+        Self { stream: true }
+    }
+
+    /// For a UDP flow: each datagram is one message.
+    #[must_use]
+    pub const fn datagram() -> Self {
+        Self { stream: false }
+    }
+}
 
 impl super::Dissector for Dissector {
     fn data(&mut self, _from: Side, bytes: &[u8], _out: &mut Vec<Message>) -> Progress {

@@ -126,11 +126,15 @@ pub trait Dissector: std::fmt::Debug + Send {
     fn size(&mut self, _from: Side, _length: u32, _out: &mut Vec<Message>) {}
 }
 
-/// The dissector for a recognised application; `None` where recognition is all there is.
+/// The dissector for a recognised application over a transport; `None` where recognition is all there is.
+///
+/// `protocol` is the IP protocol of the flow: over TCP (6) both directions are streams, over anything else every call
+/// of [`Dissector::data`] hands in one datagram. Only DNS is spoken both ways, so only its reader is told.
 #[must_use]
-pub fn dissector(app: App) -> Option<Box<dyn Dissector>> {
+pub fn dissector(app: App, protocol: u8) -> Option<Box<dyn Dissector>> {
     Some(match app {
-        App::Dns => Box::<dns::Dissector>::default(),
+        App::Dns if protocol == crate::packet::protocol::TCP => Box::new(dns::Dissector::stream()),
+        App::Dns => Box::new(dns::Dissector::datagram()),
         App::Http => Box::<http::Dissector>::default(),
         App::Tls => Box::<tls::Dissector>::default(),
         App::Ssh => Box::<ssh::Dissector>::default(),

@@ -1,0 +1,4 @@
+//! Tests of the message parsers, in one program.
+
+mod dns;
+mod feed;
