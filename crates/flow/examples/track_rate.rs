@@ -59,6 +59,7 @@ fn packet(
         fragment_offset: 0,
         transport_len: 0,
         tunnel: 0,
+        opaque_tunnel: false,
         payload: &[],
     }
 }

@@ -16,8 +16,9 @@ pub mod icmp;
 pub mod message;
 pub mod packet;
 pub mod parse;
+pub mod tunnel;
 
 pub use addr::Addr;
 pub use icmp::icmp_counterpart;
 pub use packet::{Fragment, LinkType, Packet, Skip};
-pub use parse::parse;
+pub use parse::{outermost, parse};

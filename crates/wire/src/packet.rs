@@ -11,8 +11,16 @@ pub mod protocol {
     pub const TCP: u8 = 6;
     /// UDP, RFC 768.
     pub const UDP: u8 = 17;
+    /// IPv4 in IP, RFC 2003.
+    pub const IPV4: u8 = 4;
+    /// IPv6 in IP, RFC 4213 and RFC 2473.
+    pub const IPV6: u8 = 41;
+    /// Generic routing encapsulation, RFC 2784.
+    pub const GRE: u8 = 47;
     /// ICMP for IPv6, RFC 4443.
     pub const ICMPV6: u8 = 58;
+    /// SCTP, RFC 9260.
+    pub const SCTP: u8 = 132;
 }
 
 /// TCP control bits in wire order, RFC 9293 §3.1.
@@ -108,7 +116,7 @@ pub struct Packet<'a> {
     pub src: Addr,
     /// Destination address.
     pub dst: Addr,
-    /// TCP or UDP source port; for ICMP see [`Packet::icmp_type`]; else 0.
+    /// TCP, UDP or SCTP source port; for ICMP see [`Packet::icmp_type`]; else 0.
     ///
     /// For ICMP the pair of ports is the type and its counterpart for two-way types (8/0 for an echo request, 0/8 for
     /// its reply), else type and code: the convention of Community ID v1, under which both directions of an exchange
@@ -148,8 +156,10 @@ pub struct Packet<'a> {
     pub fragment_offset: u16,
     /// Bytes of the transport header as stated; 0 without one (later fragments, other protocols).
     pub transport_len: u8,
-    /// Which tunnel the packet came out of; 0 outside tunnels. See [`crate::parse`](mod@crate::parse).
+    /// Which tunnels the packet came out of, the same for both directions; 0 outside tunnels. See [`crate::tunnel`].
     pub tunnel: u32,
+    /// The packet carries a tunnel whose content could not be read or lies too deep: this is the packet around it.
+    pub opaque_tunnel: bool,
     /// Captured transport payload; shorter than `payload_len` when the capture cut the packet.
     pub payload: &'a [u8],
 }
@@ -160,9 +170,9 @@ pub struct Packet<'a> {
 pub enum Skip {
     /// The frame ends inside the link header.
     LinkTruncated = 0,
-    /// More than [`MAX_VLAN_TAGS`] tags.
+    /// More than [`MAX_VLAN_TAGS`] tags, or more than [`MAX_MPLS_LABELS`](crate::tunnel::MAX_MPLS_LABELS) labels.
     TooManyTags = 1,
-    /// An EtherType other than IPv4 and IPv6 (ARP, LLDP, …): seen, not an error.
+    /// No IPv4 or IPv6 behind the link header (ARP, LLDP, PPP control, …): seen, not an error.
     NotIp = 2,
     /// The frame ends inside the IP header.
     IpTruncated = 3,
@@ -170,7 +180,7 @@ pub enum Skip {
     IpMalformed = 4,
     /// More than [`MAX_EXTENSION_HEADERS`] extension headers.
     TooManyExtensions = 5,
-    /// The frame ends inside the TCP, UDP or ICMP header.
+    /// The frame ends inside the TCP, UDP, ICMP or SCTP header.
     TransportTruncated = 6,
     /// A TCP data offset below 5 or beyond the segment, a UDP length below 8 or beyond the datagram, or a datagram
     /// stated to be too short for its transport header.

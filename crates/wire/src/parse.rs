@@ -10,9 +10,18 @@
 //! Checks are made in the order given; the first that fails names the [`Skip`].
 //!
 //! **Link.**
-//! * Ethernet: 14 bytes, else `LinkTruncated`. EtherType 0x8100 (802.1Q) or 0x88a8 (802.1ad) is a tag of 4 bytes
-//!   (`LinkTruncated` if not captured); a tag after the first [`MAX_VLAN_TAGS`] is `TooManyTags`. `vlan` is the VLAN
-//!   identifier (12 bits) of the outermost tag. EtherType 0x0800 is IPv4, 0x86dd is IPv6, all else is `NotIp`.
+//! * Ethernet: 14 bytes, else `LinkTruncated`. EtherType 0x8100 (802.1Q), 0x88a8 (802.1ad), 0x9100 or 0x9200 (older
+//!   double tagging) is a tag of 4 bytes (`LinkTruncated` if not captured); a tag after the first [`MAX_VLAN_TAGS`] is
+//!   `TooManyTags`. `vlan` is the VLAN identifier (12 bits) of the outermost tag; tags inside tunnels do not count for
+//!   it. EtherType 0x0800 is IPv4, 0x86dd is IPv6, MPLS and PPPoE are below, all else is `NotIp`.
+//! * MPLS (EtherType 0x8847, 0x8848; RFC 3032): labels of 4 bytes (`LinkTruncated` if not captured) up to the bottom of
+//!   the stack; a label after the first [`MAX_MPLS_LABELS`](crate::tunnel::MAX_MPLS_LABELS) is `TooManyTags`. What
+//!   follows is told by the first four bits of its first byte (`LinkTruncated` if not captured): 4 is IPv4, 6 is IPv6, 0
+//!   is an Ethernet pseudowire (RFC 4448), all else is `NotIp`. The pseudowire's control word is 4 bytes
+//!   (`LinkTruncated` if not captured), of which the first 16 bits are 0, else `NotIp`; an Ethernet frame follows. A
+//!   pseudowire is a tunnel; one nested too deep is `NotIp`.
+//! * PPPoE session (EtherType 0x8864, RFC 2516): 8 bytes with the PPP protocol, else `LinkTruncated`. Version and type 1
+//!   and code 0, else `NotIp`. PPP protocol 0x0021 is IPv4, 0x0057 is IPv6, all else is `NotIp`. It is a tunnel.
 //! * Linux cooked v1: 16 bytes, EtherType in the last two; v2: 20 bytes, EtherType in the first two. Then as Ethernet.
 //! * BSD loopback: 4 bytes, the address family in either byte order: 2 is IPv4; 10, 24, 28 and 30 are IPv6; all else is
 //!   `NotIp`.
@@ -47,14 +56,36 @@
 //! * ICMP (1) and ICMPv6 (58): 4 bytes captured, else `TransportTruncated`; 4 stated, else `TransportMalformed`.
 //!   `payload_len` = stated − 8, not below 0. Source port = type; destination port = the counterpart of a two-way type
 //!   ([`icmp_counterpart`]), else the code.
+//! * SCTP (132): 12 bytes captured, else `TransportTruncated`; 12 stated, else `TransportMalformed`. `payload_len` =
+//!   stated − 12.
 //! * All others: ports 0, `payload_len` = stated transport length.
 //!
 //! **Payload.** The `payload` slice begins behind the transport header (behind 8 bytes for ICMP, at the transport for
 //! others) and ends with the captured bytes or after `payload_len`, whichever is sooner: Ethernet padding is no payload.
+//!
+//! **Tunnels.** A packet that is no fragment and carries another one gives way to it, and so on inwards:
+//! * Protocol 4 (RFC 2003, RFC 2473) holds IPv4, protocol 41 (RFC 4213, RFC 2473) IPv6.
+//! * GRE (protocol 47, RFC 2784, RFC 2890): version 0 without routing, at least 4 bytes, and 4 for each of checksum, key
+//!   and sequence number; all else is opaque. The protocol type is read like an EtherType; 0x6558 is an Ethernet frame
+//!   (also NVGRE, RFC 7637); 0x88be is ERSPAN: without sequence number an Ethernet frame at once (type I), with one an
+//!   8-byte header of version 1 before it (type II); 0x22eb is ERSPAN type III: a 12-byte header of version 2, and 8 more
+//!   if its last bit is set, before an Ethernet frame (frame type 0) or an IP packet (frame type 2).
+//! * VXLAN (UDP to port 4789 or 8472, RFC 7348): 8 bytes; only with the I flag set and all reserved bits zero.
+//! * GENEVE (UDP to port 6081, RFC 8926): 8 bytes and the options; only of version 0 and with protocol type 0x6558, 0x0800
+//!   or 0x86dd.
+//!
+//! UDP to these ports without such a header is plain UDP, and so is UDP that states fewer than 8 bytes of payload. The
+//! content of a tunnel is a frame of its own: its captured bytes are the captured payload, its length on the wire is
+//! `payload_len`, both less the tunnel's header, and all rules above hold for it. If it does not parse, for whatever
+//! reason (headers not captured, ARP, a GRE protocol not listed), or lies deeper than
+//! [`MAX_TUNNELS`](crate::tunnel::MAX_TUNNELS), the packet around it is the result, with `opaque_tunnel` set. `frame_len`
+//! and `vlan` are always those of the whole frame. `tunnel` names the tunnels passed; see [`crate::tunnel`] for how.
+//! Fragments are never opened: the later ones could not be.
 
 use crate::Addr;
 use crate::icmp::icmp_counterpart;
-use crate::packet::{Fragment, LinkType, MAX_EXTENSION_HEADERS, MAX_VLAN_TAGS, Packet, Skip, protocol};
+use crate::packet::{Fragment, LinkType, MAX_EXTENSION_HEADERS, Packet, Skip, protocol};
+use crate::tunnel::{self, Content, MAX_TUNNELS, Opened};
 
 /// EtherTypes (IEEE 802 numbers) the parser knows.
 pub(crate) mod ethertype {
@@ -62,6 +93,14 @@ pub(crate) mod ethertype {
     pub(crate) const IPV6: u16 = 0x86dd;
     pub(crate) const VLAN: u16 = 0x8100;
     pub(crate) const QINQ: u16 = 0x88a8;
+    /// What double tagging used before 802.1ad; still a switch setting.
+    pub(crate) const OLD_QINQ: u16 = 0x9100;
+    pub(crate) const OLDER_QINQ: u16 = 0x9200;
+    pub(crate) const MPLS: u16 = 0x8847;
+    pub(crate) const MPLS_MULTICAST: u16 = 0x8848;
+    pub(crate) const PPPOE_SESSION: u16 = 0x8864;
+    /// Transparent Ethernet bridging: a whole Ethernet frame, in GRE and GENEVE.
+    pub(crate) const ETHERNET: u16 = 0x6558;
 }
 
 /// IPv6 next-header values (IANA) that continue or end the chain.
@@ -83,12 +122,34 @@ const TCP_HEADER: usize = 20;
 const UDP_HEADER: usize = 8;
 const ICMP_REQUIRED: usize = 4;
 const ICMP_HEADER: usize = 8;
+const SCTP_HEADER: usize = 12;
 
 /// IP versions as the link layer announces them.
 #[derive(Clone, Copy)]
-enum Version {
+pub(crate) enum Version {
     V4,
     V6,
+}
+
+/// Where an IP header was found.
+pub(crate) struct Place {
+    pub(crate) version: Version,
+    /// Offset of the IP header; at most the captured length.
+    pub(crate) at: usize,
+    /// Outermost VLAN, 0 when untagged.
+    pub(crate) vlan: u16,
+    /// Identifier of the tunnels passed.
+    pub(crate) tunnel: u32,
+    /// How many of them count for `MAX_TUNNELS`.
+    pub(crate) tunnels: usize,
+}
+
+impl Place {
+    /// Neither tagged nor tunnelled.
+    #[inline]
+    const fn plain(version: Version, at: usize) -> Self {
+        Self { version, at, vlan: 0, tunnel: 0, tunnels: 0 }
+    }
 }
 
 /// What the IP headers say. Addresses are kept as integers in memory order, so that they travel in registers.
@@ -150,7 +211,7 @@ impl Transport {
     }
 }
 
-/// Parses one frame by the rules of this module.
+/// Parses one frame by the rules of this module, down to the innermost packet.
 ///
 /// `frame` holds the captured bytes from the link header on; `frame_len` is the length on the wire in bytes.
 ///
@@ -160,40 +221,76 @@ impl Transport {
 #[inline]
 pub fn parse(link: LinkType, frame: &[u8], frame_len: u32) -> Result<Packet<'_>, Skip> {
     let frame_len = frame_len.max(u32::try_from(frame.len()).unwrap_or(u32::MAX));
-    let (version, at, vlan) = match link {
+    let place = network(link, frame)?;
+    let packet = datagram(frame, frame_len, &place, frame_len)?;
+    if tunnel::may_carry(&packet) {
+        return Ok(innermost(packet, place.tunnels));
+    }
+    Ok(packet)
+}
+
+/// Like [`parse`], but stops at the outermost packet: the tunnel's, where [`parse`] gives what it carries.
+///
+/// # Errors
+///
+/// As [`parse`].
+pub fn outermost(link: LinkType, frame: &[u8], frame_len: u32) -> Result<Packet<'_>, Skip> {
+    let frame_len = frame_len.max(u32::try_from(frame.len()).unwrap_or(u32::MAX));
+    datagram(frame, frame_len, &network(link, frame)?, frame_len)
+}
+
+/// Finds the IP header of a frame.
+#[inline]
+fn network(link: LinkType, frame: &[u8]) -> Result<Place, Skip> {
+    match link {
         LinkType::Ethernet => {
             let Some(header) = frame.first_chunk::<14>() else { return Err(Skip::LinkTruncated) };
-            tagged(frame, 14, be16(header, 12))?
+            behind(frame, 14, be16(header, 12))
         }
         LinkType::RawIp => match frame.first().map(|b| b >> 4) {
-            Some(4) => (Version::V4, 0, 0),
-            Some(6) => (Version::V6, 0, 0),
-            Some(_) => return Err(Skip::IpMalformed),
-            None => return Err(Skip::IpTruncated),
+            Some(4) => Ok(Place::plain(Version::V4, 0)),
+            Some(6) => Ok(Place::plain(Version::V6, 0)),
+            Some(_) => Err(Skip::IpMalformed),
+            None => Err(Skip::IpTruncated),
         },
         LinkType::LinuxSll => {
             let Some(header) = frame.first_chunk::<16>() else { return Err(Skip::LinkTruncated) };
-            tagged(frame, 16, be16(header, 14))?
+            behind(frame, 16, be16(header, 14))
         }
         LinkType::LinuxSll2 => {
             let Some(header) = frame.first_chunk::<20>() else { return Err(Skip::LinkTruncated) };
-            tagged(frame, 20, be16(header, 0))?
+            behind(frame, 20, be16(header, 0))
         }
         LinkType::BsdLoopback => {
             let Some(&header) = frame.first_chunk::<4>() else { return Err(Skip::LinkTruncated) };
             // The writer's byte order is not recorded; no family is a palindrome, so at most one reading fits.
             let (le, be) = (u32::from_le_bytes(header), u32::from_be_bytes(header));
             match le.min(be) {
-                2 => (Version::V4, 4, 0),
-                10 | 24 | 28 | 30 => (Version::V6, 4, 0),
-                _ => return Err(Skip::NotIp),
+                2 => Ok(Place::plain(Version::V4, 4)),
+                10 | 24 | 28 | 30 => Ok(Place::plain(Version::V6, 4)),
+                _ => Err(Skip::NotIp),
             }
         }
-    };
-    // `at` is at most the captured length, which `frame_len` is not below.
-    let datagram = frame.get(at..).unwrap_or_default();
-    let on_wire = frame_len.saturating_sub(at as u32);
-    let ip = match version {
+    }
+}
+
+/// What begins at `at`, announced as EtherType `kind`: mostly IP itself.
+#[inline]
+fn behind(frame: &[u8], at: usize, kind: u16) -> Result<Place, Skip> {
+    match kind {
+        ethertype::IPV4 => Ok(Place::plain(Version::V4, at)),
+        ethertype::IPV6 => Ok(Place::plain(Version::V6, at)),
+        _ => tunnel::behind(frame, at, kind, 0, 0),
+    }
+}
+
+/// The packet whose IP header is at `place` in `content`, the whole frame or what a tunnel holds, of which `on_wire`
+/// bytes are stated. `frame_len` is that of the whole frame.
+#[inline]
+fn datagram<'a>(content: &'a [u8], on_wire: u32, place: &Place, frame_len: u32) -> Result<Packet<'a>, Skip> {
+    let datagram = content.get(place.at..).unwrap_or_default();
+    let on_wire = on_wire.saturating_sub(place.at as u32);
+    let ip = match place.version {
         Version::V4 => ipv4(datagram, on_wire)?,
         Version::V6 => ipv6(datagram, on_wire)?,
     };
@@ -206,7 +303,7 @@ pub fn parse(link: LinkType, frame: &[u8], frame_len: u32) -> Result<Packet<'_>,
         src_port: t.src_port,
         dst_port: t.dst_port,
         protocol: ip.protocol,
-        vlan,
+        vlan: place.vlan,
         ip_len: ip.len,
         frame_len,
         payload_len: t.payload,
@@ -221,37 +318,41 @@ pub fn parse(link: LinkType, frame: &[u8], frame_len: u32) -> Result<Packet<'_>,
         fragment_id: ip.fragment_id,
         fragment_offset: ip.fragment_offset,
         transport_len: t.header as u8,
-        tunnel: 0,
+        tunnel: place.tunnel,
+        opaque_tunnel: false,
         payload: captured.get(..t.payload as usize).unwrap_or(captured),
     })
 }
 
-/// Follows VLAN tags from `at`, where the content is `kind`: IP version, offset of the IP header, outermost VLAN.
-#[inline]
-fn tagged(frame: &[u8], at: usize, kind: u16) -> Result<(Version, usize, u16), Skip> {
-    match kind {
-        ethertype::IPV4 => Ok((Version::V4, at, 0)),
-        ethertype::IPV6 => Ok((Version::V6, at, 0)),
-        ethertype::VLAN | ethertype::QINQ => tags(frame, at),
-        _ => Err(Skip::NotIp),
+/// Opens tunnels from `packet` inwards; `tunnels` of them lie around it.
+#[cold]
+fn innermost(mut packet: Packet<'_>, mut tunnels: usize) -> Packet<'_> {
+    while tunnel::may_carry(&packet) {
+        let inner = match tunnel::open(&packet) {
+            Opened::Plain => break,
+            Opened::Content(content) if tunnels < MAX_TUNNELS => inside(&packet, &content, tunnels + 1),
+            Opened::Content(_) | Opened::Opaque => None,
+        };
+        let Some((inner, passed)) = inner else {
+            packet.opaque_tunnel = true;
+            break;
+        };
+        (packet, tunnels) = (inner, passed);
     }
+    packet
 }
 
-/// [`tagged`] from the first tag on.
-fn tags(frame: &[u8], mut at: usize) -> Result<(Version, usize, u16), Skip> {
-    let mut vlan = None;
-    for _ in 0..MAX_VLAN_TAGS {
-        let tag: &[u8; 4] = bytes(frame, at).ok_or(Skip::LinkTruncated)?;
-        let vlan = *vlan.get_or_insert(be16(tag, 0) & 0x0fff);
-        at += 4;
-        match be16(tag, 2) {
-            ethertype::IPV4 => return Ok((Version::V4, at, vlan)),
-            ethertype::IPV6 => return Ok((Version::V6, at, vlan)),
-            ethertype::VLAN | ethertype::QINQ => {}
-            _ => return Err(Skip::NotIp),
-        }
-    }
-    Err(Skip::TooManyTags)
+/// The packet that `outer` holds, and how many tunnels lie around it.
+fn inside<'a>(outer: &Packet<'a>, content: &Content, tunnels: usize) -> Option<(Packet<'a>, usize)> {
+    let bytes = outer.payload.get(content.header..)?;
+    let on_wire = outer.payload_len.checked_sub(content.header as u32)?;
+    let (at, kind) = match content.kind {
+        ethertype::ETHERNET => (14, be16(bytes.first_chunk::<14>()?, 12)),
+        kind => (0, kind),
+    };
+    let place = tunnel::behind(bytes, at, kind, content.tunnel, tunnels).ok()?;
+    let inner = datagram(bytes, on_wire, &Place { vlan: outer.vlan, ..place }, outer.frame_len).ok()?;
+    Some((inner, place.tunnels))
 }
 
 #[inline]
@@ -440,21 +541,32 @@ fn transport(datagram: &[u8], ip: &Ip) -> Result<Transport, Skip> {
                 ..opaque
             })
         }
+        protocol::SCTP => {
+            let h: &[u8; SCTP_HEADER] = bytes(datagram, ip.header).ok_or(Skip::TransportTruncated)?;
+            let payload = stated.checked_sub(SCTP_HEADER as u32).ok_or(Skip::TransportMalformed)?;
+            Ok(Transport {
+                src_port: be16(h, 0),
+                dst_port: be16(h, 2),
+                header: SCTP_HEADER,
+                payload,
+                ..opaque
+            })
+        }
         _ => Ok(opaque),
     }
 }
 
 #[inline]
-fn bytes<const N: usize>(from: &[u8], at: usize) -> Option<&[u8; N]> {
+pub(crate) fn bytes<const N: usize>(from: &[u8], at: usize) -> Option<&[u8; N]> {
     from.get(at..)?.first_chunk()
 }
 
 #[inline]
-fn be16<const N: usize>(b: &[u8; N], at: usize) -> u16 {
+pub(crate) fn be16<const N: usize>(b: &[u8; N], at: usize) -> u16 {
     u16::from_be_bytes([b[at], b[at + 1]])
 }
 
 #[inline]
-fn be32<const N: usize>(b: &[u8; N], at: usize) -> u32 {
+pub(crate) fn be32<const N: usize>(b: &[u8; N], at: usize) -> u32 {
     u32::from_be_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]])
 }

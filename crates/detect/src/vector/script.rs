@@ -71,6 +71,7 @@ impl Item {
             fragment_offset: self.fragment.2,
             transport_len: if self.protocol == protocol::TCP { 32 } else { 8 },
             tunnel: 0,
+            opaque_tunnel: false,
             payload: &self.text,
         }
     }

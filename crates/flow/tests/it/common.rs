@@ -46,6 +46,7 @@ pub(crate) fn packet(proto: u8, src: (Addr, u16), dst: (Addr, u16), tcp_flags: u
         fragment_offset: 0,
         transport_len: 0,
         tunnel: 0,
+        opaque_tunnel: false,
         payload: &[],
     }
 }
