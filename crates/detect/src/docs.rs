@@ -176,5 +176,6 @@ run all of them through the flow table and the detector. A vector has a `name`, 
 | `size`, `reply_size` | payload bytes of UDP packets and echo requests (0), and of the answers (the same) |
 | `mac` | last byte of the hardware address that an ARP packet claims from |
 | `greeting`, `hello` | what receiver and sender say first in a session, or in a datagram and its answer; `hex:` introduces bytes |
+| `dialogue` | what sender and receiver say in turn after that |
 | `exchange`, `turn_ms` | payload sizes, sender and receiver in turn, 0 skips one; ms between turns (5) |
 | `download`, `upload` | full-sized segments from the receiver, from the sender, at the end of a session |";

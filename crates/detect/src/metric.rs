@@ -279,6 +279,62 @@ metrics! {
         HttpErrorShare "http_error_share" "ratio" "share of errors among the answers"
             "Answers with a status of 400 or more over all answers; absent without answers.";
     }
+    RemoteCalls {
+        RemoteExecutions "remote_executions" "calls" "calls that make a server run something"
+            "Service and task creation or start, remote COM activation, WMI methods, registry values.";
+        ExecutionServers "execution_servers" "hosts" "servers made to run something"
+            "Different servers of those calls, at most 32.";
+        SecretCalls "secret_calls" "calls" "calls that read or change secrets"
+            "Backup keys, LSA secrets, account and machine passwords.";
+        StrangeReplications "strange_replications" "calls" "directory replications by no known controller"
+            "drsuapi GetNCChanges and ReplicaAdd of a client that nobody contacted for Kerberos or LDAP within a day.";
+        LogonChallenges "logon_challenges" "calls" "challenges of the secure channel"
+            "netlogon ServerReqChallenge and ServerAuthenticate.";
+        CoercionCalls "coercion_calls" "calls" "calls that make a server log on elsewhere"
+            "Printer notifications, encrypting file system and distributed file system calls known to be abused for it.";
+        LogsCleared "logs_cleared" "calls" "logs cleared"
+            "ClearEventLog.";
+        DirectoryQuestions "directory_questions" "operations" "different questions about users, groups and shares"
+            "Different operations that list or look up accounts, groups, shares and sessions, at most 32.";
+    }
+    FanOut {
+        AdministeredHosts "administered_hosts" "hosts" "hosts reached by protocols of administration"
+            "Different hosts, at most 64.";
+    }
+    FileChanges {
+        FilesOpened "files_opened" "files" "different files opened"
+            "Different names opened or created, at most 1024.";
+        FilesWritten "files_written" "files" "files written"
+            "Openings followed by a write.";
+        FilesRenamed "files_renamed" "files" "files renamed or deleted"
+            "Requests to rename or delete.";
+        RenamesPerFile "renames_per_file" "ratio" "renames for each file written"
+            "`files_renamed` over `files_written`, none counting as one.";
+        FileMegabytesWritten "file_megabytes_written" "MB" "megabytes written"
+            "Bytes of write requests.";
+    }
+    ModbusClient {
+        ModbusRequests "modbus_requests" "requests" "requests"
+            "Requests of the client to the server.";
+        ModbusExceptions "modbus_exceptions" "answers" "exceptions"
+            "Answers that are exceptions.";
+        ModbusExceptionShare "modbus_exception_share" "ratio" "share of exceptions among the answers"
+            "Exceptions over answers.";
+        ModbusUnits "modbus_units" "units" "units addressed"
+            "Different unit identifiers in requests.";
+        ModbusFunctions "modbus_functions" "functions" "different functions"
+            "Different function codes in requests.";
+        ModbusAddresses "modbus_addresses" "addresses" "different addresses"
+            "Different first addresses in requests, by function, at most 256.";
+        ModbusStrangeWrites "modbus_strange_writes" "requests" "writes by a stranger"
+            "Requests that change something, to a unit with which the client had fewer than eight successful exchanges within a week.";
+    }
+    ControllerCall {
+        ControllerCalls "controller_calls" "flows" "connections between controllers"
+            "Always 1.";
+        ControllerOtherPort "controller_other_port" "" "not on the port of Modbus"
+            "1 where the contacted port is not one of Modbus.";
+    }
 }
 
 impl std::fmt::Display for Metric {

@@ -172,7 +172,8 @@ impl Rule {
             );
         }
         for vector in &self.vectors {
-            let texts = vector.traffic.iter().flat_map(|t| [&t.greeting, &t.hello]);
+            let texts =
+                vector.traffic.iter().flat_map(|t| [&t.greeting, &t.hello].into_iter().chain(&t.dialogue));
             if let Some(text) = texts.into_iter().find(|t| spoken(t).is_none()) {
                 return Some(format!(
                     "vector {:?}: {text:?} is not pairs of hexadecimal digits",

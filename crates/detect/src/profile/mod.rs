@@ -11,9 +11,12 @@ mod arp;
 mod beacon;
 mod dhcp;
 mod evasion;
+mod files;
 mod icmp;
+mod modbus;
 mod place;
 mod requests;
+mod rpc;
 mod table;
 mod volume;
 
@@ -68,6 +71,11 @@ subjects! {
     DhcpClients "dhcp_clients" "Hardware addresses that ask for an address on one network within a minute.";
     Oddities "oddities" "Flows of one source in which fragments or segments contradict each other, over a minute; 8,192 sources.";
     HttpRequests "http_requests" "HTTP requests of one client to one server in 10 s; 16,384 pairs.";
+    RemoteCalls "remote_calls" "Remote procedure calls of one client that administrate, replicate or spy, until it pauses for five minutes; 8,192 clients.";
+    FanOut "fan_out" "Hosts that one source reached within five minutes by SMB, DCE/RPC, SSH, RDP or WinRM; 8,192 sources.";
+    FileChanges "file_changes" "What one client does to the files of one server over SMB in 60 s; 2,048 pairs.";
+    ModbusClient "modbus_client" "What one client does to one server over Modbus/TCP in 60 s; 4,096 pairs, acquaintances kept for a week.";
+    ControllerCall "controller_call" "A connection between two hosts that both answered as Modbus servers within a week; 4,096 servers.";
 }
 
 impl Subject {
@@ -260,5 +268,9 @@ pub fn all() -> Vec<Box<dyn Profile>> {
         Box::<dhcp::DhcpServers>::default(),
         Box::<evasion::Evasions>::default(),
         Box::<requests::HttpRequests>::default(),
+        Box::<rpc::RemoteCalls>::default(),
+        Box::<rpc::FanOut>::default(),
+        Box::<files::FileChanges>::default(),
+        Box::<modbus::ModbusClients>::default(),
     ]
 }

@@ -99,6 +99,10 @@ pub struct Traffic {
     /// What the sender says first in a session; `hex:` introduces bytes.
     #[serde(default)]
     pub hello: String,
+    /// What sender and receiver say in turn in a session, after greeting and hello; `hex:` introduces bytes, nothing skips a
+    /// turn.
+    #[serde(default)]
+    pub dialogue: Vec<String>,
     /// Payload sizes in bytes, sender and receiver in turn, after greeting and hello; 0 skips a turn.
     #[serde(default)]
     pub exchange: Vec<u32>,

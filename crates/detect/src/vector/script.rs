@@ -119,7 +119,8 @@ impl Script<'_> {
 
     fn session(&mut self, t: &Traffic) {
         self.handshake();
-        for (by_client, text) in [(false, &t.greeting), (true, &t.hello)] {
+        let turns = t.dialogue.iter().enumerate().map(|(turn, text)| (turn % 2 == 0, text));
+        for (by_client, text) in [(false, &t.greeting), (true, &t.hello)].into_iter().chain(turns) {
             if !text.is_empty() {
                 let bytes = spoken(text).unwrap_or_default();
                 self.say(by_client, u32::try_from(bytes.len()).unwrap_or(u32::MAX), &bytes);
