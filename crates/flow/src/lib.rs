@@ -9,12 +9,15 @@
 
 pub mod app;
 mod community_id;
+mod dissect;
 pub mod entity;
 pub mod event;
+pub mod fragment;
 mod index;
 pub mod key;
 mod merge;
 pub mod rates;
+pub mod session;
 pub mod sketch;
 pub mod stats;
 mod table;
@@ -27,6 +30,7 @@ pub use entity::Entity;
 pub use event::{EndReason, EntityId, Event, FlowId, FlowRecord, Oddity, Outcome, Talk};
 pub use key::{Direction, FlowKey};
 pub use rates::Traffic;
+pub use session::Segment;
 pub use stats::{Accumulator, FlowStats, TcpState};
 pub use tracker::{Tracker, TrackerConfig, TrackerCounters};
 pub use window::{Role, SourceCounts, Span, Window, WindowSets};
