@@ -3,6 +3,10 @@
 //! Our own fields stand under one object, `metadata.flowints.autoinmune`: the published schema closes the top level
 //! and leaves this place open for all event types.
 
+mod message;
+
+pub use message::message;
+
 use crate::line::Intake;
 use crate::summary;
 use detect::{Actor, Signal, Update};
@@ -11,6 +15,7 @@ use flow::{EndReason, FlowKey, FlowRecord, Outcome as Opening, TcpState};
 use respond::{Decision, Outcome};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use wire::packet::protocol;
 
@@ -24,6 +29,8 @@ pub struct Context {
     pub interface: Option<String>,
     /// Whether the traffic was generated.
     pub simulated: bool,
+    /// Whether messages are events of their own.
+    pub messages: bool,
 }
 
 #[derive(Serialize, Default)]
@@ -66,6 +73,9 @@ struct Event {
     flow: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tcp: Option<Value>,
+    /// What a message says, under the name of its protocol.
+    #[serde(flatten)]
+    message: BTreeMap<&'static str, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stats: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,6 +134,9 @@ fn flow_id(key: &FlowKey, first_ns: u64) -> u64 {
     eat(&key.hi_port.to_be_bytes());
     eat(&key.vlan.to_be_bytes());
     eat(&[key.protocol]);
+    if key.tunnel != 0 {
+        eat(&key.tunnel.to_be_bytes());
+    }
     eat(&first_ns.to_be_bytes());
     hash & ((1 << 53) - 1)
 }
@@ -312,7 +325,7 @@ pub struct Figures {
     /// Signals merged into incidents so far.
     pub alerts: u64,
     /// All counters of loss, by name.
-    pub losses: std::collections::BTreeMap<String, u64>,
+    pub losses: BTreeMap<String, u64>,
 }
 
 /// A `stats` event.

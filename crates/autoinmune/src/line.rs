@@ -6,6 +6,7 @@
 use detect::{BookConfig, Detector, Incident, IncidentBook, RuleSet, Signal, Update};
 use flow::{EndReason, Event, FlowKey, FlowRecord, FlowStats, Role, Span, Tracker, TrackerConfig, Window};
 use respond::{Decision, Policy, Responder};
+use wire::message::{Message, Side};
 use wire::{Addr, LinkType, Skip};
 
 /// Steps back in time up to this long are packets out of order, and time stands still meanwhile; longer ones are a clock
@@ -22,6 +23,8 @@ const ADVANCE_EVERY_NS: u64 = 50_000_000;
 pub trait Tap {
     /// A flow left the table.
     fn flow(&mut self, at_ns: u64, record: &FlowRecord, reason: EndReason);
+    /// A message was completed in a flow.
+    fn message(&mut self, at_ns: u64, flow: &FlowRecord, from: Side, message: &Message);
     /// An incident opened, changed or ended; with the signal that caused it (none at the end) and what policy decided
     /// about it, if anything.
     fn incident(&mut self, at_ns: u64, update: &Update, signal: Option<&Signal>, decision: Option<&Decision>);
@@ -207,7 +210,11 @@ impl Line {
     fn digest(&mut self, tap: &mut impl Tap) {
         self.detector.judge(self.now_ns, &self.tracker, &self.events, &mut self.signals);
         for event in self.events.drain(..) {
-            if let Event::FlowEnded(record, reason) = event {
+            if let Event::Message(id, from, message) = &event {
+                if let Some(flow) = self.tracker.flow(*id) {
+                    tap.message(self.now_ns, flow, *from, message);
+                }
+            } else if let Event::FlowEnded(record, reason) = event {
                 if is_good(&record) {
                     let (client, _) = record.initiator();
                     if self.book.about(client).is_empty() {

@@ -117,7 +117,10 @@ impl<'a> Replay<'a> {
         Self {
             config,
             line: shadow_line(config),
-            collector: Collector::new(eve, eve::Context::default()),
+            collector: Collector::new(
+                eve,
+                eve::Context { messages: config.eve_messages, ..eve::Context::default() },
+            ),
             summary: Summary::default(),
             started: Instant::now(),
             losses: BTreeMap::new(),

@@ -7,6 +7,7 @@ use flow::{EndReason, FlowRecord};
 use respond::{Decision, Outcome};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use wire::message::{Message, Side};
 
 /// `replay --summary`.
 ///
@@ -177,6 +178,15 @@ impl Tap for Collector<'_> {
     fn flow(&mut self, _: u64, record: &FlowRecord, reason: EndReason) {
         if let Some(eve) = &mut self.eve {
             eve(eve::flow(&self.context, record, reason));
+        }
+    }
+
+    fn message(&mut self, at_ns: u64, flow: &FlowRecord, from: Side, message: &Message) {
+        if let Some(eve) = &mut self.eve
+            && self.context.messages
+            && let Some(line) = eve::message(&self.context, at_ns, flow, from, message)
+        {
+            eve(line);
         }
     }
 

@@ -175,6 +175,7 @@ impl Agent {
                 _ => None,
             },
             simulated,
+            messages: config.eve_messages,
         };
         let mut tap = AgentTap::new(eve, audit, context);
         if !simulated {

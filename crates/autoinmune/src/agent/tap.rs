@@ -8,6 +8,7 @@ use detect::{Change, Signal, Update};
 use flow::{EndReason, FlowKey, FlowRecord};
 use respond::{Decision, Effect, Outcome};
 use std::collections::BTreeMap;
+use wire::message::{Message, Side};
 
 /// The taps of a running agent.
 pub struct AgentTap {
@@ -84,6 +85,15 @@ impl Tap for AgentTap {
         }
         if self.eve.is_some() {
             self.event(eve::flow(&self.context, record, reason));
+        }
+    }
+
+    fn message(&mut self, at_ns: u64, flow: &FlowRecord, from: Side, message: &Message) {
+        if self.eve.is_some()
+            && self.context.messages
+            && let Some(line) = eve::message(&self.context, at_ns, flow, from, message)
+        {
+            self.event(line);
         }
     }
 

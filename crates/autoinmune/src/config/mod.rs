@@ -58,6 +58,8 @@ pub struct Config {
     pub eve: Option<PathBuf>,
     /// Events queued for the EVE writer before they are dropped and counted.
     pub eve_queue: usize,
+    /// Whether an event is written for each message.
+    pub eve_messages: bool,
     /// How often a `stats` event is written.
     pub stats_interval: Duration,
     /// HTTP API address; `None` is off.
@@ -148,6 +150,7 @@ impl Config {
             policy: raw.respond,
             eve: raw.output.eve,
             eve_queue: raw.output.eve_queue as usize,
+            eve_messages: raw.output.eve_messages,
             stats_interval: Duration::from_secs(raw.output.stats_s.into()),
             http,
             log: raw.output.log,

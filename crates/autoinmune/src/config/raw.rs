@@ -129,6 +129,8 @@ pub struct Output {
     pub eve: Option<PathBuf>,
     /// Events waiting for the writer before further ones are dropped and counted.
     pub eve_queue: u32,
+    /// Whether each message (a DNS query, an HTTP request, a TLS hello, …) makes an event, beside flows and alerts.
+    pub eve_messages: bool,
     /// Seconds between `stats` events.
     pub stats_s: u32,
     /// Log level or filter, such as "info" or "warn,kernel=debug".
@@ -137,7 +139,7 @@ pub struct Output {
 
 impl Default for Output {
     fn default() -> Self {
-        Self { eve: None, eve_queue: 8192, stats_s: 10, log: "info".into() }
+        Self { eve: None, eve_queue: 8192, eve_messages: true, stats_s: 10, log: "info".into() }
     }
 }
 

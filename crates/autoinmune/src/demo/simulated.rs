@@ -14,6 +14,7 @@ use respond::{Block, Decision, Mode, Outcome, Policy, Prefix};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use wire::message::{Message, Side};
 use wire::{Addr, LinkType};
 
 /// Length of a block, so that its end is seen.
@@ -176,6 +177,8 @@ fn seconds(at_ns: u64) -> f64 {
 
 impl Tap for Hall<'_> {
     fn flow(&mut self, _: u64, _: &FlowRecord, _: EndReason) {}
+
+    fn message(&mut self, _: u64, _: &FlowRecord, _: Side, _: &Message) {}
 
     fn incident(&mut self, at_ns: u64, update: &Update, _: Option<&Signal>, _: Option<&Decision>) {
         let Actor::Source { addr: actor } = update.incident.actor else { return };
