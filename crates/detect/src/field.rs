@@ -63,7 +63,7 @@ fields! {
         "Packets with payload from the side that was contacted."
         |r| Some(f64::from(r.stats.from_responder().data_packets));
     ResponderMinorBytes "responder_minor_bytes" "bytes"
-        "Payload of the contacted side outside its two largest packets, estimated from sum, sum of squares and maximum of packet lengths; absent below four packets with payload."
+        "Payload of the contacted side outside its two largest packets, estimated from sum, sum of squares and maximum of payload lengths; absent below four packets with payload."
         |r| minor_bytes(r.stats.from_responder());
     DurationSeconds "duration_seconds" "s"
         "Time from the first packet to the last, both directions."
@@ -114,22 +114,18 @@ impl TryFrom<String> for Field {
 
 /// Payload outside the two largest packets.
 ///
-/// The accumulator has the number d of packets with payload, the sum P of their payloads, the largest packet and the
-/// sum of squared IP lengths. Taking away the headers (their mean) and the largest payload m leaves d − 1 payloads
-/// with sum S and sum of squares Q. If one of them, b, is large and the others are alike, then
+/// The accumulator has the number d of packets with payload, the sum of their payloads, the sum of their squares and the
+/// largest. Taking away the largest leaves d − 1 payloads with sum S and sum of squares Q. If one of them, b, is large and the others are alike, then
 /// b² + (S − b)² / (d − 2) = Q, a quadratic in b; what remains, S − b, is the result. Exact where the others are equal;
 /// unequal others make b too large by a little, so the result errs downwards.
 fn minor_bytes(a: &Accumulator) -> Option<f64> {
-    if a.data_packets < 4 || a.packets == 0 {
+    if a.data_packets < 4 {
         return None;
     }
-    let (packets, data, payload) = (a.packets as f64, f64::from(a.data_packets), a.payload_bytes as f64);
-    let header = (a.bytes as f64 - payload) / packets;
-    // Σ(header + p)² = Σp² + 2·header·Σp + packets·header², packets without payload included as p = 0.
-    let squares = a.len_squares as f64 - 2.0 * header * payload - packets * header * header;
-    let largest = f64::from(a.len_max) - header;
+    let (data, payload) = (f64::from(a.data_packets), a.payload_bytes as f64);
+    let largest = f64::from(a.payload_max);
     let rest = payload - largest;
-    let rest_squares = squares - largest * largest;
+    let rest_squares = a.payload_squares as f64 - largest * largest;
     let others = data - 2.0;
     // (others + 1)·b² − 2·rest·b + rest² − others·rest_squares = 0, the larger root.
     let discriminant = rest * rest - (others + 1.0) * (rest * rest - others * rest_squares);
@@ -145,12 +141,10 @@ mod tests {
     fn sent(payloads: &[u64]) -> Accumulator {
         let mut a = Accumulator::default();
         for &p in payloads.iter().chain(&vec![0; payloads.len()]) {
-            let len = p + 52;
             a.packets += 1;
-            a.bytes += len;
             a.payload_bytes += p;
-            a.len_squares += len * len;
-            a.len_max = a.len_max.max(u16::try_from(len).unwrap_or(u16::MAX));
+            a.payload_squares += p * p;
+            a.payload_max = a.payload_max.max(u16::try_from(p).unwrap_or(u16::MAX));
             a.data_packets += u32::from(p > 0);
         }
         a

@@ -126,6 +126,7 @@ impl Tracker {
                 combine(d, b, u64::wrapping_add, u32::wrapping_add);
                 d.first_ns = b.first_ns;
             }
+            combine_flow(&mut known, base, u64::wrapping_add, u32::wrapping_add);
             known.syn_ns = base.syn_ns;
             known.synack_ns = base.synack_ns;
             known.established_ns = base.established_ns;
@@ -144,7 +145,9 @@ fn combine(d: &mut Accumulator, b: &Accumulator, wide: fn(u64, u64) -> u64, narr
         (&mut d.packets, b.packets),
         (&mut d.bytes, b.bytes),
         (&mut d.payload_bytes, b.payload_bytes),
-        (&mut d.len_squares, b.len_squares),
+        (&mut d.payload_squares, b.payload_squares),
+        (&mut d.header_bytes, b.header_bytes),
+        (&mut d.gap_sum_us, b.gap_sum_us),
         (&mut d.gap_squares, b.gap_squares),
     ] {
         *to = wide(*to, from);
@@ -154,6 +157,19 @@ fn combine(d: &mut Accumulator, b: &Accumulator, wide: fn(u64, u64) -> u64, narr
     }
     d.data_packets = narrow(d.data_packets, b.data_packets);
     d.fragments = narrow(d.fragments, b.fragments);
+    d.retransmitted = narrow(d.retransmitted, b.retransmitted);
+    d.lost = narrow(d.lost, b.lost);
+}
+
+/// Applies an operation to every sum over both directions.
+fn combine_flow(s: &mut FlowStats, b: &FlowStats, wide: fn(u64, u64) -> u64, narrow: fn(u32, u32) -> u32) {
+    s.gap_sum_us = wide(s.gap_sum_us, b.gap_sum_us);
+    s.gap_squares = wide(s.gap_squares, b.gap_squares);
+    for (to, from) in [(&mut s.active, &b.active), (&mut s.idle, &b.idle)] {
+        to.sum_us = wide(to.sum_us, from.sum_us);
+        to.squares = wide(to.squares, from.squares);
+        to.count = narrow(to.count, from.count);
+    }
 }
 
 /// The part of `now` after `cut`: sums are differences. A direction's first time is the time of the cut, since that of
@@ -168,6 +184,7 @@ fn difference(now: &FlowStats, cut: &FlowStats) -> FlowStats {
             d.first_ns = c.last_ns;
         }
     }
+    combine_flow(&mut rest, cut, u64::wrapping_sub, u32::wrapping_sub);
     if cut.syn_ns != 0 {
         rest.syn_ns = 0;
     }

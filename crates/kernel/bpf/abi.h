@@ -45,7 +45,9 @@ struct dir_stats {
 	__u64 packets;
 	__u64 bytes;
 	__u64 payload_bytes;
-	__u64 len_squares;
+	__u64 payload_squares;
+	__u64 header_bytes;
+	__u64 gap_sum_us;
 	__u64 gap_squares;
 	__u64 first_ns;
 	__u64 last_ns;
@@ -55,13 +57,28 @@ struct dir_stats {
 	__u32 data_packets;
 	__u32 fragments;
 	__u32 first_seq;
+	__u32 next_seq;
+	__u32 retransmitted;
+	__u32 lost;
 	__u16 first_window;
-	__u16 len_min;
-	__u16 len_max;
+	__u16 payload_min;
+	__u16 payload_max;
 	__u8 ttl_min;
 	__u8 ttl_max;
 	__u8 head[8];
+	__u8 transport_min;
+	__u8 pad[3];
 	__u32 cpu; /* kernel only: CPU that counted this direction's last packet, plus one; 0 before the first */
+};
+
+/* Sums over periods of one kind (see flow::stats::Periods). */
+struct periods {
+	__u64 sum_us;
+	__u64 squares;
+	__u32 count;
+	__u32 min_us;
+	__u32 max_us;
+	__u32 pad;
 };
 
 /* One flow (see flow::FlowStats). Value of the map `flows`. */
@@ -70,6 +87,13 @@ struct flow_stats {
 	__u64 syn_ns;
 	__u64 synack_ns;
 	__u64 established_ns;
+	__u64 gap_sum_us;
+	__u64 gap_squares;
+	__u64 active_start_ns;
+	__u32 gap_min_us;
+	__u32 gap_max_us;
+	struct periods active;
+	struct periods idle;
 	__u8 initiator; /* index of the initiator's dir */
 	__u8 state;     /* enum tcp_state */
 	__u8 first_flags;

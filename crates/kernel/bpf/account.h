@@ -3,15 +3,25 @@
  * Accounting of one packet to its flow: the twin of flow::FlowStats::begin and ::account. The differential test
  * compares every field.
  *
- * Specification, shared by both:
+ * Specification, shared by both; arithmetic on sequence numbers is modulo 2^32 and compares by the sign of differences:
  *
- *  Per direction, with `now` in ns: packets + 1; bytes + ip_len; payload_bytes + payload_len; len_squares + ip_len²;
- *  flags[i] + bit i of the TCP control bits; data_packets + 1 if payload_len > 0; fragments + 1 if the packet is a
- *  fragment; len_min, len_max over ip_len capped at 65535; ttl_min, ttl_max. The first packet of a direction sets
- *  first_ns = now, first_seq and first_window (TCP only, zero from later fragments). Each further one adds
- *  gap_us = (now - last_ns) / 1000, capped at MAX_GAP_US, 0 if the clock went back: gap_squares + gap_us²; gap_min_us,
- *  gap_max_us. last_ns = max(last_ns, now). Before the first packet: gap_min_us = 2^32 - 1, len_min = 65535,
- *  ttl_min = 255, all else 0, for both directions from the flow's creation.
+ *  Per direction, with `now` in ns: packets + 1; bytes + ip_len; payload_bytes + payload_len; payload_squares +
+ *  payload_len²; header_bytes + transport_len; flags[i] + bit i of the TCP control bits; data_packets + 1 if
+ *  payload_len > 0; fragments + 1 if the packet is a fragment; payload_min, payload_max over payload_len capped at 65535;
+ *  transport_min over transport_len > 0; ttl_min, ttl_max. The first packet of a direction sets first_ns = now, first_seq
+ *  and first_window (TCP only, zero from later fragments). Each further one adds gap_us = (now - last_ns) / 1000, capped at
+ *  MAX_GAP_US, 0 if the clock went back: gap_sum_us + gap_us; gap_squares + gap_us²; gap_min_us, gap_max_us. last_ns =
+ *  max(last_ns, now). Before the first packet: gap_min_us = 2^32 - 1, payload_min = 65535, ttl_min = transport_min = 255,
+ *  all else 0, for both directions from the flow's creation.
+ *
+ *  Sequence, TCP but for later fragments: length = payload_len + 1 for SYN + 1 for FIN; end = tcp_seq + length. First packet
+ *  of the direction: next_seq = end. Further ones with length > 0 and without RST: end <= next_seq: retransmitted + 1; else
+ *  lost + 1 if tcp_seq > next_seq, and next_seq = end.
+ *
+ *  Gaps and periods of the flow, before the direction's part: the flow's first packet sets active_start_ns = now. Further
+ *  ones: gap_us as above, since the last packet of either direction, into the flow's gap_sum_us, gap_squares, gap_min_us,
+ *  gap_max_us. If gap_us > ACTIVITY_TIMEOUT_US: the time from active_start_ns to that last packet in whole µs, capped at
+ *  MAX_PERIOD_US, goes into `active` if above 0; gap_us goes into `idle`; active_start_ns = now.
  *
  *  head: the first eight captured payload bytes of the direction's first packet with payload_len > 0, zero-padded; zero
  *  if that packet is a later fragment or none of its payload was captured; never overwritten.
@@ -33,7 +43,8 @@
  *  idle timeout since the last packet of either direction.
  *
  * Concurrency: plain, not atomic writes. Each direction of a flow is served by one CPU at a time (one receive queue, one
- * sending thread), and only the few fields below `dir` are shared by both. When the network moves a flow between CPUs
+ * sending thread), and only the fields below `dir` are shared by both: where the directions are counted on two CPUs at the
+ * same moment, a gap of the flow may be lost from its sums. When the network moves a flow between CPUs
  * while packets are in flight, single packets may be lost from the sums. COUNTER_FLOW_CPU_MIGRATIONS counts how often a
  * direction changed its CPU: an upper bound on the occasions for that.
  */
@@ -42,7 +53,9 @@
 
 #include "parse.h"
 
-#define MAX_GAP_US 60000000ULL
+#define MAX_GAP_US 300000000ULL
+#define ACTIVITY_TIMEOUT_US 5000000
+#define MAX_PERIOD_US 3600000000ULL
 
 /* Writes the key of `p` and returns the packet's direction: 0 from lo to hi, 1 back. */
 static __always_inline __u32 flow_key_of(struct flow_key *k, const struct packet *p)
@@ -97,8 +110,9 @@ static __always_inline __u64 gap_us_of(__u64 ns)
 static __always_inline void dir_begin(struct dir_stats *d)
 {
 	d->gap_min_us = ~0U;
-	d->len_min = 0xffff;
+	d->payload_min = 0xffff;
 	d->ttl_min = 0xff;
+	d->transport_min = 0xff;
 }
 
 /* A flow whose first packet is `p`, not yet accounted. */
@@ -109,6 +123,10 @@ static __always_inline void flow_begin(struct flow_stats *f, const struct packet
 	__builtin_memset(f, 0, sizeof(*f));
 	dir_begin(&f->dir[0]);
 	dir_begin(&f->dir[1]);
+	f->gap_min_us = ~0U;
+	f->active.min_us = ~0U;
+	f->idle.min_us = ~0U;
+	f->active_start_ns = now;
 	f->initiator = dir;
 	if (p->protocol != PROTOCOL_TCP)
 		return;
@@ -172,15 +190,71 @@ static __always_inline void tcp_advance(struct flow_stats *f, __u8 flags, __u32 
 	}
 }
 
+static __always_inline void period_add(struct periods *p, __u64 us)
+{
+	p->sum_us += us;
+	p->squares += us * us;
+	p->count++;
+	if (us < p->min_us)
+		p->min_us = us;
+	if (us > p->max_us)
+		p->max_us = us;
+}
+
+/* The gap before a packet that is not the flow's first; `last` is the time of the last one of either direction. */
+static __always_inline void flow_pause(struct flow_stats *f, __u64 last, __u64 now)
+{
+	__u64 gap = now > last ? gap_us_of(now - last) : 0;
+
+	f->gap_sum_us += gap;
+	f->gap_squares += gap * gap;
+	if (gap < f->gap_min_us)
+		f->gap_min_us = gap;
+	if (gap > f->gap_max_us)
+		f->gap_max_us = gap;
+	if (__builtin_expect(gap > ACTIVITY_TIMEOUT_US, 0)) {
+		__u64 active = last > f->active_start_ns ? (last - f->active_start_ns) / 1000 : 0;
+
+		if (active > MAX_PERIOD_US)
+			active = MAX_PERIOD_US;
+		if (active)
+			period_add(&f->active, active);
+		period_add(&f->idle, gap);
+		f->active_start_ns = now;
+	}
+}
+
+/* Follows the sequence numbers of a direction. */
+static __always_inline void dir_sequence(struct dir_stats *d, const struct packet *p, int first)
+{
+	__u8 flags = p->tcp_flags;
+	__u32 length = p->payload_len + (flags >> 1 & 1) + (flags & TCP_FIN);
+	__u32 end = p->tcp_seq + length;
+
+	if (first) {
+		d->next_seq = end;
+	} else if (length && !(flags & TCP_RST)) {
+		if ((__s32)(end - d->next_seq) <= 0) {
+			d->retransmitted++;
+		} else {
+			if ((__s32)(p->tcp_seq - d->next_seq) > 0)
+				d->lost++;
+			d->next_seq = end;
+		}
+	}
+}
+
 /* The sums of one direction. Returns whether the caller shall fill d->head. */
 static __always_inline int dir_account(struct dir_stats *d, const struct packet *p, __u64 now)
 {
 	__u64 length = p->ip_len;
-	__u16 capped = length > 0xffff ? 0xffff : length;
+	__u64 payload = p->payload_len;
+	__u16 capped = payload > 0xffff ? 0xffff : payload;
 	__u8 flags = p->tcp_flags;
+	int first = d->packets == 0;
 	int want_head = 0;
 
-	if (d->packets == 0) {
+	if (first) {
 		d->first_ns = now;
 		d->first_seq = p->tcp_seq;
 		d->first_window = p->tcp_window;
@@ -192,19 +266,24 @@ static __always_inline int dir_account(struct dir_stats *d, const struct packet 
 			gap = gap_us_of(now - d->last_ns);
 			d->last_ns = now;
 		}
+		d->gap_sum_us += gap;
 		d->gap_squares += gap * gap;
 		if (gap < d->gap_min_us)
 			d->gap_min_us = gap;
 		if (gap > d->gap_max_us)
 			d->gap_max_us = gap;
 	}
+	if (p->protocol == PROTOCOL_TCP && p->fragment != FRAGMENT_LATER)
+		dir_sequence(d, p, first);
 	d->packets++;
 	d->bytes += length;
-	d->len_squares += length * length;
-	if (capped < d->len_min)
-		d->len_min = capped;
-	if (capped > d->len_max)
-		d->len_max = capped;
+	d->header_bytes += p->transport_len;
+	if (p->transport_len && p->transport_len < d->transport_min)
+		d->transport_min = p->transport_len;
+	if (capped < d->payload_min)
+		d->payload_min = capped;
+	if (capped > d->payload_max)
+		d->payload_max = capped;
 	if (p->ttl < d->ttl_min)
 		d->ttl_min = p->ttl;
 	if (p->ttl > d->ttl_max)
@@ -216,9 +295,10 @@ static __always_inline int dir_account(struct dir_stats *d, const struct packet 
 			if (flags & (1 << i))
 				d->flags[i]++;
 	}
-	if (p->payload_len) {
+	if (payload) {
 		want_head = d->data_packets == 0 && p->fragment != FRAGMENT_LATER;
-		d->payload_bytes += p->payload_len;
+		d->payload_bytes += payload;
+		d->payload_squares += payload * payload;
 		d->data_packets++;
 	}
 	if (p->fragment)

@@ -218,12 +218,14 @@ static __always_inline void note_cpu(struct dir_stats *d, struct counters *c)
 	}
 }
 
-/* Accounts `p` to a flow in memory, the flow's first packet if `first`. */
+/* Accounts `p` to a flow in memory: its first packet if `first`, else one after a packet at `last`. */
 static __always_inline void flow_account(void *ctx, enum hook hook, struct flow_stats *f, const struct packet *p,
-					 __u32 dir, __u64 now, struct counters *c, int first)
+					 __u32 dir, __u64 last, __u64 now, struct counters *c, int first)
 {
 	struct dir_stats *d = &f->dir[dir & 1];
 
+	if (!first)
+		flow_pause(f, last, now);
 	if (dir_account(d, p, now))
 		read_head(ctx, hook, p, d->head);
 	note_cpu(d, c);
@@ -298,7 +300,7 @@ static __always_inline void account(void *ctx, enum hook hook, const struct pack
 		flow_begin(f, p, dir, now);
 	}
 	before = f->state;
-	flow_account(ctx, hook, f, p, dir, now, c, begun);
+	flow_account(ctx, hook, f, p, dir, last, now, c, begun);
 	if (p->fragment)
 		c->v[COUNTER_FRAGMENTS]++;
 

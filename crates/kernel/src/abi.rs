@@ -101,7 +101,9 @@ pub struct DirStats {
     pub packets: u64,
     pub bytes: u64,
     pub payload_bytes: u64,
-    pub len_squares: u64,
+    pub payload_squares: u64,
+    pub header_bytes: u64,
+    pub gap_sum_us: u64,
     pub gap_squares: u64,
     pub first_ns: u64,
     pub last_ns: u64,
@@ -111,14 +113,34 @@ pub struct DirStats {
     pub data_packets: u32,
     pub fragments: u32,
     pub first_seq: u32,
+    pub next_seq: u32,
+    pub retransmitted: u32,
+    pub lost: u32,
     pub first_window: u16,
-    pub len_min: u16,
-    pub len_max: u16,
+    pub payload_min: u16,
+    pub payload_max: u16,
     pub ttl_min: u8,
     pub ttl_max: u8,
     pub head: [u8; 8],
+    pub transport_min: u8,
+    /// Zero.
+    pub pad: [u8; 3],
     /// CPU that counted the last packet, plus one; kernel only.
     pub cpu: u32,
+}
+
+/// Sums over periods, `struct periods`; see [`flow::stats::Periods`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[expect(missing_docs, reason = "the fields are those of flow::stats::Periods")]
+pub struct Periods {
+    pub sum_us: u64,
+    pub squares: u64,
+    pub count: u32,
+    pub min_us: u32,
+    pub max_us: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
 /// One flow, `struct flow_stats`; see [`flow::FlowStats`].
@@ -130,6 +152,13 @@ pub struct FlowStats {
     pub syn_ns: u64,
     pub synack_ns: u64,
     pub established_ns: u64,
+    pub gap_sum_us: u64,
+    pub gap_squares: u64,
+    pub active_start_ns: u64,
+    pub gap_min_us: u32,
+    pub gap_max_us: u32,
+    pub active: Periods,
+    pub idle: Periods,
     pub initiator: u8,
     pub state: u8,
     pub first_flags: u8,
@@ -295,17 +324,17 @@ pub struct SourceEvent {
 const _: () = {
     assert!(size_of::<FlowKey>() == 44 && offset_of!(FlowKey, tunnel) == 40);
     assert!(
-        size_of::<DirStats>() == 128
-            && offset_of!(DirStats, flags) == 64
-            && offset_of!(DirStats, head) == 116
+        size_of::<DirStats>() == 160
+            && offset_of!(DirStats, flags) == 80
+            && offset_of!(DirStats, head) == 144
     );
-    assert!(size_of::<FlowStats>() == 296 && offset_of!(FlowStats, syn_ns) == 256);
-    assert!(offset_of!(FlowStats, initiator) == 280 && offset_of!(FlowStats, rst_mask) == 284);
+    assert!(size_of::<FlowStats>() == 456 && offset_of!(FlowStats, syn_ns) == 320);
+    assert!(offset_of!(FlowStats, initiator) == 440 && offset_of!(FlowStats, rst_mask) == 444);
     assert!(size_of::<SourceStats>() == 80 && offset_of!(SourceStats, packets) == 24);
     assert!(size_of::<Block>() == 32 && offset_of!(Block, reason) == 24);
     assert!(size_of::<Allow>() == 4 && size_of::<InterfaceStats>() == 48);
     assert!(size_of::<EventHead>() == 16);
-    assert!(size_of::<FlowEvent>() == 360 && offset_of!(FlowEvent, stats) == 64);
+    assert!(size_of::<FlowEvent>() == 520 && offset_of!(FlowEvent, stats) == 64);
     assert!(size_of::<SourceEvent>() == 120 && offset_of!(SourceEvent, crossed) == 112);
     assert!(size_of::<Counters>() == 8 * Counter::ALL.len());
 };
@@ -317,7 +346,7 @@ macro_rules! pod {
         unsafe impl aya::Pod for $t {}
     )+};
 }
-pod!(FlowKey, DirStats, FlowStats, SourceStats, Block, Allow, InterfaceStats, Counters);
+pod!(FlowKey, DirStats, Periods, FlowStats, SourceStats, Block, Allow, InterfaceStats, Counters);
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
@@ -497,7 +526,9 @@ impl DirStats {
             packets: self.packets,
             bytes: self.bytes,
             payload_bytes: self.payload_bytes,
-            len_squares: self.len_squares,
+            payload_squares: self.payload_squares,
+            header_bytes: self.header_bytes,
+            gap_sum_us: self.gap_sum_us,
             gap_squares: self.gap_squares,
             first_ns: wall_ns(self.first_ns, offset_ns),
             last_ns: wall_ns(self.last_ns, offset_ns),
@@ -507,12 +538,28 @@ impl DirStats {
             data_packets: self.data_packets,
             fragments: self.fragments,
             first_seq: self.first_seq,
+            next_seq: self.next_seq,
+            retransmitted: self.retransmitted,
+            lost: self.lost,
             first_window: self.first_window,
-            len_min: self.len_min,
-            len_max: self.len_max,
+            payload_min: self.payload_min,
+            payload_max: self.payload_max,
             ttl_min: self.ttl_min,
             ttl_max: self.ttl_max,
+            transport_min: self.transport_min,
             head: self.head,
+        }
+    }
+}
+
+impl Periods {
+    const fn to_flow(self) -> flow::stats::Periods {
+        flow::stats::Periods {
+            sum_us: self.sum_us,
+            squares: self.squares,
+            count: self.count,
+            min_us: self.min_us,
+            max_us: self.max_us,
         }
     }
 }
@@ -526,6 +573,13 @@ impl FlowStats {
             syn_ns: wall_ns(self.syn_ns, wall_minus_boot_ns),
             synack_ns: wall_ns(self.synack_ns, wall_minus_boot_ns),
             established_ns: wall_ns(self.established_ns, wall_minus_boot_ns),
+            gap_sum_us: self.gap_sum_us,
+            gap_squares: self.gap_squares,
+            gap_min_us: self.gap_min_us,
+            gap_max_us: self.gap_max_us,
+            active_start_ns: wall_ns(self.active_start_ns, wall_minus_boot_ns),
+            active: self.active.to_flow(),
+            idle: self.idle.to_flow(),
             initiator: if self.initiator == 0 { flow::Direction::LoToHi } else { flow::Direction::HiToLo },
             state: tcp_state(self.state),
             first_flags: self.first_flags,

@@ -44,7 +44,10 @@ impl Profile for Echoes {
             .with(Metric::EchoAsymmetry, (up - down).abs() / up.max(down).max(1.0))
             .with(
                 Metric::EchoSizes,
-                f64::from(asked.len_max.max(answered.len_max) - asked.len_min.min(answered.len_min)),
+                f64::from(
+                    asked.payload_max.max(answered.payload_max)
+                        - asked.payload_min.min(answered.payload_min),
+                ),
             )
             .with(Metric::EchoKilobytes, (asked.payload_bytes + answered.payload_bytes) as f64 / 1e3);
         let mut o = Observation::of_flow(Subject::Echoes, flow, flow.first_ns(), values);
