@@ -134,6 +134,29 @@ pub(crate) fn joined(packets: u64, mix: Mix) -> anyhow::Result<Capture> {
     Ok(capture)
 }
 
+/// The lab's mixed load ([`lab::scenario::mixture`]) of `packets` packets.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn mixed(packets: u64) -> anyhow::Result<Capture> {
+    let mut capture = Capture {
+        path: directory()?.join("mixed.pcap"),
+        made_of: "the lab's mixed load, by packets four fifths bulk TCP and UDP, the rest HTTP, TLS, DNS and a port scan, \
+                  whole frames"
+            .into(),
+        ..Capture::default()
+    };
+    let mut writer = create(&capture.path)?;
+    let frames = lab::scenario::mixture(1);
+    for (at, frame) in frames.take(usize::try_from(packets).unwrap_or(usize::MAX)) {
+        writer.write(at, &frame).context("cannot write the mixed capture")?;
+        capture.packets += 1;
+        capture.bytes += frame.len() as u64;
+    }
+    writer.finish().context("cannot write the mixed capture")?;
+    Ok(capture)
+}
+
 fn scenarios(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     lab::scenario::CAPTURES
         .iter()

@@ -5,7 +5,10 @@
 //! hosts answer as Linux hosts do.
 
 mod acts;
+mod mixture;
 mod stage;
+
+pub use mixture::mixture;
 
 use std::fmt;
 use std::io::{self, Write};
