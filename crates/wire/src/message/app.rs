@@ -1,150 +1,144 @@
 //! Applications, told apart by what both sides say rather than by port.
+//!
+//! [`stream`] judges the first bytes of a TCP connection, [`datagram`] the first datagram of each side of a flow over
+//! UDP. Both say [`Recognition::Is`] only where chance is unlikely to say the same: four bytes of magic, a line of text
+//! that other protocols do not have, or fields that must agree with each other and with the length. Where one side
+//! alone is too weak (a greeting `220`, a Modbus header) both must agree. Ports decide only between readings that the
+//! content leaves open, and only for datagrams.
 
+mod datagram;
+mod shape;
+mod stream;
+
+pub use datagram::datagram;
 use serde::{Deserialize, Serialize};
+pub use stream::stream;
 
-/// An application protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum App {
-    /// None of these, or nothing said yet.
-    #[default]
-    Unknown,
-    /// SSH, RFC 4253 §4.2: the identification string.
-    Ssh,
-    /// FTP control connection, RFC 959.
-    Ftp,
-    /// Telnet, RFC 854: option negotiation.
-    Telnet,
-    /// Remote Desktop: X.224 connection request in a TPKT (RFC 1006).
-    Rdp,
-    /// HTTP/1.x, RFC 9112.
-    Http,
-    /// TLS, RFC 8446: a handshake record.
-    Tls,
-    /// SMTP, RFC 5321.
-    Smtp,
-    /// DNS, RFC 1035; multicast DNS and LLMNR too.
-    Dns,
-    /// Server Message Block, any version.
-    Smb,
-    /// DCE/RPC over TCP.
-    DceRpc,
-    /// Modbus/TCP.
-    Modbus,
-    /// DHCP for IPv4.
-    Dhcp,
-    /// NTP, RFC 5905.
-    Ntp,
-    /// SNMP.
-    Snmp,
-    /// SSDP.
-    Ssdp,
-    /// The memcached protocol over UDP.
-    Memcached,
-    /// LDAP over UDP.
-    Cldap,
-    /// QUIC, RFC 9000.
-    Quic,
+/// Most bytes of each side that recognition looks at. DHCP's cookie, the last mark of all, ends at 240.
+pub const LOOK: usize = 256;
+
+/// What the beginning of a flow tells about its application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Recognition {
+    /// It is this one.
+    Is(App),
+    /// Nothing yet: more bytes, or the other side, may tell.
+    Undecided,
+    /// None that is known here; more bytes will not tell.
+    No,
 }
 
-/// Request lines and their beginnings, RFC 9110 §9.3, and the HTTP/2 preface, within eight bytes.
-const HTTP_METHODS: [&[u8]; 10] = [
-    b"GET /",
-    b"POST /",
-    b"HEAD /",
-    b"PUT /",
-    b"DELETE /",
-    b"OPTIONS ",
-    b"PATCH /",
-    b"CONNECT ",
-    b"TRACE /",
-    b"PRI * HT",
-];
-/// What FTP clients say first.
-const FTP_COMMANDS: [&[u8]; 6] = [b"USER ", b"AUTH TLS", b"AUTH SSL", b"FEAT\r", b"SYST\r", b"PASS "];
-/// What SMTP clients say first.
-const SMTP_COMMANDS: [&[u8]; 3] = [b"EHLO ", b"HELO ", b"LHLO "];
+macro_rules! apps {
+    ($($(#[$doc:meta])* $variant:ident $name:literal [$($port:literal),*];)*) => {
+        /// An application protocol.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+        pub enum App {
+            /// None of these, or nothing said yet.
+            #[default]
+            #[serde(rename = "unknown")]
+            Unknown,
+            $($(#[$doc])* #[serde(rename = $name)] $variant,)*
+        }
+
+        impl App {
+            /// Every application that can be told.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The name as serialised.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    Self::Unknown => "unknown",
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// Ports of the responder on which the application is nothing to wonder about: those registered for it and
+            /// those in wide use. Empty where any port is usual.
+            #[must_use]
+            pub const fn usual_ports(self) -> &'static [u16] {
+                match self {
+                    Self::Unknown => &[],
+                    $(Self::$variant => &[$($port),*],)*
+                }
+            }
+        }
+    };
+}
+
+apps! {
+    /// SSH, RFC 4253 §4.2: the identification string.
+    Ssh "ssh" [22, 2222];
+    /// FTP control connection, RFC 959.
+    Ftp "ftp" [21, 2121];
+    /// Telnet, RFC 854: option negotiation.
+    Telnet "telnet" [23, 2323];
+    /// Remote Desktop: X.224 connection request in a TPKT (RFC 1006).
+    Rdp "rdp" [3389];
+    /// HTTP/1.x, RFC 9112; the preface of HTTP/2 too.
+    Http "http" [
+        80, 81, 591, 631, 2869, 3000, 3128, 5000, 5357, 5985, 7001, 8000, 8001, 8008, 8080, 8081, 8082, 8088, 8090, 8443,
+        8888, 9000, 9090, 9200, 47001
+    ];
+    /// TLS, RFC 8446: a handshake record. Any port is usual.
+    Tls "tls" [];
+    /// SMTP, RFC 5321.
+    Smtp "smtp" [25, 465, 587, 2525];
+    /// DNS, RFC 1035; multicast DNS and LLMNR too.
+    Dns "dns" [53, 5353, 5355];
+    /// Server Message Block, any version.
+    Smb "smb" [139, 445];
+    /// DCE/RPC over TCP. After the endpoint mapper at 135 it is spoken at any port.
+    DceRpc "dcerpc" [];
+    /// Modbus/TCP.
+    Modbus "modbus" [502];
+    /// DHCP for IPv4, RFC 2131.
+    Dhcp "dhcp" [67, 68, 4011];
+    /// NTP, RFC 5905.
+    Ntp "ntp" [123];
+    /// SNMP, RFC 3411.
+    Snmp "snmp" [161, 162];
+    /// SSDP, of UPnP. Answers go to any port.
+    Ssdp "ssdp" [1900];
+    /// The memcached protocol over UDP.
+    Memcached "memcached" [11211];
+    /// LDAP over UDP.
+    Cldap "cldap" [389];
+    /// QUIC, RFC 9000: a long header. Any port is usual.
+    Quic "quic" [];
+    /// POP3, RFC 1939.
+    Pop3 "pop3" [110];
+    /// IMAP, RFC 9051.
+    Imap "imap" [143];
+    /// LDAP over TCP, RFC 4511.
+    Ldap "ldap" [389, 3268];
+    /// Kerberos 5, RFC 4120.
+    Kerberos "krb5" [88, 464];
+    /// IRC, RFC 2812.
+    Irc "irc" [194, 6660, 6661, 6662, 6663, 6664, 6665, 6666, 6667, 6668, 6669, 7000];
+    /// NetBIOS name service, RFC 1002 §4.2.
+    Nbns "nbns" [137];
+    /// RADIUS, RFC 2865.
+    Radius "radius" [1645, 1646, 1812, 1813, 3799];
+    /// Syslog over UDP, RFC 5424 and RFC 3164.
+    Syslog "syslog" [514];
+    /// SIP, RFC 3261.
+    Sip "sip" [5060];
+    /// RTSP, RFC 7826.
+    Rtsp "rtsp" [554, 8554];
+    /// STUN, RFC 8489. Any port is usual.
+    Stun "stun" [];
+    /// BitTorrent: the handshake of peers. Any port is usual.
+    BitTorrent "bittorrent" [];
+    /// MQTT: a CONNECT packet.
+    Mqtt "mqtt" [1883];
+}
 
 impl App {
-    /// The application of a TCP stream from the first bytes of both sides; eight of each are enough for those that can
-    /// be told at all, missing ones zero.
+    /// The application of a TCP stream from the first eight bytes of both sides, missing ones zero. It knows less than
+    /// [`stream`]: what eight bytes cannot tell is `Unknown`, and what they make likely is taken.
     #[must_use]
     pub fn of_stream(ask: &[u8; 8], answer: &[u8; 8]) -> Self {
-        let either = |test: fn(&[u8; 8]) -> bool| test(ask) || test(answer);
-        let asks = |words: &[&[u8]]| words.iter().any(|w| upper(ask).starts_with(w));
-        if either(|h| h.starts_with(b"SSH-")) {
-            Self::Ssh
-        } else if HTTP_METHODS.iter().any(|m| ask.starts_with(m)) || answer.starts_with(b"HTTP/1.") {
-            Self::Http
-        } else if either(is_tls) {
-            Self::Tls
-        } else if is_rdp(ask) {
-            Self::Rdp
-        } else if either(is_telnet) {
-            Self::Telnet
-        } else if asks(&SMTP_COMMANDS) {
-            Self::Smtp
-        } else if asks(&FTP_COMMANDS) && (answer.starts_with(b"220") || *answer == [0; 8]) {
-            Self::Ftp
-        } else {
-            greeting(answer)
-        }
-    }
-
-    /// The name as serialised.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Ssh => "ssh",
-            Self::Ftp => "ftp",
-            Self::Telnet => "telnet",
-            Self::Rdp => "rdp",
-            Self::Http => "http",
-            Self::Tls => "tls",
-            Self::Smtp => "smtp",
-            Self::Dns => "dns",
-            Self::Smb => "smb",
-            Self::DceRpc => "dcerpc",
-            Self::Modbus => "modbus",
-            Self::Dhcp => "dhcp",
-            Self::Ntp => "ntp",
-            Self::Snmp => "snmp",
-            Self::Ssdp => "ssdp",
-            Self::Memcached => "memcached",
-            Self::Cldap => "cldap",
-            Self::Quic => "quic",
-        }
-    }
-}
-
-fn upper(head: &[u8; 8]) -> [u8; 8] {
-    head.map(|b| b.to_ascii_uppercase())
-}
-
-/// Handshake record (22), version 3.0 to 3.4, and a length the first record can have.
-fn is_tls(h: &[u8; 8]) -> bool {
-    let length = u16::from_be_bytes([h[3], h[4]]);
-    h[0] == 0x16 && h[1] == 3 && h[2] <= 4 && (4..=16_640).contains(&length) && matches!(h[5], 1 | 2)
-}
-
-/// TPKT version 3, reserved 0, then an X.224 connection request (0xe0) whose length fits the packet's.
-fn is_rdp(h: &[u8; 8]) -> bool {
-    let length = u16::from_be_bytes([h[2], h[3]]);
-    h[0] == 3 && h[1] == 0 && h[5] == 0xe0 && u16::from(h[4]) + 5 == length
-}
-
-/// IAC with WILL, WONT, DO or DONT.
-fn is_telnet(h: &[u8; 8]) -> bool {
-    h[0] == 0xff && (0xfb..=0xfe).contains(&h[1])
-}
-
-/// FTP or SMTP by a server's greeting alone: both begin with 220, so only a name in the four bytes after it helps.
-fn greeting(h: &[u8; 8]) -> App {
-    match upper(h) {
-        [b'2', b'2', b'0', b' ' | b'-', b'F', b'T', b'P', _]
-        | [b'2', b'2', b'0', b' ' | b'-', b'(', b'V', b'S', b'F']
-        | [b'2', b'2', b'0', b' ' | b'-', b'P', b'R', b'O', b'F'] => App::Ftp,
-        _ => App::Unknown,
+        stream::of_heads(ask, answer)
     }
 }
