@@ -5,16 +5,22 @@
 mod bench;
 mod bpf;
 mod docs;
+mod exactness;
 mod shell;
 mod test;
 
 use std::process::ExitCode;
 
 /// Name, arguments and purpose of each task, in the order of the help text.
-const TASKS: [(&str, &str, &str); 4] = [
+const TASKS: [(&str, &str, &str); 5] = [
     ("test", "[-v] [-p NAME]…", "run every test and check that can run here, list those that cannot"),
     ("docs", "[--check]", "write the generated documents, or fail if one differs from its source"),
     ("bench", "[--quick] [--section NAME]…", "measure, print, and write docs/benchmarks.md"),
+    (
+        "exactness",
+        "[--check] [--program PATH] [--section NAME]…",
+        "compare verdicts on shared captures with what others say of them, and write docs/exactness.md",
+    ),
     ("bpf", "[--check]", "compile the kernel programs, or fail if they differ from their sources"),
 ];
 
@@ -26,6 +32,7 @@ fn main() -> ExitCode {
         Some("test") => test::run(&rest),
         Some("docs") => docs::run(&rest),
         Some("bench") => bench::run(&rest),
+        Some("exactness") => exactness::run(&rest),
         Some("bpf") => bpf::run(&rest).map(|()| true),
         Some("help" | "--help" | "-h") => {
             print!("{}", help());

@@ -36,8 +36,19 @@ const DIRECTION: [(&str, &[&str]); 9] = [
 ];
 
 /// What pure crates may use from elsewhere outside of tests: none of it opens, waits, spawns or tells the time.
-const PURE_DEPENDENCIES: [&str; 11] =
-    ["base64", "md-5", "rustc-hash", "schemars", "serde", "serde_json", "sha1", "sha2", "strsim", "thiserror", "toml"];
+const PURE_DEPENDENCIES: [&str; 11] = [
+    "base64",
+    "md-5",
+    "rustc-hash",
+    "schemars",
+    "serde",
+    "serde_json",
+    "sha1",
+    "sha2",
+    "strsim",
+    "thiserror",
+    "toml",
+];
 
 /// What code of pure crates may not name. Clippy knows the clocks and the like by type; this list knows the rest by name.
 const IMPURE: [&str; 17] = [
@@ -70,6 +81,7 @@ pub(crate) const DOCUMENTS: &[(&str, &str)] = &[
     ("docs/config.schema.json", "xtask/src/docs.rs"),
     ("docs/config.toml", "xtask/src/docs.rs"),
     ("docs/events.md", "crates/autoinmune/tests/binary/replay.rs"),
+    ("docs/exactness.md", "xtask/src/exactness"),
     ("docs/man", "xtask/src/docs.rs"),
     ("docs/rules.md", "crates/detect/tests/rules.rs"),
 ];
