@@ -224,6 +224,11 @@ pub fn losses(line: &Line) -> BTreeMap<String, u64> {
     out.insert("flows_evicted".into(), tracker.flows_evicted);
     out.insert("entities_evicted".into(), tracker.entities_evicted);
     out.insert("time_went_back".into(), tracker.time_went_back);
+    out.insert("sessions_evicted".into(), tracker.sessions_evicted);
+    out.insert("stream_gaps".into(), tracker.stream_gaps);
+    out.insert("stream_overruns".into(), tracker.stream_overruns);
+    out.insert("datagrams_cut".into(), tracker.datagrams_cut);
+    out.insert("messages_dropped".into(), tracker.messages_dropped);
     out.insert("incidents_evicted".into(), line.book().counters().evicted);
     let detector = line.detector().counters();
     out.insert("rule_memories_evicted".into(), detector.spoken_evicted);

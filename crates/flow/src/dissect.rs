@@ -1,12 +1,29 @@
-//! The tracker's side of sessions: which flow a payload belongs to, and what becomes of what its session understood.
+//! The tracker's side of sessions: which flow a payload belongs to, and what becomes of what was understood of it.
 
-use crate::{Accumulator, Direction, Event, FlowKey, FlowRecord, FlowStats, Outcome, Segment, Talk, Tracker};
+use crate::event::FlowId;
+use crate::fragment::Finding;
+use crate::session::{self, MESSAGES_PER_PACKET, Segment, Told};
+use crate::table::{FRESH, OVER};
+use crate::{Accumulator, App, Direction, EndReason, Event, FlowKey, FlowRecord, FlowStats};
+use crate::{Oddity, Outcome, Span, Talk, Tracker};
+use wire::message::app::{Recognition, datagram};
+use wire::message::ftp::Ftp;
+use wire::message::{Message, Side};
+use wire::packet::{protocol, tcp_flag};
+use wire::{Fragment, Packet};
+
+/// Datagrams of a flow in which an application is looked for: one of each side, and one more of each should the first be
+/// no more than an opening.
+const LOOK_DATAGRAMS: u8 = 4;
+/// Methods of RFC 9110 §9.3.
+const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE"];
+/// FTP reply to a password that was right, RFC 959 §4.2.
+const LOGGED_IN: u16 = 230;
 
 impl Tracker {
-    /// Takes the start of a payload seen at `now_ns`, sent in `direction` of the flow under `key`, from a source whose
-    /// counts come as snapshots ([`Self::merge`]). Nothing is counted but what the session counts. A flow not in the table
-    /// is begun with zero counts; the first snapshot of it completes the beginning, and without one it ends after the
-    /// idle time.
+    /// Takes a payload, or its start, seen at `now_ns` and sent in `direction` of the flow under `key`, from a source whose
+    /// counts come as snapshots ([`Self::merge`]). Nothing is counted but what sessions count. A flow not in the table is
+    /// begun with zero counts; its first snapshot completes the beginning, and without one it ends after the idle time.
     pub fn data(
         &mut self,
         now_ns: u64,
@@ -17,20 +34,316 @@ impl Tracker {
     ) {
         let now = self.begin_call(now_ns, events);
         let hash = self.flows.hash(&key);
-        let slot = match self.flows.find(hash, &key) {
-            Some(slot) => slot,
-            None => {
-                let record = FlowRecord {
-                    key,
-                    stats: awaited(now, segment.initiator),
-                    outcome: Outcome::Pending,
-                    talk: Talk::default(),
-                };
-                self.begin_flow(hash, now, record, true, true, events)
-            }
-        };
-        let _ = (slot, direction);
+        let mut found = self.flows.find(hash, &key);
+        if let Some(slot) = found
+            && self.is_successor(slot, direction, segment)
+        {
+            self.end(slot, EndReason::Reused, events);
+            found = None;
+        }
+        let slot = found.unwrap_or_else(|| {
+            let stats = awaited(now, segment.initiator);
+            let record = FlowRecord { key, stats, outcome: Outcome::Pending, talk: Talk::default() };
+            self.begin_flow(hash, now, record, true, true, events)
+        });
+        if self.flows.at(slot).session != OVER {
+            let whole = segment.payload.len() >= segment.payload_len as usize;
+            self.dissect(slot, now, direction, segment, whole, events);
+        }
         self.end_call();
+    }
+
+    /// Whether a segment belongs to a connection after the one in the table, which is over.
+    fn is_successor(&self, slot: u32, direction: Direction, segment: &Segment<'_>) -> bool {
+        let stats = &self.flows.at(slot).record.stats;
+        stats.is_over()
+            && segment
+                .start
+                .is_some_and(|start| start_of(stats, direction).is_some_and(|known| known != start))
+    }
+
+    /// Lets the session of a flow hear a packet just counted.
+    #[inline]
+    pub(crate) fn listen(
+        &mut self,
+        slot: u32,
+        now: u64,
+        direction: Direction,
+        packet: &Packet<'_>,
+        events: &mut Vec<Event>,
+    ) {
+        let s = self.flows.at(slot);
+        if s.session == OVER || (s.session == FRESH && packet.payload_len == 0) {
+            return;
+        }
+        let segment = Segment {
+            initiator: s.record.stats.initiator,
+            start: start_of(&s.record.stats, direction),
+            seq: packet.tcp_seq,
+            ack: packet.tcp_ack,
+            flags: packet.tcp_flags,
+            payload_len: packet.payload_len,
+            payload: packet.payload,
+        };
+        if packet.fragment != Fragment::Later {
+            let whole =
+                packet.fragment == Fragment::None && packet.payload.len() >= packet.payload_len as usize;
+            self.dissect(slot, now, direction, &segment, whole, events);
+        }
+    }
+
+    #[inline(never)]
+    fn dissect(
+        &mut self,
+        slot: u32,
+        now: u64,
+        direction: Direction,
+        segment: &Segment<'_>,
+        whole: bool,
+        events: &mut Vec<Event>,
+    ) {
+        let record = &self.flows.at(slot).record;
+        let from = if direction == record.stats.initiator { Side::Client } else { Side::Server };
+        match record.key.protocol {
+            protocol::TCP => self.dissect_segment(slot, now, from, segment, events),
+            protocol::UDP => self.dissect_datagram(slot, from, segment.payload, whole, events),
+            _ => self.flows.at_mut(slot).session = OVER,
+        }
+    }
+
+    // --- TCP --------------------------------------------------------------------------------------------------
+
+    fn dissect_segment(
+        &mut self,
+        slot: u32,
+        now: u64,
+        from: Side,
+        segment: &Segment<'_>,
+        events: &mut Vec<Event>,
+    ) {
+        let mut at = self.flows.at(slot).session;
+        if at == FRESH {
+            if segment.payload_len == 0 {
+                return;
+            }
+            at = self.begin_session(slot, from, segment, events);
+            self.flows.at_mut(slot).session = at;
+            if at == OVER {
+                return;
+            }
+        }
+        let Some(session) = self.sessions.get_mut(at) else { return };
+        let told = session.take(from, segment, &mut self.outbox);
+        self.report(slot, &told, events);
+        if told.over {
+            self.sessions.remove(at);
+            self.flows.at_mut(slot).session = OVER;
+            return;
+        }
+        self.sessions.weigh(at, now);
+        while self.sessions.is_heavy() && self.evict_session() {}
+    }
+
+    /// A session for a flow whose first payload is here, or [`OVER`] if there is nothing to be learnt.
+    fn begin_session(
+        &mut self,
+        slot: u32,
+        from: Side,
+        segment: &Segment<'_>,
+        events: &mut Vec<Event>,
+    ) -> u32 {
+        let syn = u32::from(segment.flags & tcp_flag::SYN != 0);
+        let first = segment.start.is_none_or(|start| start == segment.seq.wrapping_add(syn));
+        let mut session = if first && segment.payload.is_empty() {
+            // What begins with bytes that were not captured cannot be recognised.
+            return OVER;
+        } else if first {
+            let (app, session) = session::begin(from, segment.payload);
+            if app != App::Unknown {
+                self.recognise(slot, app, events);
+            }
+            let Some(session) = session else { return OVER };
+            session
+        } else {
+            session::Session::looking(from)
+        };
+        if self.sessions.is_full() {
+            self.evict_session();
+        }
+        session.slot = slot;
+        self.sessions.insert(session)
+    }
+
+    fn evict_session(&mut self) -> bool {
+        let victim = self.sessions.victim().and_then(|at| self.sessions.remove(at));
+        if let Some(session) = &victim {
+            self.counters.sessions_evicted += 1;
+            self.flows.at_mut(session.slot).session = OVER;
+        }
+        victim.is_some()
+    }
+
+    /// Takes a flow's session away, so that the flow may end and the session go on.
+    pub(crate) fn detach(&mut self, slot: u32) -> u32 {
+        std::mem::replace(&mut self.flows.at_mut(slot).session, OVER)
+    }
+
+    /// Gives a flow the session that [`Self::detach`] took.
+    pub(crate) fn attach(&mut self, slot: u32, session: u32) {
+        self.flows.at_mut(slot).session = session;
+        if let Some(s) = self.sessions.get_mut(session) {
+            s.slot = slot;
+        }
+    }
+
+    /// Ends the session of a flow about to end: what was held out of order is read.
+    #[inline]
+    pub(crate) fn conclude(&mut self, slot: u32, events: &mut Vec<Event>) {
+        let at = self.flows.at(slot).session;
+        if at < OVER
+            && let Some(session) = self.sessions.get_mut(at)
+        {
+            let told = session.finish(&mut self.outbox);
+            self.report(slot, &told, events);
+            self.sessions.remove(at);
+            self.flows.at_mut(slot).session = OVER;
+        }
+    }
+
+    // --- UDP --------------------------------------------------------------------------------------------------
+
+    /// Reads one datagram. No reader of datagrams keeps anything from one to the next, so there is no session.
+    fn dissect_datagram(
+        &mut self,
+        slot: u32,
+        from: Side,
+        payload: &[u8],
+        whole: bool,
+        events: &mut Vec<Event>,
+    ) {
+        let s = self.flows.at_mut(slot);
+        if s.record.talk.app == App::Unknown {
+            s.looked += 1;
+            let last = s.looked >= LOOK_DATAGRAMS;
+            let ports = (s.record.initiator().1, s.record.responder().1);
+            let (client, server) = if from == Side::Client { (payload, &[][..]) } else { (&[][..], payload) };
+            match datagram(client, server, ports) {
+                Recognition::Is(app) => self.recognise(slot, app, events),
+                Recognition::No | Recognition::Undecided if last => {
+                    s.session = OVER;
+                    return;
+                }
+                Recognition::No | Recognition::Undecided => return,
+            }
+        }
+        let Some(mut reader) = wire::message::dissector(self.flows.at(slot).record.talk.app, protocol::UDP)
+        else {
+            self.flows.at_mut(slot).session = OVER;
+            return;
+        };
+        if whole {
+            reader.data(from, payload, &mut self.outbox.messages);
+            self.outbox.sign(from);
+            self.report(slot, &Told::default(), events);
+        } else {
+            self.counters.datagrams_cut += 1;
+        }
+    }
+
+    // --- what comes of it -------------------------------------------------------------------------------------
+
+    fn recognise(&mut self, slot: u32, app: App, events: &mut Vec<Event>) {
+        self.counters.recognised += 1;
+        self.flows.at_mut(slot).record.talk.app = app;
+        events.push(Event::Recognised(self.flows.id(slot), app));
+    }
+
+    /// Reports what a session told, and its messages.
+    fn report(&mut self, slot: u32, told: &Told, events: &mut Vec<Event>) {
+        if let Some(app) = told.recognised {
+            self.recognise(slot, app, events);
+        }
+        self.counters.stream_gaps += u64::from(told.gaps);
+        self.counters.stream_overruns += u64::from(told.overruns);
+        self.counters.segment_conflicts += u64::from(told.conflicts);
+        for (count, oddity) in [
+            (told.conflicts, Oddity::SegmentConflict),
+            (told.gaps, Oddity::StreamGap),
+            (told.overruns, Oddity::StreamOverrun),
+        ] {
+            if count > 0 {
+                self.tell_odd(slot, oddity, events);
+            }
+        }
+        if self.outbox.messages.is_empty() {
+            return;
+        }
+        let id = self.flows.id(slot);
+        let s = self.flows.at_mut(slot);
+        let mut nobody = false;
+        let awaits = match self.sessions.get_mut(s.session) {
+            Some(session) => &mut session.awaits_login,
+            None => &mut nobody,
+        };
+        let mut reported = 0;
+        for (message, from) in self.outbox.messages.drain(..).zip(self.outbox.sides.drain(..)) {
+            self.counters.messages += 1;
+            self.counters.violations += u64::from(matches!(message, Message::Violation(_)));
+            note(&mut s.record.talk, awaits, &message);
+            if reported < MESSAGES_PER_PACKET {
+                reported += 1;
+                events.push(Event::Message(id, from, Box::new(message)));
+            } else {
+                self.counters.messages_dropped += 1;
+            }
+        }
+    }
+
+    fn tell_odd(&mut self, slot: u32, oddity: Oddity, events: &mut Vec<Event>) {
+        let id: FlowId = self.flows.id(slot);
+        let s = self.flows.at_mut(slot);
+        let bit = 1 << oddity as u8;
+        if s.odd & bit == 0 {
+            s.odd |= bit;
+            events.push(Event::Odd(id, oddity));
+        }
+    }
+
+    /// Counts what is odd about a fragment, and has its sender judged if that began the flow.
+    pub(crate) fn note_fragment(
+        &mut self,
+        slot: u32,
+        direction: Direction,
+        finding: Finding,
+        events: &mut Vec<Event>,
+    ) {
+        if finding == Finding::default() {
+            return;
+        }
+        self.counters.fragments_tiny += u64::from(finding.tiny);
+        self.counters.fragments_overlapping += u64::from(finding.overlap);
+        self.counters.fragments_orphaned += u64::from(finding.orphan);
+        let s = self.flows.at(slot);
+        let initiator = direction == s.record.stats.initiator;
+        if initiator && let Some(e) = self.entities.get_mut(s.source) {
+            for w in &mut e.windows {
+                w.note_fragment(finding);
+            }
+        }
+        for (found, oddity) in [
+            (finding.tiny, Oddity::FragmentTiny),
+            (finding.overlap, Oddity::FragmentOverlap),
+            (finding.orphan, Oddity::FragmentOrphan),
+        ] {
+            if found {
+                self.tell_odd(slot, oddity, events);
+            }
+        }
+        if initiator {
+            let odd =
+                |w: &crate::Window| w.tiny_fragments.max(w.overlapping_fragments).max(w.orphan_fragments);
+            self.judge_both(slot, |e| u32::from(odd(e.window(Span::S1))), events);
+        }
     }
 }
 
@@ -38,4 +351,34 @@ impl Tracker {
 fn awaited(now_ns: u64, initiator: Direction) -> FlowStats {
     let none = Accumulator { first_ns: now_ns, last_ns: now_ns, ..Accumulator::EMPTY };
     FlowStats { dir: [none; 2], initiator, ..FlowStats::EMPTY }
+}
+
+/// Where a direction's stream begins, if its SYN was seen.
+#[inline]
+fn start_of(stats: &FlowStats, direction: Direction) -> Option<u32> {
+    let d = &stats.dir[direction as usize];
+    (d.flags[1] > 0).then(|| d.first_seq.wrapping_add(1))
+}
+
+/// Adds a message to what is known of a flow's content.
+fn note(talk: &mut Talk, awaits_login: &mut bool, message: &Message) {
+    match message {
+        Message::HttpRequest(r) => {
+            talk.http_requests = talk.http_requests.saturating_add(1);
+            let known = u16::from(METHODS.contains(&&*r.method));
+            talk.http_methods = talk.http_methods.saturating_add(known);
+        }
+        Message::HttpBody(b) if !b.request => {
+            talk.http_body_bytes = talk.http_body_bytes.saturating_add(b.bytes);
+        }
+        Message::Ftp(Ftp::Command { verb, .. }) => {
+            talk.ftp_commands = talk.ftp_commands.saturating_add(1);
+            *awaits_login = &**verb == "PASS";
+        }
+        Message::Ftp(Ftp::Reply { code }) => {
+            talk.ftp_login |= *awaits_login && *code == LOGGED_IN;
+            *awaits_login = false;
+        }
+        _ => {}
+    }
 }

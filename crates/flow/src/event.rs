@@ -24,6 +24,11 @@ pub struct EntityId {
     pub(crate) generation: u32,
 }
 
+impl EntityId {
+    /// No entity.
+    pub(crate) const NONE: Self = Self { slot: u32::MAX, generation: 0 };
+}
+
 /// How a flow's opening turned out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -86,6 +91,14 @@ pub struct Talk {
     pub ftp_commands: u16,
     /// Bytes of HTTP response bodies, without chunk framing.
     pub http_body_bytes: u64,
+}
+
+impl Talk {
+    /// Of the flow that goes on under the same key: what it is stays known, what was said begins at zero.
+    #[must_use]
+    pub fn resumed(&self) -> Self {
+        Self { app: self.app, ftp_login: self.ftp_login, ..Self::default() }
+    }
 }
 
 /// What reassembly or the fragment table found odd about one packet.

@@ -11,8 +11,8 @@
 //!   in the packet, protocol, identification, VLAN, tunnel. Other packets pass untouched. The *content* of a fragment is
 //!   the bytes `[at, end)` of its datagram: `at` = `fragment_offset`, `end` = `at` + `transport_len` + `payload_len`, as
 //!   numbers of 32 bits.
-//! - An entry older than [`LIFE_NS`] (counted from the fragment that made it) is as if it were not there. So is one made
-//!   after `now`: time went back.
+//! - An entry older than [`LIFE_NS`] is as if it were not there. Its age is `now` less the time of the fragment that made
+//!   it, 0 if time went back.
 //! - **No entry**: one is made, with the ports of the packet (0 for a later fragment), the region `low` = `at`, `high` =
 //!   `end`, the last fragment `last_at` = `at`, `last_end` = `end`, and `first_end` = `end` for a first fragment, else 0. A
 //!   later fragment is an **orphan**.
@@ -170,7 +170,7 @@ impl Fragments {
         let hash = mix(mix(self.seed, a, b), mix(!self.seed, c, d), mix(self.seed ^ f, e, f));
         let set = self.entries.chunks_exact_mut(WAYS).nth((hash >> 32) as usize % SETS)?;
         for e in set.iter_mut() {
-            if e.as_ref().is_some_and(|e| now_ns < e.made_ns || now_ns - e.made_ns > LIFE_NS) {
+            if e.as_ref().is_some_and(|e| now_ns.saturating_sub(e.made_ns) > LIFE_NS) {
                 *e = None;
             }
         }

@@ -1,6 +1,8 @@
 //! Kernel snapshots into the same table.
 
-use crate::tracker::Before;
+use crate::event::EntityId;
+use crate::outcome::{Before, is_exempt, opening};
+use crate::tracker::millis;
 use crate::window::Share;
 use crate::{Accumulator, EndReason, Event, FlowKey, FlowRecord, FlowStats, Outcome, Talk, Tracker};
 
@@ -22,7 +24,7 @@ impl Tracker {
     /// - Packets count in the windows of the time of the last of them. Snapshots of one reading need no order, but windows
     ///   of one second are only as sharp as the readings are frequent.
     ///
-    /// A flow is to be fed by either packets or snapshots, not both.
+    /// A flow is to be fed by either packets or snapshots, not both. What its packets said may come through [`Self::data`].
     pub fn merge(&mut self, now_ns: u64, key: FlowKey, stats: &FlowStats, events: &mut Vec<Event>) {
         self.begin_call(now_ns, events);
         self.counters.snapshots += 1;
@@ -43,6 +45,12 @@ impl Tracker {
             return;
         };
         let known = self.known(slot);
+        if packets(&known) == 0 {
+            if packets(stats) > 0 {
+                self.adopt(slot, stats, events);
+            }
+            return;
+        }
         let (first, last) = (stats.first_ns(), stats.last_ns());
         let fewer = packets(stats) < packets(&known);
         if first > known.last_ns() || (fewer && first > known.first_ns()) {
@@ -58,11 +66,13 @@ impl Tracker {
         let grown = packets(stats) > packets(&known);
         let record = self.flows.at(slot).record;
         if grown && last.saturating_sub(record.first_ns()) > self.config.active_ns {
+            let session = self.detach(slot);
             self.end(slot, EndReason::Active, events);
             let rest = difference(stats, &known);
-            let resumed = FlowRecord { stats: rest, ..record };
+            let resumed = FlowRecord { stats: rest, talk: record.talk.resumed(), ..record };
             let at = last.min(self.clock);
             let slot = self.begin_flow(hash, at, resumed, true, true, events);
+            self.attach(slot, session);
             self.bases.insert(slot, known);
             self.apply(slot, now_ns, &known, stats, events);
             return;
@@ -78,6 +88,25 @@ impl Tracker {
         let record = FlowRecord { key, stats: *stats, outcome: Outcome::Pending, talk: Talk::default() };
         let begun = stats.first_ns().min(self.clock);
         let slot = self.begin_flow(hash, begun, record, false, true, events);
+        let nothing = FlowStats { dir: [Accumulator::EMPTY; 2], established_ns: 0, ..*stats };
+        self.apply_from(slot, self.clock, &nothing, stats, Before::default(), events);
+    }
+
+    /// Completes the beginning of a flow that [`Self::data`] began: its first snapshot is here.
+    fn adopt(&mut self, slot: u32, stats: &FlowStats, events: &mut Vec<Event>) {
+        let begun = stats.first_ns().min(self.clock);
+        let turned = self.flows.at(slot).record.stats.initiator != stats.initiator;
+        let s = self.flows.at_mut(slot);
+        s.record.stats = *stats;
+        s.begun_ms = millis(begun);
+        if turned {
+            // Stale handles are looked up anew.
+            (s.source, s.target) = (EntityId::NONE, EntityId::NONE);
+        }
+        let opening = opening(&s.record);
+        s.exempt = is_exempt(&s.record, opening);
+        self.watch_idle(slot);
+        self.each_window(slot, begun, begun, |w, peer, allowance| w.begin_flow(opening, peer, allowance));
         let nothing = FlowStats { dir: [Accumulator::EMPTY; 2], established_ns: 0, ..*stats };
         self.apply_from(slot, self.clock, &nothing, stats, Before::default(), events);
     }

@@ -16,6 +16,11 @@ const NOWHERE: u16 = u16::MAX;
 /// Flows looked at for eviction when the table is full.
 const EVICTION_SAMPLE: usize = 16;
 
+/// A flow without a session that may still get one.
+pub(crate) const FRESH: u32 = u32::MAX;
+/// A flow that gets no session any more.
+pub(crate) const OVER: u32 = u32::MAX - 1;
+
 /// A flow and what the tracker keeps beside its record.
 pub(crate) struct Slot {
     pub(crate) record: FlowRecord,
@@ -31,6 +36,12 @@ pub(crate) struct Slot {
     /// Second of the clock, wrapped, in which its addresses last counted.
     pub(crate) counted_second: u16,
     list: u16,
+    /// Its session: a place in the table of sessions, [`FRESH`] or [`OVER`].
+    pub(crate) session: u32,
+    /// Datagrams whose application was looked for.
+    pub(crate) looked: u8,
+    /// Oddities told of, by bit.
+    pub(crate) odd: u8,
     /// A failure was counted.
     pub(crate) failed: bool,
     /// Can't fail (see [`crate::tracker`]).
@@ -137,6 +148,9 @@ impl Flows {
             peer_rounds: [0; 2],
             counted_second: 0,
             list: NOWHERE,
+            session: FRESH,
+            looked: 0,
+            odd: 0,
             failed: false,
             exempt,
             merged,

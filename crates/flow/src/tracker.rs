@@ -1,21 +1,5 @@
 //! Packets and kernel snapshots in, flows and windows kept, events out.
 //!
-//! # Outcomes
-//!
-//! A flow begins [`Outcome::Pending`]. The responder's first packet makes it `Answered`, or `Refused` if that is a RST.
-//! Nothing for the grace time makes it `Unanswered`; a later answer still turns that into `Answered` (or `Refused`),
-//! but a failure once counted stays counted. `Aborted`: the initiator sent RST after a SYN+ACK and before either side
-//! sent payload, which is how half-open scans end. An ACK from the initiator after its SYN counts as an answer although
-//! none was seen: on an asymmetric mirror the other half is invisible.
-//!
-//! Exempt, that is never failed and `Pending` until answered, are flows
-//! - towards multicast or limited broadcast addresses,
-//! - of TCP that do not begin with SYN (the sensor started late, or only the answers are visible), except stealth probes,
-//!   whose first packet has none of SYN, RST and ACK,
-//! - of ICMP that do not begin with an echo request, and of protocols other than TCP, UDP and ICMP,
-//! - without ports (later fragments whose first fragment went elsewhere),
-//! - that continue a flow cut by the active timeout.
-//!
 //! # Time
 //!
 //! The clock is the largest time seen. Slightly older times are counted (`time_went_back`) and treated as now, except that
@@ -24,15 +8,18 @@
 
 use crate::entity::{Entities, Entity};
 use crate::event::{EntityId, FlowId};
+use crate::fragment::{Finding, Fragments};
+use crate::outcome::{Before, is_exempt, opening};
 use crate::rates::Rates;
+use crate::session::{Outbox, Sessions};
 use crate::sketch::addr_hash;
 use crate::table::Flows;
-use crate::window::{Allowance, Opening, Peer, Role, Share, Span, Window};
-use crate::{EndReason, Event, FlowKey, FlowRecord, FlowStats, Outcome, Talk, TcpState, Traffic};
+use crate::window::{Allowance, Peer, Role, Share, Span, Window};
+use crate::{EndReason, Event, FlowKey, FlowRecord, FlowStats, Outcome, Talk, Traffic};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use wire::packet::{protocol, tcp_flag};
-use wire::{Addr, Packet};
+use wire::{Addr, Fragment, Packet};
 
 /// A step back in time beyond this, ns (10 s), is a clock set anew or another capture, not reordering.
 pub const CLOCK_RESTART_NS: u64 = 10_000_000_000;
@@ -43,17 +30,12 @@ const _: () = assert!(MAX_CAPACITY < crate::index::MAX_SLOTS);
 const JUDGE_ALL: u32 = 32;
 /// See [`JUDGE_ALL`].
 const JUDGE_THIN: u32 = 16;
-/// ICMP echo request type, RFC 792; its reply is 0.
-const ECHO: u16 = 8;
-/// ICMPv6 echo request type, RFC 4443 §4.1; its reply is 129.
-const ECHO_V6: u16 = 128;
-
 /// Sizes and times of a [`Tracker`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct TrackerConfig {
     /// Most live flows, 1..=[`MAX_CAPACITY`]; about 390 bytes each.
     pub flow_capacity: usize,
-    /// Most live entities, 2..=[`MAX_CAPACITY`]; about 510 bytes each. A quarter as many windows may hold sets.
+    /// Most live entities, 2..=[`MAX_CAPACITY`]; about 540 bytes each. A quarter as many windows may hold sets.
     pub entity_capacity: usize,
     /// Silence that ends a TCP flow, ns.
     pub idle_tcp_ns: u64,
@@ -65,6 +47,10 @@ pub struct TrackerConfig {
     pub linger_ns: u64,
     /// How long a flow may go without an answer, ns; at most `idle_ns` and `idle_tcp_ns`.
     pub grace_ns: u64,
+    /// Most sessions, that is TCP flows whose content is read; at least 1. See [`crate::session`].
+    pub session_capacity: usize,
+    /// Most bytes all sessions together hold out of order or unread.
+    pub session_bytes: usize,
     /// Seed of all hashes. Random where the traffic may be hostile, fixed where output is to be reproducible.
     pub seed: u64,
 }
@@ -80,6 +66,8 @@ impl Default for TrackerConfig {
             active_ns: 1800 * SECOND,
             linger_ns: 2 * SECOND,
             grace_ns: SECOND,
+            session_capacity: 65_536,
+            session_bytes: 64 << 20,
             seed: 0,
         }
     }
@@ -112,6 +100,34 @@ pub struct TrackerCounters {
     pub sets_live: u64,
     /// Times a window wanted sets and none were left: its distinct counts are too low.
     pub sets_refused: u64,
+    /// Sessions: TCP flows whose content is being read.
+    pub sessions_live: u64,
+    /// Sessions given up because there were too many or they held too much; nothing more is learnt of their flows.
+    pub sessions_evicted: u64,
+    /// Bytes the sessions hold out of order or unread.
+    pub session_bytes: u64,
+    /// Flows whose application was recognised by content.
+    pub recognised: u64,
+    /// Messages completed, those not reported included.
+    pub messages: u64,
+    /// Of these, messages not reported: more than [`crate::session::MESSAGES_PER_PACKET`] came of one packet.
+    pub messages_dropped: u64,
+    /// Of `messages`, broken rules of protocols.
+    pub violations: u64,
+    /// Holes in the streams of sessions that will never be filled.
+    pub stream_gaps: u64,
+    /// Times a session had more out of order or unread than one direction may.
+    pub stream_overruns: u64,
+    /// TCP segments that repeat bytes with other content.
+    pub segment_conflicts: u64,
+    /// Datagrams of a known application not read because they were fragments or cut by the capture.
+    pub datagrams_cut: u64,
+    /// Fragments too small for anything but evasion.
+    pub fragments_tiny: u64,
+    /// Fragments that overlap another of their datagram.
+    pub fragments_overlapping: u64,
+    /// Later fragments whose first was not seen.
+    pub fragments_orphaned: u64,
     /// Times that were before the clock.
     pub time_went_back: u64,
     /// Times so far before the clock that everything was begun anew.
@@ -120,7 +136,7 @@ pub struct TrackerCounters {
 
 /// The flow table and the entity table; see the module.
 ///
-/// Memory: `flow_capacity` × 384 bytes, `entity_capacity` × 512 bytes, `entity_capacity` / 4 × at most 1.7 KB of sets, and
+/// Memory: `flow_capacity` × 384 bytes, `entity_capacity` × 536 bytes, `entity_capacity` / 4 × at most 1.7 KB of sets, and
 /// up to 11 bytes of index per entry. Pages are touched only as entries come to be.
 pub struct Tracker {
     pub(crate) config: TrackerConfig,
@@ -131,21 +147,12 @@ pub struct Tracker {
     pub(crate) clock: u64,
     /// Of flows that continue one cut by the active timeout: the source's sums at the cut. By slot.
     pub(crate) bases: BTreeMap<u32, FlowStats>,
+    pub(crate) sessions: Sessions,
+    /// Where sessions put their messages; empty between calls.
+    pub(crate) outbox: Outbox,
+    fragments: Fragments,
     call: u32,
     woken: Vec<u32>,
-}
-
-/// What [`Tracker::settle`] must know of a flow before its packets were counted.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Before {
-    over: bool,
-    established: bool,
-}
-
-impl Before {
-    pub(crate) const fn of(stats: &FlowStats) -> Self {
-        Self { over: stats.is_over(), established: stats.established_ns != 0 }
-    }
 }
 
 impl Tracker {
@@ -167,6 +174,9 @@ impl Tracker {
             counters: TrackerCounters::default(),
             clock: 0,
             bases: BTreeMap::new(),
+            sessions: Sessions::new(config.session_capacity.max(1), config.session_bytes),
+            outbox: Outbox::default(),
+            fragments: Fragments::new(config.seed),
             call: 0,
             woken: Vec::new(),
         }
@@ -174,6 +184,17 @@ impl Tracker {
 
     /// Accounts one packet seen at `now_ns`. Events are appended in the order things happened.
     pub fn observe(&mut self, now_ns: u64, packet: &Packet<'_>, events: &mut Vec<Event>) {
+        if packet.fragment == Fragment::None {
+            self.take(now_ns, packet, None, events);
+        } else {
+            let mut packet = *packet;
+            let finding = self.fragments.resolve(now_ns, &mut packet);
+            self.take(now_ns, &packet, Some(finding), events);
+        }
+    }
+
+    #[inline]
+    fn take(&mut self, now_ns: u64, packet: &Packet<'_>, fragment: Option<Finding>, events: &mut Vec<Event>) {
         let reported = events.len();
         let now = self.begin_call(now_ns, events);
         let (key, direction) = FlowKey::of(packet);
@@ -186,11 +207,13 @@ impl Tracker {
                 stats.account(now_ns, packet, direction);
                 (slot, before)
             }
-            Some(Kept::Cut(earlier)) => {
+            Some(Kept::Cut(earlier, session)) => {
                 let mut stats = FlowStats::resume(&earlier.stats);
                 stats.account(now_ns, packet, direction);
-                let record = FlowRecord { stats, ..*earlier };
-                (self.begin_flow(hash, now, record, true, false, events), Before::of(&stats))
+                let record = FlowRecord { stats, talk: earlier.talk.resumed(), ..*earlier };
+                let slot = self.begin_flow(hash, now, record, true, false, events);
+                self.attach(slot, session);
+                (slot, Before::of(&stats))
             }
             None => {
                 let mut stats = FlowStats::begin(packet, direction);
@@ -210,6 +233,10 @@ impl Tracker {
             share.reply_resets = u32::from(packet.tcp_flags & tcp_flag::RST != 0);
         }
         self.count(slot, now, now, &share, events);
+        if let Some(finding) = fragment {
+            self.note_fragment(slot, direction, finding, events);
+        }
+        self.listen(slot, now, direction, packet, events);
         self.settle(slot, now, before, events);
         if events.len() > reported {
             self.fold(slot);
@@ -340,6 +367,8 @@ impl Tracker {
         c.entities_evicted = self.entities.evicted;
         c.sets_live = u64::from(self.entities.allowance.used);
         c.sets_refused = self.entities.allowance.refused;
+        c.sessions_live = self.sessions.live() as u64;
+        c.session_bytes = self.sessions.bytes as u64;
     }
 
     fn restart(&mut self, now: u64, events: &mut Vec<Event>) {
@@ -417,8 +446,9 @@ impl Tracker {
             EndReason::Idle
         } else if now_ns.saturating_sub(stats.first_ns()) > self.config.active_ns {
             let earlier = Box::new(*record);
+            let session = self.detach(slot);
             self.end(slot, EndReason::Active, events);
-            return Some(Kept::Cut(earlier));
+            return Some(Kept::Cut(earlier, session));
         } else {
             return Some(Kept::Same(slot));
         };
@@ -465,6 +495,7 @@ impl Tracker {
     }
 
     pub(crate) fn end(&mut self, slot: u32, reason: EndReason, events: &mut Vec<Event>) {
+        self.conclude(slot, events);
         events.push(Event::FlowEnded(Box::new(self.flows.at(slot).record), reason));
         self.flows.remove(slot);
         self.bases.remove(&slot);
@@ -484,67 +515,10 @@ impl Tracker {
         }
     }
 
-    // --- outcomes ---------------------------------------------------------------------------------------------
-
-    /// Draws the consequences of packets just counted at `now`.
-    pub(crate) fn settle(&mut self, slot: u32, now: u64, before: Before, events: &mut Vec<Event>) {
-        let s = self.flows.at(slot);
-        let (outcome, stats, exempt) = (s.record.outcome, &s.record.stats, s.exempt);
-        let over = stats.is_over();
-        let established = stats.established_ns != 0;
-        let answers = stats.from_responder();
-        let answered = answers.packets > 0 || established;
-        let refused = !established && u64::from(answers.flags[2]) == answers.packets;
-        if established && !before.established {
-            self.complete(slot, now, events);
-        }
-        if answered && matches!(outcome, Outcome::Pending | Outcome::Unanswered) {
-            if refused && !exempt {
-                self.fail(slot, Outcome::Refused, now, events);
-            } else {
-                self.flows.at_mut(slot).record.outcome = Outcome::Answered;
-            }
-            if self.flows.is_waiting(slot) {
-                self.watch_idle(slot);
-            }
-        }
-        if over {
-            if !exempt && is_aborted(&self.flows.at(slot).record) {
-                self.fail(slot, Outcome::Aborted, now, events);
-            }
-            if !before.over {
-                events.push(Event::FlowClosed(self.flows.id(slot)));
-                if !self.flows.is_waiting(slot) {
-                    self.watch_idle(slot);
-                }
-            }
-        }
-    }
-
-    pub(crate) fn fail(&mut self, slot: u32, outcome: Outcome, at: u64, events: &mut Vec<Event>) {
-        let s = self.flows.at_mut(slot);
-        s.record.outcome = outcome;
-        if s.failed {
-            return;
-        }
-        s.failed = true;
-        let proto = s.record.key.protocol;
-        self.counters.flows_failed += 1;
-        events.push(Event::FlowFailed(self.flows.id(slot)));
-        self.each_window(slot, at, at, |w, peer, allowance| w.fail_flow(outcome, proto, peer, allowance));
-        self.judge_both(slot, |e| e.window(Span::S1).failed_flows, events);
-    }
-
-    fn complete(&mut self, slot: u32, at: u64, events: &mut Vec<Event>) {
-        let (with_syn, age) = (opening(&self.flows.at(slot).record).syn, self.age_ns(slot));
-        self.each_window(slot, at, at, |w, _, _| w.complete(with_syn, age, at));
-        self.judge_both(slot, |e| e.window(Span::S1).handshakes, events);
-    }
-
     // --- windows ----------------------------------------------------------------------------------------------
 
     /// Calls `f` for every window of both entities of a flow, up to date and turned to `at`.
-    fn each_window(
+    pub(crate) fn each_window(
         &mut self,
         slot: u32,
         at: u64,
@@ -615,7 +589,7 @@ impl Tracker {
     }
 
     /// Asks for both entities of a flow to be judged, thinned out where `count` says there is a lot to judge.
-    fn judge_both(&mut self, slot: u32, count: impl Fn(&Entity) -> u32, events: &mut Vec<Event>) {
+    pub(crate) fn judge_both(&mut self, slot: u32, count: impl Fn(&Entity) -> u32, events: &mut Vec<Event>) {
         let flow = self.flows.id(slot);
         let s = self.flows.at(slot);
         for id in [s.source, s.target] {
@@ -632,7 +606,7 @@ impl Tracker {
 }
 
 /// Milliseconds of a time, wrapped.
-const fn millis(ns: u64) -> u32 {
+pub(crate) const fn millis(ns: u64) -> u32 {
     (ns / 1_000_000) as u32
 }
 
@@ -640,46 +614,6 @@ const fn millis(ns: u64) -> u32 {
 enum Kept {
     /// The packet is one of its own.
     Same(u32),
-    /// It was cut by the active timeout; the packet continues it.
-    Cut(Box<FlowRecord>),
-}
-
-/// What kind of beginning a flow's record shows. A function of what both packets and snapshots carry.
-fn opening(r: &FlowRecord) -> Opening {
-    let flags = r.stats.first_flags;
-    let tcp = r.key.protocol == protocol::TCP && has_ports(&r.key);
-    let echo = match r.key.protocol {
-        protocol::ICMP => Some(ECHO),
-        protocol::ICMPV6 => Some(ECHO_V6),
-        _ => None,
-    };
-    Opening {
-        syn: tcp && flags & (tcp_flag::SYN | tcp_flag::ACK | tcp_flag::RST) == tcp_flag::SYN,
-        stealth: tcp && flags & (tcp_flag::SYN | tcp_flag::ACK | tcp_flag::RST) == 0,
-        echo: echo.is_some_and(|kind| r.initiator().1 == kind),
-    }
-}
-
-/// Whether a flow can't fail; see the module.
-fn is_exempt(r: &FlowRecord, opening: Opening) -> bool {
-    let counts = match r.key.protocol {
-        protocol::TCP => opening.syn || opening.stealth,
-        protocol::UDP => has_ports(&r.key),
-        _ => opening.echo,
-    };
-    !counts || r.responder().0.is_multicast()
-}
-
-fn has_ports(key: &FlowKey) -> bool {
-    key.lo_port != 0 || key.hi_port != 0
-}
-
-fn is_aborted(r: &FlowRecord) -> bool {
-    let s = &r.stats;
-    r.outcome == Outcome::Answered
-        && s.state == TcpState::Reset
-        && s.rst_mask & (1 << s.initiator as u8) != 0
-        && s.syn_ns != 0
-        && s.synack_ns != 0
-        && s.dir.iter().all(|d| d.payload_bytes == 0)
+    /// It was cut by the active timeout; the packet continues it and its session.
+    Cut(Box<FlowRecord>, u32),
 }

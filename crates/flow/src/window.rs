@@ -1,6 +1,7 @@
 //! What one entity did in 1, 10 and 60 s.
 
 use crate::Outcome;
+use crate::fragment::Finding;
 use crate::sketch::{Distinct, pair_hash};
 use serde::{Deserialize, Serialize};
 use wire::packet::protocol;
@@ -111,6 +112,12 @@ pub struct Window {
     pub refused_flows: u32,
     /// Of `failed_flows`, aborted ones.
     pub aborted_flows: u32,
+    /// Fragments sent that were too small for anything but evasion (see [`crate::fragment`]).
+    pub tiny_fragments: u16,
+    /// Fragments sent that overlap another of their datagram.
+    pub overlapping_fragments: u16,
+    /// Later fragments sent whose first was not seen.
+    pub orphan_fragments: u16,
     /// The first failed flow, the first pinged peer and the first stealth service, as hashes (0: none). With these
     /// the many entities that have one of each need no sets.
     #[serde(skip)]
@@ -368,6 +375,16 @@ impl Window {
                     sets.echo_hosts.insert(peer.hash);
                 }
             }
+        }
+    }
+
+    pub(crate) fn note_fragment(&mut self, finding: Finding) {
+        for (count, odd) in [
+            (&mut self.tiny_fragments, finding.tiny),
+            (&mut self.overlapping_fragments, finding.overlap),
+            (&mut self.orphan_fragments, finding.orphan),
+        ] {
+            *count = count.saturating_add(u16::from(odd));
         }
     }
 

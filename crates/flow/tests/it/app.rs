@@ -37,7 +37,7 @@ fn content_decides_whatever_the_port() {
     tcp(b"USER anonymous\r\n", b"220 Welcome", App::Ftp);
     tcp(b"AUTH TLS\r\n", b"220-Hello", App::Ftp);
     tcp(b"", b"220 (vsFTPd 3.0.3)\r\n", App::Ftp);
-    tcp(b"USER joe\r\n", b"+OK POP3", App::Unknown);
+    tcp(b"USER joe\r\n", b"+OK POP3", App::Pop3);
     tcp(b"", b"220 something", App::Unknown);
     tcp(b"\x00\x01\x02", b"", App::Unknown);
     tcp(b"", b"", App::Unknown);

@@ -62,6 +62,8 @@ const SMALL: TrackerConfig = TrackerConfig {
     active_ns: 600 * S,
     linger_ns: 2 * S,
     grace_ns: S,
+    session_capacity: 4,
+    session_bytes: 4096,
     seed: 42,
 };
 

@@ -1,0 +1,134 @@
+//! How flows turn out: answered, refused, unanswered or aborted, and what counts as a failure.
+//!
+//! A flow begins [`Outcome::Pending`]. The responder's first packet makes it `Answered`, or `Refused` if that is a RST.
+//! Nothing for the grace time makes it `Unanswered`; a later answer still turns that into `Answered` (or `Refused`),
+//! but a failure once counted stays counted. `Aborted`: the initiator sent RST after a SYN+ACK and before either side
+//! sent payload, which is how half-open scans end. An ACK from the initiator after its SYN counts as an answer although
+//! none was seen: on an asymmetric mirror the other half is invisible.
+//!
+//! Exempt, that is never failed and `Pending` until answered, are flows
+//! - towards multicast or limited broadcast addresses,
+//! - of TCP that do not begin with SYN (the sensor started late, or only the answers are visible), except stealth probes,
+//!   whose first packet has none of SYN, RST and ACK,
+//! - of ICMP that do not begin with an echo request, and of protocols other than TCP, UDP and ICMP,
+//! - without ports (later fragments whose first fragment went elsewhere),
+//! - that continue a flow cut by the active timeout.
+
+use crate::window::Opening;
+use crate::{Event, FlowKey, FlowRecord, FlowStats, Outcome, Span, TcpState, Tracker};
+use wire::packet::{protocol, tcp_flag};
+
+/// ICMP echo request type, RFC 792; its reply is 0.
+const ECHO: u16 = 8;
+/// ICMPv6 echo request type, RFC 4443 §4.1; its reply is 129.
+const ECHO_V6: u16 = 128;
+
+/// What [`Tracker::settle`] must know of a flow before its packets were counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Before {
+    over: bool,
+    established: bool,
+}
+
+impl Before {
+    pub(crate) const fn of(stats: &FlowStats) -> Self {
+        Self { over: stats.is_over(), established: stats.established_ns != 0 }
+    }
+}
+
+impl Tracker {
+    /// Draws the consequences of packets just counted at `now`.
+    pub(crate) fn settle(&mut self, slot: u32, now: u64, before: Before, events: &mut Vec<Event>) {
+        let s = self.flows.at(slot);
+        let (outcome, stats, exempt) = (s.record.outcome, &s.record.stats, s.exempt);
+        let over = stats.is_over();
+        let established = stats.established_ns != 0;
+        let answers = stats.from_responder();
+        let answered = answers.packets > 0 || established;
+        let refused = !established && u64::from(answers.flags[2]) == answers.packets;
+        if established && !before.established {
+            self.complete(slot, now, events);
+        }
+        if answered && matches!(outcome, Outcome::Pending | Outcome::Unanswered) {
+            if refused && !exempt {
+                self.fail(slot, Outcome::Refused, now, events);
+            } else {
+                self.flows.at_mut(slot).record.outcome = Outcome::Answered;
+            }
+            if self.flows.is_waiting(slot) {
+                self.watch_idle(slot);
+            }
+        }
+        if over {
+            if !exempt && is_aborted(&self.flows.at(slot).record) {
+                self.fail(slot, Outcome::Aborted, now, events);
+            }
+            if !before.over {
+                events.push(Event::FlowClosed(self.flows.id(slot)));
+                if !self.flows.is_waiting(slot) {
+                    self.watch_idle(slot);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn fail(&mut self, slot: u32, outcome: Outcome, at: u64, events: &mut Vec<Event>) {
+        let s = self.flows.at_mut(slot);
+        s.record.outcome = outcome;
+        if s.failed {
+            return;
+        }
+        s.failed = true;
+        let proto = s.record.key.protocol;
+        self.counters.flows_failed += 1;
+        events.push(Event::FlowFailed(self.flows.id(slot)));
+        self.each_window(slot, at, at, |w, peer, allowance| w.fail_flow(outcome, proto, peer, allowance));
+        self.judge_both(slot, |e| e.window(Span::S1).failed_flows, events);
+    }
+
+    fn complete(&mut self, slot: u32, at: u64, events: &mut Vec<Event>) {
+        let (with_syn, age) = (opening(&self.flows.at(slot).record).syn, self.age_ns(slot));
+        self.each_window(slot, at, at, |w, _, _| w.complete(with_syn, age, at));
+        self.judge_both(slot, |e| e.window(Span::S1).handshakes, events);
+    }
+}
+
+/// What kind of beginning a flow's record shows. A function of what both packets and snapshots carry.
+pub(crate) fn opening(r: &FlowRecord) -> Opening {
+    let flags = r.stats.first_flags;
+    let tcp = r.key.protocol == protocol::TCP && has_ports(&r.key);
+    let echo = match r.key.protocol {
+        protocol::ICMP => Some(ECHO),
+        protocol::ICMPV6 => Some(ECHO_V6),
+        _ => None,
+    };
+    Opening {
+        syn: tcp && flags & (tcp_flag::SYN | tcp_flag::ACK | tcp_flag::RST) == tcp_flag::SYN,
+        stealth: tcp && flags & (tcp_flag::SYN | tcp_flag::ACK | tcp_flag::RST) == 0,
+        echo: echo.is_some_and(|kind| r.initiator().1 == kind),
+    }
+}
+
+/// Whether a flow can't fail; see the module.
+pub(crate) fn is_exempt(r: &FlowRecord, opening: Opening) -> bool {
+    let counts = match r.key.protocol {
+        protocol::TCP => opening.syn || opening.stealth,
+        protocol::UDP => has_ports(&r.key),
+        _ => opening.echo,
+    };
+    !counts || r.responder().0.is_multicast()
+}
+
+fn has_ports(key: &FlowKey) -> bool {
+    key.lo_port != 0 || key.hi_port != 0
+}
+
+fn is_aborted(r: &FlowRecord) -> bool {
+    let s = &r.stats;
+    r.outcome == Outcome::Answered
+        && s.state == TcpState::Reset
+        && s.rst_mask & (1 << s.initiator as u8) != 0
+        && s.syn_ns != 0
+        && s.synack_ns != 0
+        && s.dir.iter().all(|d| d.payload_bytes == 0)
+}
