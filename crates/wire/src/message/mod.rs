@@ -8,6 +8,7 @@
 
 pub mod app;
 pub mod arp;
+mod bytes;
 pub mod dcerpc;
 pub mod dhcp;
 pub mod dns;
