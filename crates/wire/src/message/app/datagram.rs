@@ -36,7 +36,7 @@ fn one(bytes: &[u8], (client, server): (u16, u16)) -> Option<App> {
     if first & 0x80 != 0 && first & 0x40 != 0 && quic(bytes) {
         return Some(App::Quic);
     }
-    if first >= b' ' && first < 0x7f {
+    if (b' '..0x7f).contains(&first) {
         if let Some(app) = words(bytes, at(1900)) {
             return Some(app);
         }
