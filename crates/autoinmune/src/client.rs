@@ -159,7 +159,7 @@ fn incident(i: &IncidentView) -> String {
         "  incident {}: {} {} ({}), confidence {:.2}, {}\n",
         i.id,
         i.severity,
-        i.class,
+        i.classes.join(", "),
         i.kinds.join(", "),
         i.confidence,
         i.techniques.join(", ")

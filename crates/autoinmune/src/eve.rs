@@ -121,7 +121,7 @@ fn protocol_name(number: u8) -> String {
 }
 
 /// A number for a flow that is the same in every run: FNV-1a over key and start, in the 53 bits JSON readers keep.
-fn flow_id(key: &FlowKey, first_ns: u64) -> u64 {
+pub fn flow_id(key: &FlowKey, first_ns: u64) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut eat = |bytes: &[u8]| {
         for b in bytes {
@@ -270,7 +270,7 @@ pub fn alert(
         "signature_id": sid,
         "rev": rev,
         "signature": summary::headline(incident),
-        "category": incident.class.name(),
+        "category": signal.map_or(incident.class, |s| s.class).name(),
         "severity": incident.severity.eve(),
         "metadata": {
             "mitre_technique_id": incident.techniques,

@@ -1,12 +1,15 @@
 //! `replay`: capture files through the line, without the kernel.
 
-use crate::cli::ReplayArgs;
+use crate::cli::{FeatureSet, ReplayArgs};
 use crate::config::{self, Config};
 use crate::exit::{Exit, fail};
+use crate::export::{Export, Request};
 use crate::line::{Intake, Line, LineConfig};
 use crate::summary::{Collector, FileSummary, Summary};
 use crate::{eve, sink};
 use anyhow::Context as _;
+use flow::FlowRecord;
+use flow::feature::Set;
 use respond::Mode;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -42,15 +45,31 @@ pub fn line_config(config: &Config, policy: respond::Policy) -> LineConfig {
 /// Exit code 2 if nothing of any file could be read.
 pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     let config = config::resolve(args.config.as_deref())?;
-    if let (Some(a), Some(b)) = (&args.eve, &args.summary)
-        && sink::is_stdout(a)
-        && sink::is_stdout(b)
-    {
-        return Err(fail(
-            Exit::Input,
-            "--eve - and --summary - cannot share standard output; give one a file",
-        ));
+    let outputs = [
+        ("--eve", &args.eve),
+        ("--summary", &args.summary),
+        ("--features", &args.features),
+        ("--conn-log", &args.conn_log),
+    ];
+    let to_stdout: Vec<&str> = outputs
+        .iter()
+        .filter(|(_, path)| path.as_deref().is_some_and(sink::is_stdout))
+        .map(|(flag, _)| *flag)
+        .collect();
+    if let [first, second, ..] = to_stdout[..] {
+        let what = format!("{first} - and {second} - cannot share standard output; give one a file");
+        return Err(fail(Exit::Input, &what));
     }
+    let sets: &[Set] = match args.feature_set {
+        FeatureSet::All => &Set::ALL,
+        FeatureSet::Unsw => &[Set::Unsw],
+        FeatureSet::Cicids => &[Set::Cicids],
+    };
+    let mut export = Export::open(Request {
+        features: args.features.as_deref(),
+        sets,
+        conn_log: args.conn_log.as_deref(),
+    })?;
     let mut eve_out = args.eve.as_deref().map(|p| sink::open(p, false)).transpose()?;
     let mut summary_out = args.summary.as_deref().map(|p| sink::open(p, false)).transpose()?;
     let mut write_error = None;
@@ -65,10 +84,13 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     let eve: Option<&mut dyn FnMut(String)> = if args.eve.is_some() { Some(&mut write_line) } else { None };
 
     let mut replay = Replay::new(&config, eve);
+    let mut take_flow = |record: &FlowRecord, reason| export.flow(record, reason);
+    replay.collector.flows = Some(&mut take_flow);
     for path in &args.files {
         replay.file(path);
     }
     let summary = replay.finish();
+    export.finish()?;
 
     if let Some(out) = &mut eve_out {
         match write_error {
@@ -95,7 +117,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
         // "No incidents" would be a verdict on nothing.
         return Ok(Exit::Input);
     }
-    if args.summary.is_none() && !args.eve.as_deref().is_some_and(sink::is_stdout) {
+    if args.summary.is_none() && to_stdout.is_empty() {
         print_human(&summary);
     }
     Ok(Exit::Ok)
@@ -264,7 +286,7 @@ fn print_human(summary: &Summary) {
             out,
             "{} {} by {} on {} ({}), confidence {:.2}: {}",
             format!("{:?}", i.severity).to_lowercase(),
-            i.class,
+            i.classes.join(", "),
             i.actor,
             if i.targets.is_empty() { "-".to_owned() } else { i.targets.join(", ") },
             i.kinds.join(", "),

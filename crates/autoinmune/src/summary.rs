@@ -51,8 +51,10 @@ pub struct FileSummary {
 pub struct IncidentSummary {
     /// The acting address, or `distributed` when sources are many or forged.
     pub actor: String,
-    /// Class of threat.
+    /// Class of threat, of the most severe signal.
     pub class: &'static str,
+    /// Every class of threat seen.
+    pub classes: Vec<&'static str>,
     /// Finer kinds.
     pub kinds: Vec<String>,
     /// Severity.
@@ -109,7 +111,8 @@ pub fn headline(i: &Incident) -> String {
         Actor::Source { addr } => addr.to_string(),
         Actor::Distributed { .. } => "many or forged sources".into(),
     };
-    format!("{}{kinds} by {by}{target}", i.class.name())
+    let classes: Vec<&str> = i.classes.iter().map(|c| c.name()).collect();
+    format!("{}{kinds} by {by}{target}", classes.join(", "))
 }
 
 /// The name of an outcome as data.
@@ -128,6 +131,8 @@ pub const fn outcome(o: Outcome) -> &'static str {
 pub struct Collector<'a> {
     /// Where event lines go.
     pub eve: Option<&'a mut dyn FnMut(String)>,
+    /// Who else wants each flow that ended.
+    pub flows: Option<&'a mut dyn FnMut(&FlowRecord, EndReason)>,
     /// What events share.
     pub context: eve::Context,
     /// Incidents in order of their identifier within this line, with the strongest decision.
@@ -139,7 +144,7 @@ pub struct Collector<'a> {
 impl<'a> Collector<'a> {
     /// An empty collector.
     pub fn new(eve: Option<&'a mut dyn FnMut(String)>, context: eve::Context) -> Self {
-        Self { eve, context, incidents: BTreeMap::new(), alerts: 0 }
+        Self { eve, flows: None, context, incidents: BTreeMap::new(), alerts: 0 }
     }
 
     /// Hands out what was collected.
@@ -149,6 +154,7 @@ impl<'a> Collector<'a> {
             .map(|(i, decision)| IncidentSummary {
                 actor: actor(&i.actor),
                 class: i.class.name(),
+                classes: i.classes.iter().map(|c| c.name()).collect(),
                 kinds: i.kinds.clone(),
                 severity: i.severity,
                 technique: i.techniques.clone(),
@@ -178,6 +184,9 @@ impl Tap for Collector<'_> {
     fn flow(&mut self, _: u64, record: &FlowRecord, reason: EndReason) {
         if let Some(eve) = &mut self.eve {
             eve(eve::flow(&self.context, record, reason));
+        }
+        if let Some(flows) = &mut self.flows {
+            flows(record, reason);
         }
     }
 

@@ -1,7 +1,7 @@
-//! The open incidents: signals merged by actor and class.
+//! The open incidents: signals merged by actor.
 
 use crate::{
-    Actor, Change, Class, Evidence, Incident, Signal, Update, incident::MAX_DETAILS, incident::MAX_TARGETS,
+    Actor, Change, Evidence, Incident, Signal, Update, incident::MAX_DETAILS, incident::MAX_TARGETS,
 };
 use rustc_hash::FxHashMap;
 use serde::Serialize;
@@ -37,7 +37,7 @@ pub struct BookCounters {
     pub evicted: u64,
 }
 
-/// Open incidents, one for each (actor, class).
+/// Open incidents, one for each actor: who scans and then guesses passwords is one incident, not two.
 ///
 /// Capacity: [`BookConfig::capacity`]. A signal that needs a new incident in a full book ends the incident whose last
 /// signal is oldest (the lowest id among equals); its [`Change::Ended`] is handed out by the next
@@ -48,7 +48,7 @@ pub struct IncidentBook {
     config: BookConfig,
     next_id: u64,
     open: BTreeMap<u64, Incident>,
-    index: FxHashMap<(Actor, Class), u64>,
+    index: FxHashMap<Actor, u64>,
     /// (last signal, id) of every open incident: the head is the next to fall silent.
     quiet: BTreeSet<(u64, u64)>,
     /// Ended by eviction, not handed out yet.
@@ -78,7 +78,7 @@ impl IncidentBook {
     /// after a long silence continues the old incident.
     pub fn absorb(&mut self, signal: Signal) -> Option<Update> {
         self.counters.signals += 1;
-        let key = (signal.actor, signal.class);
+        let key = signal.actor;
         if let Some(&id) = self.index.get(&key)
             && let Some(incident) = self.open.get_mut(&id)
         {
@@ -156,7 +156,7 @@ impl IncidentBook {
 
     fn end(&mut self, id: u64, updates: &mut Vec<Update>) {
         if let Some(incident) = self.open.remove(&id) {
-            self.index.remove(&(incident.actor, incident.class));
+            self.index.remove(&incident.actor);
             self.counters.ended += 1;
             updates.push(Update { change: Change::Ended, incident });
         }
@@ -168,6 +168,7 @@ fn begin(id: u64, signal: Signal) -> Incident {
         id,
         actor: signal.actor,
         class: signal.class,
+        classes: vec![signal.class],
         kinds: vec![signal.kind.to_string()],
         rules: vec![signal.rule.to_string()],
         severity: signal.severity,
@@ -179,6 +180,7 @@ fn begin(id: u64, signal: Signal) -> Incident {
         confidence: signal.confidence,
         may_block: signal.may_block,
         signals: 1,
+        led_by: signal.confidence,
         evidence: signal.evidence,
     }
 }
@@ -190,6 +192,13 @@ fn merge(incident: &mut Incident, signal: Signal) -> Option<Change> {
     add(&mut incident.techniques, &signal.technique);
     let escalated =
         new_rule || signal.severity > incident.severity || (signal.may_block && !incident.may_block);
+    if (signal.severity, signal.confidence) > (incident.severity, incident.led_by) {
+        incident.class = signal.class;
+        incident.led_by = signal.confidence;
+    }
+    if !incident.classes.contains(&signal.class) {
+        incident.classes.push(signal.class);
+    }
     incident.severity = incident.severity.max(signal.severity);
     incident.may_block |= signal.may_block;
     incident.confidence = incident.confidence.max(signal.confidence);
@@ -243,7 +252,7 @@ fn stronger(new: &Evidence, old: &Evidence) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Severity;
+    use crate::{Class, Severity};
 
     const S: u64 = 1_000_000_000;
 
@@ -275,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn signals_of_one_actor_and_class_are_one_incident() {
+    fn signals_of_one_actor_are_one_incident() {
         let mut book = IncidentBook::new(BookConfig::default());
         let changes: Vec<_> =
             (0..9).map(|i| book.absorb(signal(source(1), "a", i, i as f64)).map(|u| u.change)).collect();
@@ -291,6 +300,26 @@ mod tests {
         assert_eq!(update.incident.evidence.len(), 1);
         assert_eq!(update.incident.evidence[0].observed, 8.0);
         assert_eq!((update.incident.first_ns, update.incident.last_ns), (0, 10 * S));
+    }
+
+    #[test]
+    fn the_most_severe_class_leads_and_the_others_are_kept() {
+        let mut book = IncidentBook::new(BookConfig::default());
+        let of = |class, severity, confidence, at| Signal {
+            class,
+            severity,
+            confidence,
+            ..signal(source(1), "r", at, 1.0)
+        };
+        let mut lead = |class, severity, confidence, at| {
+            book.absorb(of(class, severity, confidence, at));
+            book.open().next().map(|i| (i.class, i.classes.len()))
+        };
+        assert_eq!(lead(Class::PortScan, Severity::Medium, 0.9, 1), Some((Class::PortScan, 1)));
+        assert_eq!(lead(Class::SynFlood, Severity::Medium, 0.8, 2), Some((Class::PortScan, 2)));
+        assert_eq!(lead(Class::BruteForce, Severity::High, 0.6, 3), Some((Class::BruteForce, 3)));
+        assert_eq!(lead(Class::PortScan, Severity::Medium, 0.99, 4), Some((Class::BruteForce, 3)));
+        assert_eq!(book.open().count(), 1);
     }
 
     #[test]

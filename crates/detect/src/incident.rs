@@ -4,15 +4,17 @@ use crate::{Actor, Class, Evidence, Severity};
 use serde::Serialize;
 use wire::Addr;
 
-/// All that is known about one actor's doing of one class.
+/// All that is known about one actor's doing.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Incident {
     /// Serial number within this run, from 1.
     pub id: u64,
     /// Who.
     pub actor: Actor,
-    /// What.
+    /// What, in one word: the class of the most severe signal, the most confident of those, the first of those.
     pub class: Class,
+    /// Every class seen, in order of appearance.
+    pub classes: Vec<Class>,
     /// Kinds seen, in order of appearance.
     pub kinds: Vec<String>,
     /// Rules that fired, in order of appearance.
@@ -36,6 +38,9 @@ pub struct Incident {
     pub may_block: bool,
     /// Signals merged.
     pub signals: u64,
+    /// Confidence of the signal that gave the class.
+    #[serde(skip)]
+    pub led_by: f64,
     /// The latest evidence of each metric, strongest seen.
     pub evidence: Vec<Evidence>,
 }

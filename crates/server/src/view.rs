@@ -279,8 +279,14 @@ pub struct IncidentView {
     pub id: u64,
     /// Who, as in `detect::Actor`: `{"type":"source","addr":…}` or `{"type":"distributed","target":…}`.
     pub actor: serde_json::Value,
-    /// Class of threat.
+    /// Class of threat, of the most severe signal.
     pub class: String,
+    /// Every class of threat seen.
+    #[serde(default)]
+    pub classes: Vec<String>,
+    /// What it is about in other words, such as domains.
+    #[serde(default)]
+    pub details: Vec<String>,
     /// Finer kinds.
     pub kinds: Vec<String>,
     /// Rules that fired.

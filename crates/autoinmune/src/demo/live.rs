@@ -295,14 +295,15 @@ impl<'a> Stage<'a> {
         let mut said = Vec::new();
         for (act, attack_ns) in view.acts.iter_mut().zip(self.attack_ns).filter(|(a, _)| a.began.is_some()) {
             let name = act.attacker.to_string();
-            let incident =
-                incidents.iter().find(|i| i.class == act.class && i.actor["addr"] == name.as_str());
+            let incident = incidents
+                .iter()
+                .find(|i| i.classes.iter().any(|c| c == act.class) && i.actor["addr"] == name.as_str());
             if let Some(i) = incident {
                 act.why =
                     because(&i.techniques, i.evidence.iter().map(|e| (&*e.metric, e.observed, e.threshold)));
                 if act.recognised.is_none() {
                     act.recognised = Some(view.at);
-                    said.push((Style::Warn, format!("recognised as {}: {}", i.class, act.why)));
+                    said.push((Style::Warn, format!("recognised as {}: {}", act.class, act.why)));
                 }
             }
             match blocks.iter().find(|b| b.prefix == name && b.enforced) {

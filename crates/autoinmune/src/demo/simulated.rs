@@ -182,16 +182,17 @@ impl Tap for Hall<'_> {
 
     fn incident(&mut self, at_ns: u64, update: &Update, _: Option<&Signal>, _: Option<&Decision>) {
         let Actor::Source { addr: actor } = update.incident.actor else { return };
-        let class = update.incident.class.name();
         let acts = &mut self.view.acts;
-        let Some(act) = acts.iter_mut().find(|a| a.class == class && addr(a.attacker) == actor) else {
+        let Some(act) = acts.iter_mut().find(|a| {
+            update.incident.classes.iter().any(|c| c.name() == a.class) && addr(a.attacker) == actor
+        }) else {
             return;
         };
         let evidence = update.incident.evidence.iter().map(|e| (e.metric, e.observed, e.threshold));
         act.why = because(&update.incident.techniques, evidence);
         if act.recognised.is_none() {
             act.recognised = Some(seconds(at_ns));
-            let text = format!("recognised as {class}: {}", act.why);
+            let text = format!("recognised as {}: {}", act.class, act.why);
             self.view.say(Style::Warn, text);
         }
     }

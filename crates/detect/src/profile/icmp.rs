@@ -45,8 +45,7 @@ impl Profile for Echoes {
             .with(
                 Metric::EchoSizes,
                 f64::from(
-                    asked.payload_max.max(answered.payload_max)
-                        - asked.payload_min.min(answered.payload_min),
+                    asked.payload_max.max(answered.payload_max) - asked.payload_min.min(answered.payload_min),
                 ),
             )
             .with(Metric::EchoKilobytes, (asked.payload_bytes + answered.payload_bytes) as f64 / 1e3);

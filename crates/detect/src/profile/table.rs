@@ -57,11 +57,6 @@ impl<K: Hash + Eq + Copy + Ord, V: Default> Table<K, V> {
             .map(|e| &mut e.value)
     }
 
-    /// Forgets a key.
-    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
-        self.entries.remove(key).map(|e| e.value)
-    }
-
     /// Entries given up before their time.
     pub(crate) const fn evicted(&self) -> u64 {
         self.evicted

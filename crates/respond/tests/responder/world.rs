@@ -37,6 +37,8 @@ pub(crate) fn update(change: Change, actor: Actor) -> Update {
         rules: vec!["scan-vertical".into()],
         severity: Severity::Medium,
         techniques: vec!["T1046".into()],
+        classes: Vec::new(),
+        led_by: 0.0,
         targets: Vec::new(),
         details: Vec::new(),
         first_ns: 0,
