@@ -21,8 +21,10 @@ const NAMES: [(&str, &str); 8] = [
     ("DHCP", "dhcp"),
 ];
 
-/// Other names that mean one of ours: the same messages on another port or below another name.
-const ALIASES: [(&str, &str); 8] = [
+/// Other names that mean one of ours: the same messages on another port, from one client or below another name.
+const ALIASES: [(&str, &str); 10] = [
+    ("AVASTSecureDNS", "dns"),
+    ("DNScrypt", "dns"),
     ("MDNS", "dns"),
     ("LLMNR", "dns"),
     ("HTTP_Proxy", "http"),
@@ -241,9 +243,9 @@ impl Tally {
                     continue;
                 }
                 let word = match theirs.first() {
-                    None => "no flow of that name".to_owned(),
+                    None => "no such flow".to_owned(),
                     Some(n) if n.inspected => n.names.join("."),
-                    Some(_) => "not inspected or unknown".to_owned(),
+                    Some(_) => "guessed or unknown".to_owned(),
                 };
                 *others.entry(word).or_default() += 1;
             }
@@ -283,7 +285,7 @@ impl Tally {
              the right name is enough. What nDPI saw by inspection (confidence `DPI…`):\n\n{}\nDisagreements on these, by what \
              the capture holds of the flow:\n\n{}\nWhat nDPI only guessed, by port or address, is no measure: content decides \
              with us. For completeness:\n\n{}\nThe other way round, flows that we name; nDPI's names for the same messages \
-             (such as MDNS, LLMNR, HTTP_Proxy) count as likewise:\n\n{}",
+             (such as MDNS, LLMNR, DNScrypt with its TXT queries, HTTP_Proxy) count as likewise:\n\n{}",
             scores(&self.inspected),
             table(&["nDPI", "cause", "flows", "most in"], &causes),
             scores(&self.guessed),
