@@ -112,6 +112,11 @@ impl<'a> Head<'a> {
         Ok(Some(at))
     }
 
+    /// Whether the first line is read.
+    pub(super) const fn begun(&self) -> bool {
+        !self.method.is_empty() || self.status != 0
+    }
+
     fn flaw(&mut self, flaw: Flaw) {
         self.flaws |= 1 << flaw as u8;
     }
@@ -160,10 +165,8 @@ impl<'a> Head<'a> {
     }
 
     fn version(&mut self, version: &[u8]) -> bool {
-        let [b'H', b'T', b'T', b'P', b'/', major @ b'0'..=b'9', b'.', minor @ b'0'..=b'9'] = version else {
-            return false;
-        };
-        if *major != b'1' || *minor > b'1' {
+        let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'0'..=b'9'] = version else { return false };
+        if *minor > b'1' {
             self.flaw(Flaw::BadVersion);
         }
         // RFC 9110 §2.5: a higher minor version is read as the highest known.

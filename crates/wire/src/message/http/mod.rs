@@ -123,8 +123,8 @@ impl Queue {
 /// Where one direction stands.
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// Before or in a head, whose first `scanned` bytes hold no end of it.
-    Head { scanned: usize },
+    /// Before or in a head, whose first `scanned` bytes hold no end of it; `begun` when its first line is found good.
+    Head { scanned: usize, begun: bool },
     /// In a body: bytes of it to come, and its length.
     Fixed { left: u64, bytes: u64 },
     /// Before a chunk's size; content so far.
@@ -143,7 +143,7 @@ enum State {
 
 impl Default for State {
     fn default() -> Self {
-        Self::Head { scanned: 0 }
+        Self::Head { scanned: 0, begun: false }
     }
 }
 
@@ -211,7 +211,7 @@ impl Dissector {
     fn step(&mut self, from: Side, bytes: &[u8], out: &mut Vec<Message>) -> Step {
         let state = self.states[from as usize];
         let (state, step) = match state {
-            State::Head { scanned } => return self.head(from, bytes, scanned, out),
+            State::Head { scanned, begun } => return self.head(from, bytes, scanned, begun, out),
             State::Fixed { left, bytes: all } => match pass(left, bytes.len(), true) {
                 Pass::Whole(n) => {
                     out.push(body(from, all));
@@ -253,19 +253,27 @@ impl Dissector {
         step
     }
 
-    fn head(&mut self, from: Side, bytes: &[u8], scanned: usize, out: &mut Vec<Message>) -> Step {
+    fn head(
+        &mut self,
+        from: Side,
+        bytes: &[u8],
+        scanned: usize,
+        begun: bool,
+        out: &mut Vec<Message>,
+    ) -> Step {
         // RFC 9112 §2.2: empty lines before a message are to be ignored.
         let blank = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
         if scanned == 0 && blank > 0 {
             return Step::On(blank);
         }
-        if scanned > 0 && !head::ends(bytes, scanned) {
-            return self.await_head(from, bytes, out);
+        let fresh = bytes.get(scanned..).unwrap_or_default();
+        if scanned > 0 && !head::ends(bytes, scanned) && (begun || !fresh.contains(&b'\n')) {
+            return self.await_head(from, bytes, begun, out);
         }
         let mut head = Head::default();
         match head.read(from, bytes.get(..MAX_HEAD).unwrap_or(bytes)) {
             Ok(Some(length)) => self.take(from, &mut head, length, out),
-            Ok(None) => self.await_head(from, bytes, out),
+            Ok(None) => self.await_head(from, bytes, head.begun(), out),
             Err(what) => {
                 // HTTP/2 with prior knowledge, RFC 9113 §3.4, breaks no rule; it is no HTTP/1 either.
                 if !bytes.starts_with(b"PRI * HTTP/2.0\r\n") {
@@ -276,12 +284,12 @@ impl Dissector {
         }
     }
 
-    fn await_head(&mut self, from: Side, bytes: &[u8], out: &mut Vec<Message>) -> Step {
+    fn await_head(&mut self, from: Side, bytes: &[u8], begun: bool, out: &mut Vec<Message>) -> Step {
         if bytes.len() >= MAX_HEAD {
             out.push(violation("head_too_long"));
             return Step::Enough;
         }
-        self.states[from as usize] = State::Head { scanned: bytes.len() };
+        self.states[from as usize] = State::Head { scanned: bytes.len(), begun };
         Step::Wait
     }
 
