@@ -89,13 +89,8 @@ fn compare(
             }
         };
         let record = record(&p);
-        let tuple = (
-            p.protocol.into(),
-            p.src.to_string(),
-            p.dst.to_string(),
-            p.src_port.into(),
-            p.dst_port.into(),
-        );
+        let tuple =
+            (p.protocol.into(), p.src.to_string(), p.dst.to_string(), p.src_port.into(), p.dst_port.into());
         let got = [record.community_id(0), record.community_id(1), record.community_id_hex(0)];
         for (got, baseline) in got.iter().zip(baselines) {
             assert_eq!(got, baseline.of(&tuple), "{name}: {p:?}");
@@ -114,9 +109,16 @@ fn every_packet_of_every_capture_has_the_identifier_of_the_baselines() {
     let mut unseen = baselines[0].0.clone();
     assert_eq!(unseen.len(), 23, "the baseline's entries are distinct");
     let mut sum = 0;
-    for (name, packets) in
-        [("arp", 0), ("icmp", 4), ("icmp6", 20), ("ipv6", 17), ("rsvp", 2), ("sctp", 5), ("tcp", 12), ("udp", 2)]
-    {
+    for (name, packets) in [
+        ("arp", 0),
+        ("icmp", 4),
+        ("icmp6", 20),
+        ("ipv6", 17),
+        ("rsvp", 2),
+        ("sctp", 5),
+        ("tcp", 12),
+        ("udp", 2),
+    ] {
         let file = fs::File::open(folder.join("pcaps").join(format!("{name}.pcap"))).expect("a capture");
         assert_eq!(compare(name, file, &baselines, &mut unseen), packets, "{name}");
         sum += packets;
