@@ -329,6 +329,76 @@ metrics! {
         ModbusStrangeWrites "modbus_strange_writes" "requests" "writes by a stranger"
             "Requests that change something, to a unit with which the client had fewer than eight successful exchanges within a week.";
     }
+    DomainNames {
+        DomainNames "domain_names" "names" "different names below the domain in a minute"
+            "Different names below the registered domain, in the running 60 s.";
+        DomainNamesHour "domain_names_hour" "names" "different names below the domain in an hour"
+            "Different names below the registered domain, in the running hour.";
+        DomainUncommonShare "domain_uncommon_share" "ratio" "share of queries of uncommon types"
+            "Share of the hour's queries whose type is none of A, AAAA, NS, SOA, PTR, SRV, SVCB, HTTPS, DS, DNSKEY.";
+        DomainRandomShare "domain_random_share" "ratio" "share of random-looking names"
+            "Share of the hour's queries whose longest label below the domain has seven characters or more and looks drawn by lot.";
+        DomainNameBytes "domain_name_bytes" "characters" "characters a name"
+            "Mean length of the names below the domain, in the hour.";
+        DomainAnswerBytes "domain_answer_bytes" "bytes" "bytes an answer"
+            "Mean data length of the answer records of a response, in the hour; absent without responses.";
+        DomainKilobytesUp "domain_kilobytes_up" "kB" "kilobytes in names"
+            "Characters of all names asked below the domain, in the hour.";
+        DomainKilobytesDown "domain_kilobytes_down" "kB" "kilobytes in answers"
+            "Data of all answer records below the domain, in the hour.";
+        DomainDays "domain_days" "days" "days since the client first asked below the domain"
+            "Days since the first query, as long as none of three days without any lies between.";
+    }
+    NonexistentDomains {
+        NxRandomDomains "nx_random_domains" "domains" "random-looking domains that do not exist"
+            "Different registered domains answered with NXDOMAIN whose own label has seven characters or more and looks drawn by lot, in five minutes.";
+        NxRandomShare "nx_random_share" "ratio" "share of random-looking ones"
+            "`nx_random_domains` over all registered domains answered with NXDOMAIN, in five minutes.";
+        NxShare "nx_share" "ratio" "share of answers that no such name exists"
+            "NXDOMAIN over all responses, in five minutes.";
+        NxRandomDomainsHour "nx_random_domains_hour" "domains" "random-looking domains that do not exist, in an hour"
+            "As `nx_random_domains`, in an hour.";
+        NxRandomShareHour "nx_random_share_hour" "ratio" "share of random-looking ones, in an hour"
+            "As `nx_random_share`, in an hour.";
+        NxShareHour "nx_share_hour" "ratio" "share of answers that no such name exists, in an hour"
+            "As `nx_share`, in an hour.";
+    }
+    SlowHttp {
+        SlowHeads "slow_heads" "connections" "requests whose head does not end"
+            "Open connections on which a request began 10 s ago or longer and its head is not complete.";
+        SlowBodies "slow_bodies" "connections" "requests whose body does not end"
+            "Open connections on which the head of a request with a body came 10 s ago or longer, and neither the whole body nor an answer.";
+        SlowReads "slow_reads" "connections" "answers hardly taken"
+            "Open connections begun with a receive window below 4,096 bytes, whose answer is not complete 10 s after the request.";
+        SlowBytesPerSecond "slow_bytes_per_second" "B/s" "bytes a second on each of them"
+            "IP bytes a second of the source's running 60-s window, over its connections held up; absent in the window's first 5 s.";
+    }
+    SlowHttpTarget {
+        SlowConnections "slow_connections" "connections" "requests held up"
+            "Open connections of any of the three kinds, of all sources.";
+        SlowSources "slow_sources" "hosts" "sources of them"
+            "Different sources of those connections.";
+    }
+    WrongPort {
+        WrongPortKilobytes "wrong_port_kilobytes" "kB" "kilobytes exchanged"
+            "Payload of both directions.";
+        WrongPortRemoteShell "wrong_port_remote_shell" "" "a protocol to command hosts"
+            "1 for SSH, telnet and Remote Desktop, else 0.";
+    }
+    StrangeDns {
+        StrangeDnsPackets "strange_dns_packets" "packets" "packets with data in each direction"
+            "The lesser of both directions.";
+        StrangeDnsKilobytes "strange_dns_kilobytes" "kB" "kilobytes exchanged"
+            "Payload of both directions.";
+    }
+    BrokenMessages {
+        BrokenFlows "broken_flows" "flows" "flows with broken messages"
+            "Flows in which the sender broke the rules of a protocol.";
+        BrokenKinds "broken_kinds" "kinds" "different rules broken"
+            "Different rules broken.";
+        BrokenServers "broken_servers" "hosts" "hosts that got them"
+            "Different receivers.";
+    }
     ControllerCall {
         ControllerCalls "controller_calls" "flows" "connections between controllers"
             "Always 1.";

@@ -125,7 +125,9 @@ impl Profile for Names {
     fn learn(&mut self, now_ns: u64, fact: &Fact<'_>, out: &mut Vec<Observation>) {
         let Fact::Message { flow, from, message: Message::Dns(dns) } = fact else { return };
         let Some((client, server)) = asked(flow, *from, dns) else { return };
-        let Some((below, domain)) = registered(&dns.name).filter(|(below, _)| !below.is_empty()) else { return };
+        let Some((below, domain)) = registered(&dns.name).filter(|(below, _)| !below.is_empty()) else {
+            return;
+        };
         let pair = self.pairs.touch((client, hash(domain)), now_ns);
         if pair.first_ns == 0 {
             pair.first_ns = now_ns;
@@ -136,7 +138,8 @@ impl Profile for Names {
             pair.tallies = None;
         }
         if dns.response {
-            for (tally, span) in pair.tallies.iter_mut().flat_map(|t| t.iter_mut()).zip([MINUTE_NS, HOUR_NS]) {
+            for (tally, span) in pair.tallies.iter_mut().flat_map(|t| t.iter_mut()).zip([MINUTE_NS, HOUR_NS])
+            {
                 tally.at(now_ns, span).answer(dns);
             }
             return;

@@ -34,7 +34,8 @@ const AFTER: [&[u8; 26]; 26] = [
     b"39992993399494399548999979",
     b"47353575287556638664777858",
     b"78574888788454338723785888",
-    b"36662666576665367555666767",];
+    b"36662666576665367555666767",
+];
 /// Bits of a change from letter to digit or back: names have one such place, random ones many.
 const SWITCH_BITS: u32 = 8;
 /// Bits of a digit after a digit: log₂ 10, rounded.
@@ -50,14 +51,26 @@ const RANDOM_BITS: f64 = 5.0;
 /// Second-level labels under which registries of countries give out names at the third level, as in `example.co.uk`.
 /// Not the public suffix list: what is missing here makes many domains look like one.
 const SECOND_LEVEL: [&str; 22] = [
-    "ac", "asso", "co", "com", "edu", "gob", "gouv", "gov", "govt", "gub", "id", "int", "ltd", "mil", "ne", "net", "nom",
-    "or", "org", "plc", "sch", "web",
+    "ac", "asso", "co", "com", "edu", "gob", "gouv", "gov", "govt", "gub", "id", "int", "ltd", "mil", "ne",
+    "net", "nom", "or", "org", "plc", "sch", "web",
 ];
 /// Top-level labels that nobody registers names under: reverse lookup, and names that stay inside (RFC 6761, RFC 6762,
 /// RFC 8375, RFC 9476, RFC 7686).
 const UNREGISTERED: [&str; 14] = [
-    "arpa", "local", "localdomain", "localhost", "lan", "home", "internal", "intranet", "corp", "alt", "onion", "test",
-    "invalid", "workgroup",
+    "arpa",
+    "local",
+    "localdomain",
+    "localhost",
+    "lan",
+    "home",
+    "internal",
+    "intranet",
+    "corp",
+    "alt",
+    "onion",
+    "test",
+    "invalid",
+    "workgroup",
 ];
 
 /// A name split where its owner's part begins: what is below the registered domain, and that domain.
@@ -125,7 +138,8 @@ fn follow(before: u8, byte: u8) -> u32 {
 /// FNV-1a with a finish that spreads it over all bits: cheap for names. Not keyed; who makes names collide makes himself
 /// look like fewer names, within one client's count.
 pub(crate) fn hash(text: &str) -> u64 {
-    let h = text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    let h =
+        text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
     let h = (h ^ (h >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15_u64);
     h ^ (h >> 29)
 }
@@ -156,10 +170,20 @@ mod tests {
 
     #[test]
     fn words_are_told_from_letters_by_lot() {
-        for word in ["autoinmune", "wikipedia", "universidad", "photographers", "computadoras", "weather24", "short", "open-office"] {
+        for word in [
+            "autoinmune",
+            "wikipedia",
+            "universidad",
+            "photographers",
+            "computadoras",
+            "weather24",
+            "short",
+            "open-office",
+        ] {
             assert!(!is_random(word), "{word} {:?}", surprise(word));
         }
-        for lot in ["xkqvbzrwtjhp", "q7f3k9x2m1z8", "hvjqwxzkyg", "7f3a9c02e1b84d56", "\\200\\251\\013\\255"] {
+        for lot in ["xkqvbzrwtjhp", "q7f3k9x2m1z8", "hvjqwxzkyg", "7f3a9c02e1b84d56", "\\200\\251\\013\\255"]
+        {
             assert!(is_random(lot), "{lot} {:?}", surprise(lot));
         }
     }

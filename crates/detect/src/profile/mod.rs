@@ -9,14 +9,19 @@
 mod amplify;
 mod arp;
 mod beacon;
+mod dga;
 mod dhcp;
+mod dns;
 mod evasion;
 mod files;
 mod icmp;
+mod letters;
 mod modbus;
 mod place;
+mod protocol;
 mod requests;
 mod rpc;
+mod slow_http;
 mod table;
 mod volume;
 
@@ -75,6 +80,13 @@ subjects! {
     FanOut "fan_out" "Hosts that one source reached within five minutes by SMB, DCE/RPC, SSH, RDP or WinRM; 8,192 sources.";
     FileChanges "file_changes" "What one client does to the files of one server over SMB in 60 s; 2,048 pairs.";
     ModbusClient "modbus_client" "What one client does to one server over Modbus/TCP in 60 s; 4,096 pairs, acquaintances kept for a week.";
+    DomainNames "domain_names" "What one client asks below one registered domain, over a minute and an hour; 16,384 pairs, remembered for three days.";
+    NonexistentDomains "nonexistent_domains" "Domains that one client asked for and that do not exist, over five minutes and an hour; 8,192 clients.";
+    SlowHttp "slow_http" "HTTP requests of one source to one service that are held up for 10 s or longer; 16,384 connections.";
+    SlowHttpTarget "slow_http_target" "HTTP requests of all sources to one service that are held up for 10 s or longer.";
+    WrongPort "wrong_port" "A flow that ended, of an application that does not belong on its port.";
+    StrangeDns "strange_dns" "A flow to port 53 in which both sides say what is no DNS.";
+    BrokenMessages "broken_messages" "Messages of one sender that break the rules of their protocol, over a minute; 8,192 senders.";
     ControllerCall "controller_call" "A connection between two hosts that both answered as Modbus servers within a week; 4,096 servers.";
 }
 
@@ -272,5 +284,9 @@ pub fn all() -> Vec<Box<dyn Profile>> {
         Box::<rpc::FanOut>::default(),
         Box::<files::FileChanges>::default(),
         Box::<modbus::ModbusClients>::default(),
+        Box::<dns::Names>::default(),
+        Box::<dga::Nonexistent>::default(),
+        Box::<slow_http::SlowHttp>::default(),
+        Box::<protocol::Anomalies>::default(),
     ]
 }

@@ -57,6 +57,21 @@ impl<K: Hash + Eq + Copy + Ord, V: Default> Table<K, V> {
             .map(|e| &mut e.value)
     }
 
+    /// Forgets a key.
+    pub(crate) fn remove(&mut self, key: &K) {
+        self.entries.remove(key);
+    }
+
+    /// Entries held, those past their span included.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The values held, those past their span included, in no order.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+        self.entries.values().map(|e| &e.value)
+    }
+
     /// Entries given up before their time.
     pub(crate) const fn evicted(&self) -> u64 {
         self.evicted

@@ -1,0 +1,236 @@
+//! Protocols broken, or where they do not belong.
+//!
+//! Three things are observed: an application on a port that belongs to another one, something that is no DNS on the port of
+//! DNS, and messages that break the rules of their protocol, by who sends them.
+
+use super::place::is_host;
+use super::table::Table;
+use super::{Fact, Kind, Observation, Profile, Subject, Values};
+use crate::Actor;
+use crate::metric::Metric;
+use flow::sketch::Distinct;
+use flow::{App, FlowKey, FlowRecord};
+use wire::Addr;
+use wire::message::{Message, Side, Violation};
+use wire::packet::protocol;
+
+/// Sources remembered, some 150 bytes each at most.
+const CAPACITY: usize = 8192;
+/// How long flows on wrong ports and broken messages of one source count together.
+const MINUTE_NS: u64 = 60_000_000_000;
+/// Flows with data on port 53 that are not recognised, looked at once in so many packets.
+const EVERY: u64 = 8;
+/// Packets with data in each direction before such a flow is observed.
+const ENOUGH_PACKETS: u32 = 8;
+/// Flows with a broken message before anything is observed, and from one observation to the next.
+const ENOUGH_FLOWS: u32 = 8;
+
+/// Well-known ports and what may be spoken there (IANA, and what servers do in practice). On ports that are not here anything
+/// may be: programs choose high ports freely.
+const OWNERS: &[(u16, &[App])] = &[
+    (21, &[App::Ftp, App::Tls]),
+    (22, &[App::Ssh]),
+    (23, &[App::Telnet]),
+    (25, &[App::Smtp, App::Tls]),
+    (53, &[App::Dns]),
+    (67, &[App::Dhcp]),
+    (68, &[App::Dhcp]),
+    // Browsers ask for TLS wherever they are sent, and tunnels by CONNECT are HTTP.
+    (80, &[App::Http, App::Tls]),
+    (110, &[App::Tls]),
+    (123, &[App::Ntp]),
+    (139, &[App::Smb]),
+    (143, &[App::Tls]),
+    (161, &[App::Snmp]),
+    // HTTP on 443 is a slip of a client, not a disguise.
+    (443, &[App::Tls, App::Http, App::Quic]),
+    (445, &[App::Smb]),
+    (465, &[App::Smtp, App::Tls]),
+    (502, &[App::Modbus]),
+    (587, &[App::Smtp, App::Tls]),
+    (853, &[App::Tls, App::Quic]),
+    (993, &[App::Tls]),
+    (995, &[App::Tls]),
+    (3389, &[App::Rdp, App::Tls]),
+];
+
+/// Whether `app` is out of place on `port`.
+fn misplaced(app: App, port: u16) -> bool {
+    app != App::Unknown && OWNERS.iter().any(|(owned, apps)| *owned == port && !apps.contains(&app))
+}
+
+/// Broken messages of one source in the running minute.
+#[derive(Debug, Default)]
+struct Broken {
+    since_ns: u64,
+    flows: Distinct,
+    kinds: Distinct,
+    servers: Distinct,
+    last_flow: Option<FlowKey>,
+}
+
+/// Protocols out of place or broken; see the module.
+#[derive(Debug)]
+pub(crate) struct Anomalies {
+    broken: Table<Addr, Broken>,
+}
+
+impl Default for Anomalies {
+    fn default() -> Self {
+        Self { broken: Table::new(CAPACITY, MINUTE_NS) }
+    }
+}
+
+impl Profile for Anomalies {
+    fn subjects(&self) -> &'static [Subject] {
+        &[Subject::WrongPort, Subject::StrangeDns, Subject::BrokenMessages]
+    }
+
+    fn wants(&self) -> &'static [Kind] {
+        &[Kind::Message, Kind::Active, Kind::Closed, Kind::Ended]
+    }
+
+    fn learn(&mut self, now_ns: u64, fact: &Fact<'_>, out: &mut Vec<Observation>) {
+        match fact {
+            Fact::Message { flow, from, message: Message::Violation(violation) } => {
+                self.violation(now_ns, flow, *from, *violation, out);
+            }
+            Fact::Active { flow: Some(flow), .. } => {
+                let packets: u64 = flow.stats.dir.iter().map(|d| d.packets).sum();
+                if flow.responder().1 == 53 && packets % EVERY == 0 {
+                    out.extend(strange_dns(flow));
+                }
+            }
+            Fact::Closed(flow) | Fact::Ended(flow, _) => {
+                out.extend(wrong_port(flow));
+                out.extend(strange_dns(flow));
+            }
+            _ => {}
+        }
+    }
+
+    fn evicted(&self) -> u64 {
+        self.broken.evicted()
+    }
+}
+
+/// Whether both sides of a flow between two hosts said something.
+fn is_talk(flow: &FlowRecord) -> bool {
+    let spoke = flow.stats.from_initiator().data_packets > 0 && flow.stats.from_responder().data_packets > 0;
+    spoke && is_host(flow.responder().0) && is_host(flow.initiator().0)
+}
+
+/// A finished flow in which an application was spoken where it does not belong.
+fn wrong_port(flow: &FlowRecord) -> Option<Observation> {
+    let (app, port) = (flow.app(), flow.responder().1);
+    if !misplaced(app, port) || !is_talk(flow) {
+        return None;
+    }
+    let client = flow.initiator().1;
+    // Who began is not sure where the first packet was missed; then either port may be the one contacted.
+    if flow.stats.syn_ns == 0 && OWNERS.iter().any(|(owned, apps)| *owned == client && apps.contains(&app)) {
+        return None;
+    }
+    let payload: u64 = flow.stats.dir.iter().map(|d| d.payload_bytes).sum();
+    let values = Values::default().with(Metric::WrongPortKilobytes, payload as f64 / 1000.0).with(
+        Metric::WrongPortRemoteShell,
+        f64::from(u8::from(matches!(app, App::Ssh | App::Telnet | App::Rdp))),
+    );
+    let mut o = Observation::of_flow(Subject::WrongPort, flow, flow.first_ns(), values);
+    o.detail = Some(format!("{} on port {port}", app.name()).into());
+    Some(o)
+}
+
+/// A flow to port 53 in which both sides say what is no DNS.
+fn strange_dns(flow: &FlowRecord) -> Option<Observation> {
+    if flow.responder().1 != 53 || flow.app() != App::Unknown || !is_talk(flow) {
+        return None;
+    }
+    let [up, down] = [flow.stats.from_initiator(), flow.stats.from_responder()];
+    if up.data_packets.min(down.data_packets) < ENOUGH_PACKETS {
+        return None;
+    }
+    let values = Values::default()
+        .with(Metric::StrangeDnsPackets, f64::from(up.data_packets.min(down.data_packets)))
+        .with(Metric::StrangeDnsKilobytes, (up.payload_bytes + down.payload_bytes) as f64 / 1000.0);
+    let mut o = Observation::of_flow(Subject::StrangeDns, flow, flow.first_ns(), values);
+    o.detail = Some(if flow.key.protocol == protocol::TCP { "tcp".into() } else { "udp".into() });
+    Some(o)
+}
+
+impl Anomalies {
+    fn violation(
+        &mut self,
+        now_ns: u64,
+        flow: &FlowRecord,
+        from: Side,
+        violation: Violation,
+        out: &mut Vec<Observation>,
+    ) {
+        let (sender, receiver) = match from {
+            Side::Client => (flow.initiator(), flow.responder()),
+            Side::Server => (flow.responder(), flow.initiator()),
+        };
+        let broken = self.broken.touch(sender.0, now_ns);
+        if now_ns.saturating_sub(broken.since_ns) > MINUTE_NS {
+            *broken = Broken { since_ns: now_ns, ..Broken::default() };
+        }
+        let kind = super::letters::hash(violation.what) ^ violation.app as u64;
+        broken.kinds.insert(kind as u32);
+        if broken.last_flow == Some(flow.key) {
+            return;
+        }
+        broken.last_flow = Some(flow.key);
+        broken.flows.insert(flow_hash(flow));
+        broken.servers.insert(address_hash(receiver.0));
+        let flows = broken.flows.estimate();
+        if flows < ENOUGH_FLOWS || flows % ENOUGH_FLOWS != 0 {
+            return;
+        }
+        let values = Values::default()
+            .with(Metric::BrokenFlows, f64::from(flows))
+            .with(Metric::BrokenKinds, f64::from(broken.kinds.estimate()))
+            .with(Metric::BrokenServers, f64::from(broken.servers.estimate()));
+        let mut o = Observation::of_flow(Subject::BrokenMessages, flow, broken.since_ns, values);
+        o.actor = Actor::Source { addr: sender.0 };
+        (o.target, o.port) = (Some(receiver.0), Some(receiver.1));
+        o.detail = Some(format!("{}: {}", violation.app.name(), violation.what).into());
+        out.push(o);
+    }
+}
+
+/// The address folded to 32 bits and spread.
+fn address_hash(addr: Addr) -> u32 {
+    let wide = u128::from_be_bytes(addr.0);
+    let folded = (wide as u64 ^ (wide >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (folded >> 32) as u32
+}
+
+/// The flow, by both ends.
+fn flow_hash(flow: &FlowRecord) -> u32 {
+    let ((a, ap), (b, bp)) = (flow.initiator(), flow.responder());
+    let ports = u32::from(ap) << 16 | u32::from(bp);
+    address_hash(a) ^ address_hash(b).rotate_left(16) ^ ports.wrapping_mul(0x85eb_ca6b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_belong_to_applications() {
+        for (app, port, expected) in [
+            (App::Ssh, 22, false),
+            (App::Ssh, 443, true),
+            (App::Ssh, 53, true),
+            (App::Ssh, 2222, false),
+            (App::Tls, 53, true),
+            (App::Tls, 80, false),
+            (App::Http, 443, false),
+            (App::Http, 22, true),
+            (App::Unknown, 53, false),
+        ] {
+            assert_eq!(misplaced(app, port), expected, "{app:?} on {port}");
+        }
+    }
+}

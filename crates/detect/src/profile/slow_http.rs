@@ -1,0 +1,238 @@
+//! Requests kept open: HTTP connections that occupy a server by never coming to an end.
+//!
+//! Three ways are told apart: a head that never ends (Slowloris), a body that never ends (R-U-Dead-Yet), and an answer
+//! that is hardly taken (slow read). What is waited for is known from the messages; that it does not come, from the time.
+
+use super::table::Table;
+use super::{Fact, Kind, Observation, Profile, Subject, Values};
+use crate::Actor;
+use crate::metric::Metric;
+use flow::{App, EndReason, FlowKey, FlowRecord, Oddity, Role, Span};
+use rustc_hash::{FxHashMap, FxHashSet};
+use wire::Addr;
+use wire::message::{Message, Side};
+use wire::packet::protocol;
+
+/// Connections awaited at once, some 130 bytes each, and sources whose rate is known.
+const CAPACITY: usize = 16_384;
+/// A connection of which nothing is told for so long is forgotten.
+const MEMORY_NS: u64 = 3600 * 1_000_000_000;
+/// A request or answer that is not complete after this time is held up. Heads fit in a few packets, so that not even a
+/// lost one and its retransmissions take so long.
+const HELD_NS: u64 = 10_000_000_000;
+/// Receive windows below this on the first packet cannot take an answer in one go. Systems of the last twenty years begin
+/// with 5,840 bytes or more; stacks of tiny devices with less, but those open few connections.
+const TINY_WINDOW: u16 = 4096;
+/// Connections held up before anything is observed.
+const ENOUGH: usize = 5;
+/// A rate over less time than this says nothing.
+const RATE_OVER_NS: u64 = 5_000_000_000;
+
+/// What a connection is waiting for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Awaits {
+    /// The rest of a request's head.
+    #[default]
+    Head,
+    /// The rest of a request's body.
+    Body,
+    /// That the client takes the answer, through a tiny window.
+    Read,
+}
+
+/// A connection that awaits something.
+#[derive(Debug, Default)]
+struct Held {
+    since_ns: u64,
+    awaits: Awaits,
+    source: Addr,
+    server: Addr,
+    port: u16,
+}
+
+/// Requests kept open; see the module.
+#[derive(Debug)]
+pub(crate) struct SlowHttp {
+    held: Table<FlowKey, Held>,
+    /// Bytes a second of sources with connections in `held`, as their windows last told.
+    rates: Table<Addr, Option<f64>>,
+}
+
+impl Default for SlowHttp {
+    fn default() -> Self {
+        Self { held: Table::new(CAPACITY, MEMORY_NS), rates: Table::new(CAPACITY, MEMORY_NS) }
+    }
+}
+
+/// Connections held up, by what they await.
+#[derive(Debug, Default)]
+struct Group {
+    by_kind: [u32; 3],
+    since_ns: u64,
+    sources: FxHashSet<Addr>,
+}
+
+impl Group {
+    fn add(&mut self, held: &Held) {
+        if self.total() == 0 {
+            self.since_ns = held.since_ns;
+        }
+        self.since_ns = self.since_ns.min(held.since_ns);
+        self.by_kind[held.awaits as usize] += 1;
+    }
+
+    fn total(&self) -> u32 {
+        self.by_kind.iter().sum()
+    }
+}
+
+impl Profile for SlowHttp {
+    fn subjects(&self) -> &'static [Subject] {
+        &[Subject::SlowHttp, Subject::SlowHttpTarget]
+    }
+
+    fn wants(&self) -> &'static [Kind] {
+        &[Kind::Recognised, Kind::Message, Kind::Odd, Kind::Closed, Kind::Ended, Kind::Active]
+    }
+
+    fn learn(&mut self, now_ns: u64, fact: &Fact<'_>, _out: &mut Vec<Observation>) {
+        match fact {
+            Fact::Recognised(flow) => {
+                let asked = flow.stats.from_initiator().data_packets > 0;
+                let answered = flow.stats.from_responder().data_packets > 0;
+                if flow.app() == App::Http && flow.key.protocol == protocol::TCP && asked && !answered {
+                    self.await_from(now_ns, flow, Awaits::Head);
+                }
+            }
+            Fact::Message { flow, from, message } => self.message(now_ns, flow, *from, message),
+            // What is missing may be what was awaited.
+            Fact::Odd(flow, Oddity::StreamGap | Oddity::StreamOverrun) | Fact::Closed(flow) => {
+                self.held.remove(&flow.key);
+            }
+            Fact::Ended(flow, reason) if *reason != EndReason::Active => {
+                self.held.remove(&flow.key);
+            }
+            Fact::Active { entity, .. } if entity.role == Role::Source => {
+                if let Some(rate) = self.rates.get_mut(&entity.addr, now_ns) {
+                    let window = entity.window(Span::S60);
+                    let over_ns = now_ns.saturating_sub(window.start_ns);
+                    if over_ns >= RATE_OVER_NS {
+                        *rate = Some(window.bytes as f64 * 1e9 / over_ns as f64);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn tick(&mut self, now_ns: u64, out: &mut Vec<Observation>) {
+        if self.held.len() < ENOUGH {
+            return;
+        }
+        let mut by_source: FxHashMap<(Addr, Addr, u16), Group> = FxHashMap::default();
+        let mut by_server: FxHashMap<(Addr, u16), Group> = FxHashMap::default();
+        for held in self.held.values().filter(|h| now_ns.saturating_sub(h.since_ns) >= HELD_NS) {
+            by_source.entry((held.source, held.server, held.port)).or_default().add(held);
+            let server = by_server.entry((held.server, held.port)).or_default();
+            server.add(held);
+            server.sources.insert(held.source);
+        }
+        for ((source, server, port), group) in by_source {
+            let rate = self.rates.get(&source, now_ns).copied().flatten();
+            let [heads, bodies, reads] = group.by_kind.map(f64::from);
+            let values = Values::default()
+                .with(Metric::SlowHeads, heads)
+                .with(Metric::SlowBodies, bodies)
+                .with(Metric::SlowReads, reads)
+                .with_some(Metric::SlowBytesPerSecond, rate.map(|r| r / f64::from(group.total().max(1))));
+            let actor = Actor::Source { addr: source };
+            out.extend(observation(Subject::SlowHttp, actor, (server, port), now_ns, &group, values));
+        }
+        for ((server, port), group) in by_server {
+            let values = Values::default()
+                .with(Metric::SlowConnections, f64::from(group.total()))
+                .with(Metric::SlowSources, group.sources.len() as f64);
+            let actor = Actor::Distributed { target: server };
+            out.extend(observation(Subject::SlowHttpTarget, actor, (server, port), now_ns, &group, values));
+        }
+        // The order of a hash map is no order to report in.
+        out.sort_by_key(|o| (o.subject, o.since_ns));
+    }
+
+    fn evicted(&self) -> u64 {
+        self.held.evicted() + self.rates.evicted()
+    }
+}
+
+fn observation(
+    subject: Subject,
+    actor: Actor,
+    (server, port): (Addr, u16),
+    now_ns: u64,
+    group: &Group,
+    values: Values,
+) -> Option<Observation> {
+    let oldest = now_ns.saturating_sub(group.since_ns) / 1_000_000_000;
+    (group.total() as usize >= ENOUGH).then(|| Observation {
+        subject,
+        actor,
+        target: Some(server),
+        port: Some(port),
+        protocol: Some(protocol::TCP),
+        flow: None,
+        detail: Some(format!("the oldest request is open for {oldest} s").into()),
+        since_ns: group.since_ns,
+        values,
+    })
+}
+
+impl SlowHttp {
+    fn await_from(&mut self, now_ns: u64, flow: &FlowRecord, awaits: Awaits) {
+        let ((source, _), (server, port)) = (flow.initiator(), flow.responder());
+        *self.held.touch(flow.key, now_ns) = Held { since_ns: now_ns, awaits, source, server, port };
+        self.rates.touch(source, now_ns);
+    }
+
+    /// The request is complete: with a tiny window its answer is awaited, else nothing.
+    fn asked(&mut self, now_ns: u64, flow: &FlowRecord) {
+        let first = flow.stats.from_initiator();
+        // Only a SYN tells the window without its scale.
+        if flow.stats.syn_ns != 0 && first.first_window < TINY_WINDOW {
+            self.await_from(now_ns, flow, Awaits::Read);
+        } else {
+            self.held.remove(&flow.key);
+        }
+    }
+
+    fn message(&mut self, now_ns: u64, flow: &FlowRecord, from: Side, message: &Message) {
+        let awaits = |s: &Self| s.held.get(&flow.key, now_ns).map(|h| h.awaits);
+        match message {
+            Message::HttpRequest(request) => {
+                if request.chunked || request.content_length.is_some_and(|n| n > 0) {
+                    self.await_from(now_ns, flow, Awaits::Body);
+                } else {
+                    self.asked(now_ns, flow);
+                }
+            }
+            Message::HttpBody(body) if body.request => {
+                if awaits(self) == Some(Awaits::Body) {
+                    self.asked(now_ns, flow);
+                }
+            }
+            Message::HttpResponse(response) if response.status >= 200 => {
+                let empty = response.content_length == Some(0) || matches!(response.status, 204 | 304);
+                if empty || awaits(self) != Some(Awaits::Read) {
+                    self.held.remove(&flow.key);
+                }
+            }
+            Message::HttpBody(_) => {
+                self.held.remove(&flow.key);
+            }
+            // No longer HTTP/1, or never was.
+            Message::Violation(_) if from == Side::Client => {
+                self.held.remove(&flow.key);
+            }
+            _ => {}
+        }
+    }
+}
