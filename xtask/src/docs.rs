@@ -19,6 +19,7 @@ enum Form {
 /// line; everything else follows.
 const GENERATED: &[(&str, Form, &[&str])] = &[
     ("docs/cli.md", Form::File, &["reference", "commands"]),
+    ("docs/features.md", Form::File, &["reference", "features"]),
     ("docs/rules.md", Form::File, &["reference", "rules"]),
     ("docs/config.schema.json", Form::File, &["config", "schema"]),
     ("docs/config.toml", Form::File, &["config", "default"]),

@@ -75,8 +75,22 @@ pub enum Page {
     /// docs/cli.md
     #[default]
     Commands,
+    /// docs/features.md
+    Features,
     /// docs/rules.md
     Rules,
+}
+
+/// Which features to write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum FeatureSet {
+    /// UNSW-NB15 and CICIDS2017.
+    #[default]
+    All,
+    /// UNSW-NB15.
+    Unsw,
+    /// CICIDS2017.
+    Cicids,
 }
 
 /// How to print data.
@@ -169,6 +183,15 @@ pub struct ReplayArgs {
     /// Write one JSON object with totals, losses and incidents here (`-` for standard output)
     #[arg(long, value_name = "PATH|-", value_hint = ValueHint::FilePath)]
     pub summary: Option<PathBuf>,
+    /// Write the features of each flow here: CSV if the path ends in .csv or is `-`, Parquet if in .parquet
+    #[arg(long, value_name = "PATH|-", value_hint = ValueHint::FilePath)]
+    pub features: Option<PathBuf>,
+    /// Features of which data set, under its names
+    #[arg(long, value_enum, default_value_t, requires = "features")]
+    pub feature_set: FeatureSet,
+    /// Write Zeek's conn.log here: JSON lines if the path ends in .json, else tab-separated
+    #[arg(long, value_name = "PATH|-", value_hint = ValueHint::FilePath)]
+    pub conn_log: Option<PathBuf>,
     /// Configuration file, TOML or JSON: rules and policy apply, always in shadow mode
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,

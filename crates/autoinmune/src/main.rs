@@ -13,6 +13,7 @@ mod demo;
 mod doctor;
 mod eve;
 mod exit;
+mod export;
 mod line;
 mod reference;
 mod replay;
@@ -63,6 +64,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Reference { page } => {
             match page {
                 Page::Commands => print!("{}", reference::markdown()),
+                Page::Features => print!("{}", flow::feature::markdown()),
                 Page::Rules => print!("{}", detect::docs::rules_markdown()),
             }
             Ok(Exit::Ok)

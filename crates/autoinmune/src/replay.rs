@@ -58,7 +58,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
         .collect();
     if let [first, second, ..] = to_stdout[..] {
         let what = format!("{first} - and {second} - cannot share standard output; give one a file");
-        return Err(fail(Exit::Input, &what));
+        return Err(fail(Exit::Input, what));
     }
     let sets: &[Set] = match args.feature_set {
         FeatureSet::All => &Set::ALL,

@@ -45,7 +45,14 @@ fn input() -> impl Strategy<Value = Input> {
             prop_oneof![20..70_000_u32, 0..100_u32],
             prop_oneof![Just(0), 0..1500_u32, 60_000..70_000_u32],
         ),
-        (prop::collection::vec(any::<u8>(), 0..20), any::<u8>(), sequence(), any::<u16>(), 0..61_u8, fragment),
+        (
+            prop::collection::vec(any::<u8>(), 0..20),
+            any::<u8>(),
+            sequence(),
+            any::<u16>(),
+            0..61_u8,
+            fragment,
+        ),
     )
         .prop_map(
             |(
