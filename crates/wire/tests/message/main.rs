@@ -1,4 +1,11 @@
 //! Tests of the message parsers, in one program.
 
+mod app;
+mod arp;
+mod dhcp;
 mod dns;
 mod feed;
+mod ftp;
+mod http;
+mod modbus;
+mod tls;
