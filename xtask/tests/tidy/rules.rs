@@ -81,6 +81,7 @@ pub(crate) const DOCUMENTS: &[(&str, &str)] = &[
     ("docs/config.schema.json", "xtask/src/docs.rs"),
     ("docs/config.toml", "xtask/src/docs.rs"),
     ("docs/events.md", "crates/autoinmune/tests/binary/replay.rs"),
+    ("docs/features.md", "xtask/src/docs.rs"),
     ("docs/exactness.md", "xtask/src/exactness"),
     ("docs/man", "xtask/src/docs.rs"),
     ("docs/rules.md", "crates/detect/tests/rules.rs"),
