@@ -215,6 +215,8 @@ impl Stream {
     }
 
     fn remember(&mut self, bytes: &[u8]) {
+        // All at once: a vector that grows by itself takes twice as much.
+        self.recent.reserve_exact(RECENT - self.recent.len().min(RECENT));
         if bytes.len() >= RECENT {
             self.recent.clear();
             self.recent.extend_from_slice(bytes.get(bytes.len() - RECENT..).unwrap_or_default());
