@@ -84,3 +84,21 @@ pub(crate) fn violations(messages: &[Message]) -> Vec<&'static str> {
         })
         .collect()
 }
+
+/// What holds for any bytes a flow could carry: pieces tell what the whole tells, and messages are no more than bytes.
+///
+/// `input` is the size of the pieces, how many bytes the client sends before the server (two bytes, little-endian), and
+/// what they send.
+pub(crate) fn agrees(dissector: impl Fn() -> Box<dyn Dissector>, input: &[u8]) {
+    let Some(([piece, low, high], sent)) = input.split_first_chunk() else { return };
+    let (client, server) = sent.split_at(usize::from(u16::from_le_bytes([*low, *high])).min(sent.len()));
+    let talk: Talk<'_> = &[(Side::Client, client), (Side::Server, server)];
+    let whole = stream(&mut *dissector(), talk, usize::MAX);
+    assert_eq!(stream(&mut *dissector(), talk, usize::from(*piece)), whole);
+    assert!(whole.len() <= 4 * sent.len());
+}
+
+/// What holds for any datagram: at most a message and a few violations.
+pub(crate) fn bounded(dissector: &mut dyn Dissector, bytes: &[u8]) {
+    assert!(datagram(dissector, Side::Client, bytes).len() <= 4);
+}

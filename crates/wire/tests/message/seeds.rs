@@ -1,0 +1,34 @@
+//! The inputs the fuzz targets begin with, and those they found something by: each must be dealt with.
+
+use crate::feed;
+use std::fs;
+use std::path::PathBuf;
+use wire::LinkType;
+use wire::message::{arp, dhcp, dns, http, tls};
+
+/// Hands every seed of a target to `check`; a target without seeds fails.
+fn seeds(target: &str, check: impl Fn(&[u8])) {
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(target);
+    let mut seen = 0;
+    for entry in fs::read_dir(&directory).unwrap() {
+        check(&fs::read(entry.unwrap().path()).unwrap());
+        seen += 1;
+    }
+    assert!(seen > 0, "no seeds for {target}");
+}
+
+#[test]
+fn seeds_are_dealt_with() {
+    seeds("dns", |input| {
+        feed::bounded(&mut dns::Dissector::datagram(), input);
+        feed::agrees(|| Box::new(dns::Dissector::stream()), input);
+    });
+    seeds("http", |input| feed::agrees(|| Box::<http::Dissector>::default(), input));
+    seeds("tls", |input| feed::agrees(|| Box::<tls::Dissector>::default(), input));
+    seeds("dhcp", |input| feed::bounded(&mut dhcp::Dissector::default(), input));
+    seeds("arp", |input| {
+        for link in LinkType::ALL {
+            assert!(arp::parse(link, input).is_none() || input.len() >= 42);
+        }
+    });
+}

@@ -1,0 +1,13 @@
+//! DHCP datagrams.
+
+#![no_main]
+
+#[path = "../../crates/wire/tests/message/feed.rs"]
+#[expect(dead_code, reason = "each target uses its part")]
+mod feed;
+
+use wire::message::dhcp::Dissector;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    feed::bounded(&mut Dissector::default(), input);
+});
