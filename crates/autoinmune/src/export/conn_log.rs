@@ -7,7 +7,8 @@
 //! - `orig_bytes`, `resp_bytes` count retransmitted payload too, Zeek's do not.
 //! - `missed_bytes` is 0 where no TCP segment was missing when later ones came, else unset.
 //! - `history` has each letter once at most, in a fixed order instead of that of time, and of Zeek's letters only
-//!   `^ S H A D G T F R`; `A` where more packets had ACK than had payload or FIN.
+//!   `^ S H A D G T F R`; `A` where more packets had ACK than had payload,
+//!   FIN, RST, or SYN of an answer.
 //! - `local_orig`, `local_resp` are unset; `tunnel_parents` is empty outside tunnels and unset within, as the flow that
 //!   carried it is not known.
 
@@ -287,8 +288,8 @@ fn history(r: &FlowRecord) -> String {
         both('H', &|d| std::ptr::eq(d, resp) && r.stats.synack_ns != 0);
         both('A', &|d| {
             let [fin, syn, rst, _, ack, ..] = d.flags;
-            let with_more = u64::from(d.data_packets) + u64::from(fin) + u64::from(rst) + u64::from(syn);
-            u64::from(ack) > with_more
+            let answers = if std::ptr::eq(d, resp) { syn } else { 0 };
+            u64::from(ack) > [d.data_packets, fin, rst, answers].map(u64::from).iter().sum()
         });
     }
     both('D', &|d| d.data_packets > 0);
@@ -299,4 +300,76 @@ fn history(r: &FlowRecord) -> String {
         both('R', &|d| d.flags[2] > 0);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flow::{FlowKey, FlowStats, Outcome, Talk};
+    use wire::LinkType;
+    use wire::craft;
+    use wire::packet::tcp_flag::{ACK, FIN, RST, SYN};
+
+    /// A conversation in which each step is the sender (`>` the client) and letters for control bits, `+` for payload.
+    fn record(conversation: &[&str]) -> FlowRecord {
+        let client = (wire::Addr::v4([192, 0, 2, 1]), 40_000);
+        let server = (wire::Addr::v4([192, 0, 2, 2]), 80);
+        let mut so_far: Option<(FlowKey, FlowStats)> = None;
+        let mut next = [100_u32, 900];
+        for (at, step) in (1..).zip(conversation) {
+            let from_client = step.starts_with('>');
+            let flags = step.chars().fold(0, |bits, c| {
+                bits | match c {
+                    'S' => SYN,
+                    'A' => ACK,
+                    'F' => FIN,
+                    'R' => RST,
+                    _ => 0,
+                }
+            });
+            let payload: &[u8] = if step.ends_with('+') { b"data" } else { b"" };
+            let (src, dst) = if from_client { (client, server) } else { (server, client) };
+            let seq = &mut next[usize::from(!from_client)];
+            let frame = craft::tcp(src, dst, flags, *seq, 1, 1000, payload);
+            *seq += payload.len() as u32 + u32::from(flags & (SYN | FIN) != 0);
+            let packet =
+                wire::parse(LinkType::Ethernet, &frame, frame.len() as u32).expect("a frame of our own");
+            let (key, direction) = FlowKey::of(&packet);
+            let (_, stats) = so_far.get_or_insert_with(|| (key, FlowStats::begin(&packet, direction)));
+            stats.account(at * 1_000_000, &packet, direction);
+        }
+        let (key, stats) = so_far.expect("a conversation");
+        FlowRecord { key, stats, outcome: Outcome::Pending, talk: Talk::default() }
+    }
+
+    #[test]
+    fn states_and_histories_are_those_of_zeek() {
+        for (conversation, state, letters) in [
+            (&[">S"][..], "S0", "S"),
+            (&[">S", "<SA"], "OTH", "Sh"),
+            (&[">S", "<SA", ">A"], "S1", "ShA"),
+            (&[">S", "<SA", ">A", ">A+", "<A+"], "S1", "ShADd"),
+            (&[">S", "<SA", ">A", ">A+", "<A", ">FA", "<FA", ">A"], "SF", "ShAaDFf"),
+            (&[">S", "<RA"], "REJ", "Sr"),
+            (&[">S", "<SA", ">A", ">FA"], "S2", "ShAF"),
+            (&[">S", "<SA", ">A", "<FA"], "S3", "ShAf"),
+            (&[">S", "<SA", ">R"], "RSTO", "ShR"),
+            (&[">S", "<SA", ">A", "<R"], "RSTR", "ShAr"),
+            (&[">S", ">R"], "RSTOS0", "SR"),
+            (&["<SA", "<R"], "RSTRH", "^hr"),
+            (&[">S", ">F"], "SH", "SF"),
+            (&["<SA", "<F"], "SHR", "^hf"),
+            (&[">A", "<A"], "OTH", "Aa"),
+        ] {
+            let r = record(conversation);
+            assert_eq!((conn_state(&r), &*history(&r)), (state, letters), "{conversation:?}");
+        }
+    }
+
+    #[test]
+    fn identifiers_are_base_62() {
+        for (id, expected) in [(0, "C0"), (61, "Cz"), (62, "C01"), (62 * 62 + 10, "CA01")] {
+            assert_eq!(uid(id), expected);
+        }
+    }
 }

@@ -4,6 +4,7 @@ mod accumulators;
 mod app;
 mod common;
 mod community_id;
+mod features;
 mod fragments;
 mod merge;
 mod outcomes;

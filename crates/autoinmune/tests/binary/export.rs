@@ -1,0 +1,166 @@
+//! `replay --features` and `--conn-log`: golden tables of our own captures, formats, and what is refused.
+//!
+//! `UPDATE_GOLDEN=1 cargo test -p autoinmune --test binary export` writes the golden files anew.
+
+use crate::common::{autoinmune, repository, scratch, shared, stderr, stdout};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+fn replay(capture: &str, more: &[&str]) -> String {
+    let path = repository().join("testdata").join(capture);
+    let mut args = vec!["replay", path.to_str().expect("a plain path")];
+    args.extend(more);
+    let output = autoinmune(&args);
+    assert!(output.status.success(), "{}", stderr(&output));
+    stdout(&output)
+}
+
+fn golden(name: &str, found: &str) {
+    let path = repository().join("testdata/golden").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("the directory");
+        std::fs::write(&path, found).expect("the golden file");
+        return;
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap_or_default();
+    for (i, (a, b)) in wanted.lines().zip(found.lines()).enumerate() {
+        assert_eq!(a, b, "{name}, line {}", i + 1);
+    }
+    assert_eq!(wanted.lines().count(), found.lines().count(), "lines of {name}");
+}
+
+/// Columns of a CSV by name; no field of the table holds a comma.
+fn columns(csv: &str) -> BTreeMap<&str, Vec<&str>> {
+    let mut lines = csv.lines();
+    let names: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
+    let mut out: BTreeMap<&str, Vec<&str>> = names.iter().map(|n| (*n, Vec::new())).collect();
+    for line in lines {
+        let fields: Vec<&str> = line.split(',').collect();
+        assert_eq!(fields.len(), names.len(), "{line}");
+        for (name, field) in names.iter().zip(fields) {
+            out.entry(name).or_default().push(field);
+        }
+    }
+    out
+}
+
+#[test]
+fn features_of_ordinary_traffic_are_as_ever() {
+    golden("ordinary.features.csv", &replay("ordinary.pcap", &["--features", "-"]));
+}
+
+/// Of the story, whose table is long, how many values each column has, how many different ones, and their sum.
+#[test]
+fn features_of_the_story_are_as_ever() {
+    let csv = replay("story.pcap", &["--features", "-"]);
+    let mut digest = String::from("column,present,distinct,sum\n");
+    for (name, values) in columns(&csv) {
+        let mut present: Vec<&str> = values.into_iter().filter(|v| !v.is_empty()).collect();
+        let sum: f64 = present.iter().filter_map(|v| v.parse::<f64>().ok()).sum();
+        let count = present.len();
+        present.sort_unstable();
+        present.dedup();
+        digest.push_str(&format!("{name},{count},{},{sum:.3}\n", present.len()));
+    }
+    golden("story.features.digest.csv", &digest);
+}
+
+#[test]
+fn conn_log_of_ordinary_traffic_is_as_ever() {
+    golden("ordinary.conn.log", &replay("ordinary.pcap", &["--conn-log", "-"]));
+}
+
+#[test]
+fn a_set_of_features_is_chosen_by_name() {
+    let names = |set: &str| -> Vec<String> {
+        let csv = replay("ordinary.pcap", &["--features", "-", "--feature-set", set]);
+        csv.lines().next().unwrap_or_default().split(',').skip(10).map(str::to_owned).collect()
+    };
+    let (unsw, cicids, all) = (names("unsw"), names("cicids"), names("all"));
+    assert_eq!((unsw.len(), unsw.first().map(String::as_str)), (42, Some("dur")));
+    assert_eq!(cicids.first().map(String::as_str), Some("Flow Duration"));
+    assert_eq!(all, [unsw, cicids].concat());
+}
+
+/// The file is as long as its parts say, and the same each time; that other readers read it was seen with Apache Arrow.
+#[test]
+fn parquet_files_are_framed_and_the_same_each_time() {
+    let dir = scratch("parquet");
+    let mut files = Vec::new();
+    for name in ["a.parquet", "b.parquet"] {
+        let path = dir.join(name);
+        replay("story.pcap", &["--features", path.to_str().expect("a plain path")]);
+        files.push(std::fs::read(path).expect("the file"));
+    }
+    assert_eq!(files[0], files[1]);
+    let file = &files[0];
+    assert!(file.starts_with(b"PAR1") && file.ends_with(b"PAR1"));
+    let (rest, tail) = file.split_at(file.len() - 8);
+    let length = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]) as usize;
+    // FileMetaData begins with version 1 and a list of the root and 122 columns.
+    assert_eq!(rest[rest.len() - length..][..6], [0x15, 0x02, 0x19, 0xfc, 123, 0x48]);
+}
+
+#[test]
+fn conn_log_as_json_has_the_lines_of_the_table() {
+    let dir = scratch("conn-json");
+    let path = dir.join("conn.json");
+    replay("ordinary.pcap", &["--conn-log", path.to_str().expect("a plain path")]);
+    let json = std::fs::read_to_string(path).expect("the file");
+    let table = replay("ordinary.pcap", &["--conn-log", "-"]);
+    let uids: Vec<&str> =
+        table.lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.split('\t').nth(1)).collect();
+    assert_eq!(json.lines().count(), uids.len());
+    for (line, uid) in json.lines().zip(uids) {
+        let entry: serde_json::Value = serde_json::from_str(line).expect("an object");
+        assert_eq!(entry["uid"], uid);
+        assert!(entry["id.orig_h"].is_string() && entry["ts"].is_number());
+    }
+}
+
+#[test]
+fn unusable_destinations_are_refused_with_a_reason() {
+    let capture = repository().join("testdata/ordinary.pcap");
+    let capture = capture.to_str().expect("a plain path");
+    for (args, reason) in [
+        (&["--features", "flows.xml"][..], ".csv or .parquet"),
+        (&["--features", "flows"], ".csv or .parquet"),
+        (&["--features", "-", "--conn-log", "-"], "cannot share standard output"),
+        (&["--features", "/nonexistent/flows.csv"], "/nonexistent/flows.csv"),
+        (&["--feature-set", "unsw"], "--features"),
+    ] {
+        let output = autoinmune(&[&["replay", capture], args].concat());
+        assert!(!output.status.success(), "{args:?}");
+        assert!(stderr(&output).contains(reason), "{args:?}: {}", stderr(&output));
+    }
+    assert!(!Path::new("flows.xml").exists() && !Path::new("flows").exists());
+}
+
+/// The definitions that docs/features.md states for UNSW-NB15, put to the published rows.
+#[test]
+fn published_rows_obey_the_stated_definitions() {
+    let Some(path) = shared("published rows", "flows/unsw-nb15/train.csv.gz") else { return };
+    let output = Command::new("gzip").arg("-dc").arg(&path).output().expect("gzip");
+    let csv = String::from_utf8_lossy(&output.stdout);
+    let columns = columns(&csv);
+    let column =
+        |name: &str| -> Vec<f64> { columns[name].iter().map(|v| v.parse().unwrap_or(f64::NAN)).collect() };
+    let [dur, spkts, dpkts, sbytes, rate] = ["dur", "spkts", "dpkts", "sbytes", "rate"].map(column);
+    let [sload, smean, tcprtt, synack, ackdat] = ["sload", "smean", "tcprtt", "synack", "ackdat"].map(column);
+    let rows = dur.len();
+    let share = |holds: &dyn Fn(usize) -> Option<bool>| {
+        let asked: Vec<bool> = (0..rows).filter_map(holds).collect();
+        asked.iter().filter(|h| **h).count() as f64 / asked.len() as f64
+    };
+    let near = |a: f64, b: f64, by: f64| (a - b).abs() <= by * b.abs().max(1e-9);
+    let lasting = |i: usize| dur[i] > 0.0;
+    assert!(share(&|i| Some((sbytes[i] / spkts[i] + 0.5).floor() == smean[i])) == 1.0, "smean");
+    assert!(share(&|i| Some((synack[i] + ackdat[i] - tcprtt[i]).abs() < 2e-6)) == 1.0, "tcprtt");
+    let found = share(&|i| lasting(i).then(|| near((spkts[i] + dpkts[i] - 1.0) / dur[i], rate[i], 1e-4)));
+    assert!(found > 0.98, "rate: {found}");
+    let found = share(&|i| {
+        lasting(i).then(|| near(8.0 * sbytes[i] * (spkts[i] - 1.0) / spkts[i] / dur[i], sload[i], 0.01))
+    });
+    assert!(found > 0.98, "sload: {found}");
+}
