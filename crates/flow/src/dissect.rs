@@ -107,7 +107,36 @@ impl Tracker {
         match record.key.protocol {
             protocol::TCP => self.dissect_segment(slot, now, from, segment, events),
             protocol::UDP => self.dissect_datagram(slot, from, segment.payload, whole, events),
+            icmp @ (protocol::ICMP | protocol::ICMPV6) => {
+                // The ports of the sender's side are type and code.
+                let (kind, code) = (record.key.source(direction).1, record.key.source(direction.reverse()).1);
+                if wire::quote::is_unreachable(icmp, kind as u8, code as u8) {
+                    self.refuse(slot, now, segment.payload, events);
+                } else {
+                    self.flows.at_mut(slot).session = OVER;
+                }
+            }
             _ => self.flows.at_mut(slot).session = OVER,
+        }
+    }
+
+    /// Fails the flow that an ICMP error in the flow at `slot` quotes, if nobody has answered it.
+    fn refuse(&mut self, slot: u32, now: u64, payload: &[u8], events: &mut Vec<Event>) {
+        let error = self.flows.at(slot).record.key;
+        let Some(q) = wire::quote::quote(error.protocol == protocol::ICMPV6, payload) else { return };
+        let ends = [(q.src, q.src_port), (q.dst, q.dst_port)];
+        let [(lo, lo_port), (hi, hi_port)] = if ends[0] <= ends[1] { ends } else { [ends[1], ends[0]] };
+        let key = FlowKey { lo, hi, lo_port, hi_port, protocol: q.protocol, ..error };
+        let Some(quoted) = self.flows.find(self.flows.hash(&key), &key) else { return };
+        let s = self.flows.at(quoted);
+        let stats = &s.record.stats;
+        let ours = s.record.initiator() == ends[0]
+            // Who has not seen the SYN can't know its number: forged errors fail no connections.
+            && (q.protocol != protocol::TCP || q.tcp_seq == stats.from_initiator().first_seq);
+        let waits = matches!(s.record.outcome, Outcome::Pending | Outcome::Unanswered);
+        if ours && waits && !s.exempt && stats.from_responder().packets == 0 {
+            self.watch_idle(quoted);
+            self.fail(quoted, Outcome::Refused, now, events);
         }
     }
 

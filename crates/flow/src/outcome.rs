@@ -4,7 +4,8 @@
 //! Nothing for the grace time makes it `Unanswered`; a later answer still turns that into `Answered` (or `Refused`),
 //! but a failure once counted stays counted. `Aborted`: the initiator sent RST after a SYN+ACK and before either side
 //! sent payload, which is how half-open scans end. An ACK from the initiator after its SYN counts as an answer although
-//! none was seen: on an asymmetric mirror the other half is invisible.
+//! none was seen: on an asymmetric mirror the other half is invisible. An ICMP error that quotes a flow nobody answered
+//! ([`wire::quote`]) makes it `Refused` at once; a later answer still turns that into `Answered`.
 //!
 //! Exempt, that is never failed and `Pending` until answered, are flows
 //! - towards multicast or limited broadcast addresses,
@@ -46,10 +47,12 @@ impl Tracker {
         let answers = stats.from_responder();
         let answered = answers.packets > 0 || established;
         let refused = !established && u64::from(answers.flags[2]) == answers.packets;
+        // Refused by an ICMP error, then answered after all.
+        let revived = outcome == Outcome::Refused && answers.flags[2] == 0;
         if established && !before.established {
             self.complete(slot, now, events);
         }
-        if answered && matches!(outcome, Outcome::Pending | Outcome::Unanswered) {
+        if answered && (revived || matches!(outcome, Outcome::Pending | Outcome::Unanswered)) {
             if refused && !exempt {
                 self.fail(slot, Outcome::Refused, now, events);
             } else {

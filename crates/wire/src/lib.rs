@@ -16,6 +16,7 @@ pub mod icmp;
 pub mod message;
 pub mod packet;
 pub mod parse;
+pub mod quote;
 pub mod tunnel;
 
 pub use addr::Addr;

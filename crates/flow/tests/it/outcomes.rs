@@ -88,6 +88,59 @@ fn udp_icmp_and_the_rest() {
     check("echo over IPv6", &[echo6], O::Unanswered, true);
 }
 
+/// An ICMP error of `kind` and `code` from a router, about a packet of UDP or TCP from [`CLIENT`] to [`SERVER`].
+fn unreachable<'a>(kind: u8, code: u8, quote: &'a [u8]) -> Packet<'a> {
+    let p = packet(protocol::ICMP, (host(9), kind.into()), (CLIENT, code.into()), 0);
+    Packet { icmp_type: kind, icmp_code: code, payload_len: quote.len() as u32, payload: quote, ..p }
+}
+
+/// The first 28 bytes of such a packet from port `from` to port `to`, with a sequence number of TCP.
+fn quoted(proto: u8, from: u16, to: u16, seq: u32) -> Vec<u8> {
+    let ip = [0x45, 0, 0, 60, 0, 1, 0, 0, 64, proto, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+    let ports = [from.to_be_bytes(), to.to_be_bytes()].concat();
+    [&ip[..], &ports, &seq.to_be_bytes()].concat()
+}
+
+#[test]
+fn an_icmp_error_refuses_the_flow_it_quotes() {
+    let udp = packet(protocol::UDP, (CLIENT, 4000), (SERVER, 53), 0);
+    let syn = segment(">S");
+    let answer = packet(protocol::UDP, (SERVER, 53), (CLIENT, 4000), 0);
+    let (tcp, wrong) = (quoted(protocol::TCP, 40_000, 22, 7), quoted(protocol::TCP, 40_000, 22, 8));
+    let (datagram, other) = (quoted(protocol::UDP, 4000, 53, 0), quoted(protocol::UDP, 4001, 53, 0));
+    let back = quoted(protocol::UDP, 53, 4000, 0);
+    let outcome_of = |name: &str, packets: &[Packet<'_>], expected: Outcome, at_once: bool| {
+        let (mut t, mut events) = (Tracker::new(TrackerConfig::default()), Vec::new());
+        feed(&mut t, packets, &mut events);
+        let failed = count(&events, |e| matches!(e, Event::FlowFailed(_)));
+        assert_eq!(failed, usize::from(at_once), "{name}");
+        t.finish(&mut events);
+        let first = ended(&events).into_iter().find(|(r, _)| r.key.protocol == packets[0].protocol);
+        assert_eq!(first.map(|(r, _)| r.outcome), Some(expected), "{name}");
+    };
+    use Outcome as O;
+    outcome_of("port", &[udp, unreachable(3, 3, &datagram)], O::Refused, true);
+    outcome_of(
+        "host, twice",
+        &[udp, unreachable(3, 1, &datagram), unreachable(3, 1, &datagram)],
+        O::Refused,
+        true,
+    );
+    outcome_of(
+        "second error of its kind",
+        &[udp, unreachable(3, 3, &other), unreachable(3, 3, &datagram)],
+        O::Refused,
+        true,
+    );
+    outcome_of("connection", &[syn, unreachable(3, 13, &tcp)], O::Refused, true);
+    outcome_of("a forged one", &[syn, unreachable(3, 13, &wrong)], O::Unanswered, false);
+    outcome_of("too large", &[udp, unreachable(3, 4, &datagram)], O::Unanswered, false);
+    outcome_of("another flow", &[udp, unreachable(3, 3, &other)], O::Unanswered, false);
+    outcome_of("an answer", &[udp, answer, unreachable(3, 3, &back)], O::Answered, false);
+    outcome_of("answered before", &[udp, answer, unreachable(3, 3, &datagram)], O::Answered, false);
+    outcome_of("answered after all", &[udp, unreachable(3, 3, &datagram), answer], O::Answered, true);
+}
+
 #[test]
 fn a_late_answer_mends_the_outcome_but_not_the_count() {
     let mut t = Tracker::new(TrackerConfig::default());
