@@ -137,30 +137,119 @@ fn unusable_destinations_are_refused_with_a_reason() {
     assert!(!Path::new("flows.xml").exists() && !Path::new("flows").exists());
 }
 
+/// A table of numbers, by column; words are NaN.
+struct Rows(BTreeMap<String, Vec<f64>>);
+
+impl Rows {
+    /// A compressed CSV of the shared data.
+    fn of(path: &Path) -> Self {
+        let output = Command::new("gzip").arg("-dc").arg(path).output().expect("gzip");
+        let csv = String::from_utf8_lossy(&output.stdout);
+        let number = |v: &str| v.parse().unwrap_or(f64::NAN);
+        Self(
+            columns(&csv)
+                .into_iter()
+                .map(|(name, values)| (name.to_owned(), values.into_iter().map(number).collect()))
+                .collect(),
+        )
+    }
+
+    /// Of the rows for which a relation of columns can be asked (not `None`), the share in which it holds.
+    fn share(&self, relation: impl Fn(&dyn Fn(&str) -> f64) -> Option<bool>) -> f64 {
+        let rows = self.0.values().next().map_or(0, Vec::len);
+        let asked: Vec<bool> = (0..rows).filter_map(|i| relation(&|name| self.0[name][i])).collect();
+        assert!(!asked.is_empty());
+        asked.iter().filter(|h| **h).count() as f64 / asked.len() as f64
+    }
+}
+
+fn near(a: f64, b: f64, by: f64) -> bool {
+    (a - b).abs() <= by * b.abs().max(1e-9)
+}
+
 /// The definitions that docs/features.md states for UNSW-NB15, put to the published rows.
 #[test]
-fn published_rows_obey_the_stated_definitions() {
-    let Some(path) = shared("published rows", "flows/unsw-nb15/train.csv.gz") else { return };
-    let output = Command::new("gzip").arg("-dc").arg(&path).output().expect("gzip");
-    let csv = String::from_utf8_lossy(&output.stdout);
-    let columns = columns(&csv);
-    let column =
-        |name: &str| -> Vec<f64> { columns[name].iter().map(|v| v.parse().unwrap_or(f64::NAN)).collect() };
-    let [dur, spkts, dpkts, sbytes, rate] = ["dur", "spkts", "dpkts", "sbytes", "rate"].map(column);
-    let [sload, smean, tcprtt, synack, ackdat] = ["sload", "smean", "tcprtt", "synack", "ackdat"].map(column);
-    let rows = dur.len();
-    let share = |holds: &dyn Fn(usize) -> Option<bool>| {
-        let asked: Vec<bool> = (0..rows).filter_map(holds).collect();
-        asked.iter().filter(|h| **h).count() as f64 / asked.len() as f64
-    };
-    let near = |a: f64, b: f64, by: f64| (a - b).abs() <= by * b.abs().max(1e-9);
-    let lasting = |i: usize| dur[i] > 0.0;
-    assert!(share(&|i| Some((sbytes[i] / spkts[i] + 0.5).floor() == smean[i])) == 1.0, "smean");
-    assert!(share(&|i| Some((synack[i] + ackdat[i] - tcprtt[i]).abs() < 2e-6)) == 1.0, "tcprtt");
-    let found = share(&|i| lasting(i).then(|| near((spkts[i] + dpkts[i] - 1.0) / dur[i], rate[i], 1e-4)));
-    assert!(found > 0.98, "rate: {found}");
-    let found = share(&|i| {
-        lasting(i).then(|| near(8.0 * sbytes[i] * (spkts[i] - 1.0) / spkts[i] / dur[i], sload[i], 0.01))
+fn rows_of_unsw_nb15_obey_the_stated_definitions() {
+    let Some(path) = shared("rows of UNSW-NB15", "flows/unsw-nb15/train.csv.gz") else { return };
+    let rows = Rows::of(&path);
+    let smean = rows.share(|c| Some((c("sbytes") / c("spkts") + 0.5).floor() == c("smean")));
+    let tcprtt = rows.share(|c| Some((c("synack") + c("ackdat") - c("tcprtt")).abs() < 2e-6));
+    assert_eq!((smean, tcprtt), (1.0, 1.0));
+    let rate = rows.share(|c| {
+        (c("dur") > 0.0).then(|| near((c("spkts") + c("dpkts") - 1.0) / c("dur"), c("rate"), 1e-4))
     });
-    assert!(found > 0.98, "sload: {found}");
+    let sload = rows.share(|c| {
+        let load = 8.0 * c("sbytes") * (c("spkts") - 1.0) / c("spkts") / c("dur");
+        (c("dur") > 0.0).then(|| near(load, c("sload"), 0.01))
+    });
+    assert!(rate > 0.98 && sload > 0.98, "rate {rate}, sload {sload}");
+}
+
+/// The same for CICIDS2017.
+#[test]
+fn rows_of_cicids2017_obey_the_stated_definitions() {
+    let Some(path) = shared("rows of CICIDS2017", "flows/cicids2017-corrected/train.csv.gz") else { return };
+    let rows = Rows::of(&path);
+    let (fwd, bwd) = ("Total Fwd Packet", "Total Bwd packets");
+    let mean = rows.share(|c| {
+        let payload = c("Total Length of Fwd Packet") + c("Total Length of Bwd Packet");
+        Some(near(payload / (c(fwd) + c(bwd)), c("Packet Length Mean"), 1e-9))
+    });
+    let gap = rows.share(|c| {
+        let packets = c(fwd) + c(bwd);
+        (packets > 1.0).then(|| near(c("Flow Duration") / (packets - 1.0), c("Flow IAT Mean"), 1e-9))
+    });
+    // Of two values the deviation of a sample is their difference over the root of 2.
+    let deviation = rows.share(|c| {
+        let apart = c("Fwd Packet Length Max") - c("Fwd Packet Length Min");
+        (c(fwd) == 2.0).then(|| near(apart / 2.0_f64.sqrt(), c("Fwd Packet Length Std"), 1e-9))
+    });
+    let ratio = rows.share(|c| Some(near(c(bwd) / c(fwd), c("Down/Up Ratio"), 1e-9)));
+    let idle = rows.share(|c| (c("Idle Max") > 0.0).then(|| c("Idle Min") > 5e6));
+    assert_eq!([mean, gap, deviation, ratio, idle], [1.0; 5]);
+}
+
+/// Counts by flow as tshark takes them from the same frames.
+#[test]
+fn tshark_counts_the_same() {
+    let capture = repository().join("testdata/ordinary.pcap");
+    let fields =
+        ["tcp.stream", "ip.src", "tcp.srcport", "ip.len", "tcp.len", "tcp.hdr_len", "tcp.flags.push"];
+    let mut tshark = Command::new("tshark");
+    tshark.args(["-n", "-T", "fields", "-E", "separator=,", "-Y", "tcp", "-r"]).arg(&capture);
+    for field in fields {
+        tshark.args(["-e", field]);
+    }
+    let Ok(output) = tshark.output() else {
+        println!("skipped: tshark is not installed");
+        return;
+    };
+    // Stream → who began it, and for both sides: packets, bytes, payload, headers, PSH.
+    let mut streams: BTreeMap<u64, (String, [[u64; 5]; 2])> = BTreeMap::new();
+    for line in stdout(&output).lines() {
+        let f: Vec<&str> = line.split(',').collect();
+        let number = |i: usize| f[i].parse::<u64>().unwrap_or(u64::from(f[i] == "True"));
+        let from = format!("{}:{}", f[1], f[2]);
+        let (initiator, sides) = streams.entry(number(0)).or_insert_with(|| (from.clone(), [[0; 5]; 2]));
+        let side = &mut sides[usize::from(*initiator != from)];
+        for (to, more) in side.iter_mut().zip([1, number(3), number(4), number(5), number(6)]) {
+            *to += more;
+        }
+    }
+    assert!(streams.len() > 10, "{} streams", streams.len());
+    let csv = replay("ordinary.pcap", &["--features", "-"]);
+    let table = columns(&csv);
+    let mut compared = 0;
+    for i in (0..table["ts"].len()).filter(|&i| table["proto"][i] == "tcp") {
+        let begun_by = format!("{}:{}", table["src_ip"][i], table["src_port"][i]);
+        let side = |names: [&str; 5]| names.map(|n| table[n][i].parse::<u64>().unwrap_or(0));
+        let found = [
+            side(["spkts", "sbytes", "Total Length of Fwd Packet", "Fwd Header Length", "Fwd PSH Flags"]),
+            side(["dpkts", "dbytes", "Total Length of Bwd Packet", "Bwd Header Length", "Bwd PSH Flags"]),
+        ];
+        let wanted: Vec<_> = streams.values().filter(|(who, _)| *who == begun_by).collect();
+        assert!(wanted.iter().any(|(_, sides)| *sides == found), "{begun_by}: {found:?}, not in {wanted:?}");
+        compared += 1;
+    }
+    assert_eq!(compared, streams.len());
 }
