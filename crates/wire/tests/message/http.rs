@@ -160,20 +160,15 @@ fn violations_of_heads_are_told() {
     };
     let request = |fields: &str| format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
     let fields = |fields: &str, expected: &str| check(Client, &request(fields), &[expected]);
-    for line in [
-        "GET /",
-        "GET  HTTP/1.1",
-        " / HTTP/1.1",
-        "GE\u{7f}T / HTTP/1.1",
-        "GET / HTTP/11",
-        "GET / HTTP/3.0",
-        "\u{1}\u{2}",
-    ] {
+    for line in ["GET /", "GET  HTTP/1.1", "GET / HTTP/11", "GET / HTTP/3.0", "GET / http/1.1"] {
         check(Client, &format!("{line}\r\n\r\n"), &["bad_request_line"]);
     }
-    for line in ["HTTP/1.1 20", "HTTP/1.1 2000 OK", "HTTP/1.1", "220 ready", "HTTP/1.1 099 x"] {
+    for line in ["HTTP/1.1 20", "HTTP/1.1 2000 OK", "HTTP/1.1", "HTTP/2 200", "HTTP/1.1 099 x"] {
         check(Server, &format!("{line}\r\n\r\n"), &["bad_status_line"]);
     }
+    // Behind a message, anything that is none breaks a rule.
+    check(Server, "HTTP/1.1 204 x\r\n\r\nbody all the same\r\n", &["bad_status_line"]);
+    check(Client, "GET / HTTP/1.0\r\n\r\nGE\u{7f}T / HTTP/1.1\r\n", &["bad_request_line"]);
     check(Client, "GET / HTTP/1.7\r\nHost: a\r\n\r\n", &["bad_version"]);
     check(Client, "GET / HTTP/1.0\n\n", &["bare_lf"]);
     check(Client, "GET / HTTP/1.0\r\nA: b\n\r\n", &["bare_lf"]);
@@ -207,6 +202,17 @@ fn violations_of_heads_are_told() {
         &request(both),
         &["bare_lf", "space_before_colon", "content_length_differs", "length_and_transfer_encoding"],
     );
+}
+
+#[test]
+fn what_is_not_http_1_is_no_violation() {
+    let check = |side, bytes: &str| assert_eq!(brief(&tell(&[(side, bytes.as_bytes())])), "", "{bytes:?}");
+    // The middle of a body, where a flow was joined late.
+    check(Server, "\u{1}\u{2}\r\n\r\nHTTP/1.1 200 OK\r\n\r\n");
+    check(Client, "rest of a form\r\n");
+    check(Client, "OPTIONS rtsp://example.com/a RTSP/1.0\r\nCSeq: 1\r\n\r\n");
+    check(Server, "RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n");
+    check(Client, "INVITE sip:a@example.com SIP/2.0\r\n\r\n");
 }
 
 #[test]

@@ -8,4 +8,5 @@ mod feed;
 mod ftp;
 mod http;
 mod modbus;
+mod seeds;
 mod tls;

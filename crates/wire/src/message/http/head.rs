@@ -183,20 +183,14 @@ impl<'a> Head<'a> {
         if self.fields > MAX_FIELDS {
             self.flaw(Flaw::TooManyFields);
         }
-        let Some((name, value)) = split(line, line.iter().position(|b| *b == b':')) else {
-            self.flaw(Flaw::BadField);
-            return;
-        };
-        let name = match name {
-            [name @ .., b' ' | b'\t'] => {
-                self.flaw(Flaw::SpaceBeforeColon);
-                name.trim_ascii_end()
-            }
-            [] => {
-                self.flaw(Flaw::BadField);
-                name
-            }
-            _ => name,
+        // Up to the colon there are nothing but token characters, so one look at each finds both.
+        let end = line.iter().position(|b| !is_token(*b));
+        let (name, value) = match split(line, end) {
+            Some((name @ [_, ..], value)) if end.and_then(|at| line.get(at)) == Some(&b':') => (name, value),
+            _ => match self.odd_field(line) {
+                Some(field) => field,
+                None => return,
+            },
         };
         // Names are told apart by their length first: most are of none of these.
         match name.len() {
@@ -212,9 +206,22 @@ impl<'a> Head<'a> {
             12 if name.eq_ignore_ascii_case(b"content-type") => keep(&mut self.content_type, value),
             14 if name.eq_ignore_ascii_case(b"content-length") => self.length(value),
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.encoding(value),
-            _ if name.iter().any(|b| !is_token(*b)) => self.flaw(Flaw::BadField),
             _ => {}
         }
+    }
+
+    /// A field whose name is none: what lenient servers take for it.
+    fn odd_field(&mut self, line: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let field = split(line, line.iter().position(|b| *b == b':'));
+        let name = field.map(|(name, _)| name.trim_ascii_end()).unwrap_or_default();
+        if name.is_empty() || name.iter().any(|b| !is_token(*b)) {
+            self.flaw(Flaw::BadField);
+        }
+        let (written, value) = field?;
+        if name.len() < written.len() {
+            self.flaw(Flaw::SpaceBeforeColon);
+        }
+        Some((name, value))
     }
 
     /// Content-Length; a list of equal numbers stands for one, RFC 9110 §8.6.
@@ -306,8 +313,21 @@ fn split(bytes: &[u8], at: Option<usize>) -> Option<(&[u8], &[u8])> {
     Some((before, behind.get(1..)?))
 }
 
-/// RFC 9110 §5.6.2.
+/// Whether a byte may be in a name, RFC 9110 §5.6.2.
 const fn is_token(b: u8) -> bool {
-    b.is_ascii_alphanumeric()
-        || matches!(b, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+    TOKEN[b as usize]
 }
+
+/// A table, for field names are looked at byte by byte.
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut b = 0;
+    while b < 256 {
+        table[b] = matches!(
+            b as u8,
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~'
+        );
+        b += 1;
+    }
+    table
+};

@@ -165,6 +165,8 @@ enum Step {
 #[derive(Debug, Default)]
 pub struct Dissector {
     states: [State; 2],
+    /// Whether a direction has sent a message.
+    seen: [bool; 2],
     queue: Queue,
     depth: u16,
 }
@@ -275,10 +277,15 @@ impl Dissector {
             Ok(Some(length)) => self.take(from, &mut head, length, out),
             Ok(None) => self.await_head(from, bytes, head.begun(), out),
             Err(what) => {
-                // HTTP/2 with prior knowledge, RFC 9113 §3.4, breaks no rule; it is no HTTP/1 either.
-                if !bytes.starts_with(b"PRI * HTTP/2.0\r\n") {
-                    out.push(violation(what));
+                let (line, _) = line(bytes, MAX_HEAD).unwrap_or_default();
+                if is_another(line) {
+                    return Step::Done;
                 }
+                // What never began a message is no broken one: the flow was joined in the middle of a body.
+                if !self.seen[from as usize] && !begins_message(from, line) {
+                    return Step::Enough;
+                }
+                out.push(violation(what));
                 Step::Done
             }
         }
@@ -295,6 +302,7 @@ impl Dissector {
 
     /// Tells a head of `length` bytes, and learns from it what follows.
     fn take(&mut self, from: Side, head: &mut Head<'_>, length: usize, out: &mut Vec<Message>) -> Step {
+        self.seen[from as usize] = true;
         let framing = head.framing(from);
         let next = match from {
             Side::Client => {
@@ -399,15 +407,21 @@ fn hexadecimal(line: &[u8]) -> Option<u64> {
     Some(digits.iter().fold(0, |n, b| n << 4 | u64::from(char::from(*b).to_digit(16).unwrap_or(0))))
 }
 
-/// Whether a message of this side plausibly begins here, after a gap.
+/// Whether a message of this side plausibly begins here: after a gap, or at first.
 fn begins_message(from: Side, bytes: &[u8]) -> bool {
     match from {
-        Side::Server => bytes.starts_with(b"HTTP/1."),
+        Side::Server => bytes.starts_with(b"HTTP/"),
         Side::Client => {
             let method = bytes.iter().take(MAX_METHOD).take_while(|b| b.is_ascii_uppercase()).count();
-            method >= 3
-                && bytes.get(method) == Some(&b' ')
-                && matches!(bytes.get(method + 1), Some(b'/' | b'h' | b'*'))
+            method >= 3 && bytes.get(method) == Some(&b' ')
         }
     }
+}
+
+/// Whether a first line belongs to a protocol that looks alike and breaks no rule of this one: HTTP/2 with prior
+/// knowledge (RFC 9113 §3.4), RTSP, SIP.
+fn is_another(line: &[u8]) -> bool {
+    let last = line.rsplit(|b| *b == b' ').next().unwrap_or_default();
+    let alike = |word: &[u8]| word.starts_with(b"RTSP/") || word.starts_with(b"SIP/");
+    line == b"PRI * HTTP/2.0" || alike(line) || alike(last)
 }
