@@ -71,7 +71,7 @@ impl FlowFilter {
     pub(crate) fn matches(&self, record: &FlowRecord, app: App) -> bool {
         let app = match app {
             App::Unknown => self.ports.contains(&record.responder().1) && !saw_content(record),
-            app => app == self.app.app(),
+            app => app == self.app,
         };
         app && self.r#where.iter().all(|(field, bound)| bound.holds(field.of(record)))
     }

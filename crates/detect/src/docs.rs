@@ -87,7 +87,7 @@ fn describe(page: &mut String, rule: &Rule) {
         line(page, &format!("- `{metric}` {bound} {}", metric.unit()));
     }
     if let Some(filter) = &rule.flows {
-        let app = format!("{:?}", filter.app).to_lowercase();
+        let app = filter.app.name();
         let ports: Vec<String> = filter.ports.iter().map(u16::to_string).collect();
         line(
             page,
@@ -167,11 +167,14 @@ run all of them through the flow table and the detector. A vector has a `name`, 
 | `from`, `sources` | first sender, and how many with consecutive addresses take turns (1) |
 | `to`, `hosts` | first receiver, and how many with consecutive addresses (1) |
 | `port`, `ports` | first destination port, and how many consecutive ones are visited in turn (1) |
-| `send` | `syn`, `fin`, `null`, `xmas`, `udp`, `echo`, `session` for a whole TCP connection; `conflict` (a connection that says `hello` twice in different words), `overlap`, `tiny_fragments` (a datagram in odd fragments), `arp_request`, `arp_reply` |
+| `send` | `syn`, `fin`, `null`, `xmas`, `udp`, `echo`, `session` for a whole TCP connection; `conflict` (a connection that says `hello` twice in different words), `overlap`, `tiny_fragments` (a datagram in odd fragments), `arp_request`, `arp_reply`; `dns` for a query; `slow_head`, `slow_body`, `slow_read` (an HTTP connection whose request, body or answer does not end, a piece each `turn_ms`), `long_poll` |
 | `answer` | `none`, `rst`, `half_open` (SYN+ACK, then the sender resets), `abort` (handshake, then the sender resets), `reply` |
 | `count`, `every_ms`, `start_ms` | how often (once for each port of each host), ms between two (10), ms before the first (0) |
 | `same_port` | one source port for all (false) |
 | `local` | the sender's port, instead of one from 32768 up |
+| `query`, `qtype`, `rcode` | name a DNS query asks for, with `{n}`, `{word}`, `{hex:8}`, `{letters:8}` or `{base32:8}` in it; its type (1); response code of the answers (0) |
+| `hold_ms` | ms that a connection is held by `slow_head`, `slow_body`, `slow_read`, `long_poll` |
+| `window` | receive window the sender states (64240) |
 | `jitter` | share of `every_ms` by which each is early or late at most (0) |
 | `size`, `reply_size` | payload bytes of UDP packets and echo requests (0), and of the answers (the same) |
 | `mac` | last byte of the hardware address that an ARP packet claims from |

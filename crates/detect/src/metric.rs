@@ -375,7 +375,7 @@ metrics! {
     }
     SlowHttpTarget {
         SlowConnections "slow_connections" "connections" "requests held up"
-            "Open connections of any of the three kinds, of all sources.";
+            "Open connections of all sources whose request head does not end, or whose answer is hardly taken.";
         SlowSources "slow_sources" "hosts" "sources of them"
             "Different sources of those connections.";
     }

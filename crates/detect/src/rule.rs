@@ -88,40 +88,13 @@ pub struct Doc {
 #[serde(deny_unknown_fields)]
 pub struct FlowFilter {
     /// Application by content, on any port.
-    pub app: AppName,
+    pub app: App,
     /// Ports of the contacted side that stand for the application where neither side's content was seen.
     #[serde(default)]
     pub ports: Vec<u16>,
     /// Bounds on the flow; all must hold.
     #[serde(default)]
     pub r#where: BTreeMap<Field, Bound>,
-}
-
-/// The applications rules may name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AppName {
-    /// Secure Shell.
-    Ssh,
-    /// File Transfer Protocol, control connection.
-    Ftp,
-    /// Telnet.
-    Telnet,
-    /// Remote Desktop Protocol.
-    Rdp,
-}
-
-impl AppName {
-    /// The tracker's name.
-    #[must_use]
-    pub const fn app(self) -> App {
-        match self {
-            Self::Ssh => App::Ssh,
-            Self::Ftp => App::Ftp,
-            Self::Telnet => App::Telnet,
-            Self::Rdp => App::Rdp,
-        }
-    }
 }
 
 /// Most flows a flow-count rule may ask for: the times of that many are kept for each source and service.
@@ -181,6 +154,12 @@ impl Rule {
                 ));
             }
         }
+        let names = self.vectors.iter().flat_map(|v| v.traffic.iter().map(move |t| (v, &t.query)));
+        if let Some((vector, query)) =
+            names.into_iter().find(|(_, q)| crate::vector::dns::name(q, 0).is_none())
+        {
+            return Some(format!("vector {:?}: {query:?} has an unknown placeholder", vector.name));
+        }
         match &self.flows {
             None if self.when.contains_key(&Metric::MatchingFlows) => {
                 Some("`when.matching_flows` needs a `flows` table that says which flows count".to_owned())
@@ -197,6 +176,9 @@ impl Rule {
         let [(Metric::MatchingFlows, bound)] = *self.when.iter().collect::<Vec<_>>() else {
             return Some("with a `flows` table, `when` takes `matching_flows` and nothing else".to_owned());
         };
+        if filter.app == App::Unknown {
+            return Some("`flows.app` must be a recognised application".to_owned());
+        }
         if bound.at_most.is_some() || bound.at_least.is_none_or(|n| n < 1.0 || n > MAX_MATCHING_FLOWS as f64)
         {
             return Some(format!("`when.matching_flows` takes `at_least` from 1 to {MAX_MATCHING_FLOWS}"));

@@ -26,6 +26,10 @@ const BUILTIN: &[(&str, &str)] = &[
     ("data_exfiltration.toml", include_str!("../../../rules/data_exfiltration.toml")),
     ("ddos.toml", include_str!("../../../rules/ddos.toml")),
     ("dhcp_spoof.toml", include_str!("../../../rules/dhcp_spoof.toml")),
+    ("dga.toml", include_str!("../../../rules/dga.toml")),
+    ("dns_tunnel.toml", include_str!("../../../rules/dns_tunnel.toml")),
+    ("protocol_anomaly.toml", include_str!("../../../rules/protocol_anomaly.toml")),
+    ("slow_http.toml", include_str!("../../../rules/slow_http.toml")),
     ("evasion.toml", include_str!("../../../rules/evasion.toml")),
     ("icmp_tunnel.toml", include_str!("../../../rules/icmp_tunnel.toml")),
 ];

@@ -65,7 +65,7 @@ impl Tally {
         self.queries = self.queries.saturating_add(1);
         self.uncommon += u32::from(!COMMON_TYPES.contains(&dns.qtype));
         self.random += u32::from(random);
-        self.name_bytes = self.name_bytes.saturating_add(below.len() as u64);
+        self.name_bytes = self.name_bytes.saturating_add(length(below));
         // The upper half is as good as the lower.
         self.names.insert((hash(below) >> 32) as u32);
     }
@@ -113,6 +113,12 @@ pub(super) fn asked(flow: &FlowRecord, from: Side, dns: &Dns) -> Option<(Addr, (
     Some(if by_initiator { (first.0, second) } else { (second.0, first) })
 }
 
+/// Bytes of a name as it was on the wire: those that are no printable ASCII are spelled `\DDD`.
+fn length(name: &str) -> u64 {
+    let spelled = name.bytes().filter(|b| *b == b'\\').count();
+    name.len().saturating_sub(3 * spelled) as u64
+}
+
 impl Profile for Names {
     fn subjects(&self) -> &'static [Subject] {
         &[Subject::DomainNames]
@@ -153,7 +159,7 @@ impl Profile for Names {
         let [minute, hour] = &mut **pair.tallies.get_or_insert_default();
         minute.at(now_ns, MINUTE_NS).ask(dns, below, random);
         hour.at(now_ns, HOUR_NS).ask(dns, below, random);
-        if hour.queries % EVERY != 0 || hour.names.estimate() < ENOUGH_NAMES {
+        if !hour.queries.is_multiple_of(EVERY) || hour.names.estimate() < ENOUGH_NAMES {
             return;
         }
         let since_ns = minute.since_ns;

@@ -18,11 +18,11 @@ use wire::packet::protocol;
 const CAPACITY: usize = 8192;
 /// How long flows on wrong ports and broken messages of one source count together.
 const MINUTE_NS: u64 = 60_000_000_000;
-/// Flows with data on port 53 that are not recognised, looked at once in so many packets.
-const EVERY: u64 = 8;
+/// Flows of DNS are idle for less than this.
+const FLOW_NS: u64 = 600_000_000_000;
 /// Packets with data in each direction before such a flow is observed.
 const ENOUGH_PACKETS: u32 = 8;
-/// Flows with a broken message before anything is observed, and from one observation to the next.
+/// Flows with a broken message before anything is observed.
 const ENOUGH_FLOWS: u32 = 8;
 
 /// Well-known ports and what may be spoken there (IANA, and what servers do in practice). On ports that are not here anything
@@ -73,11 +73,13 @@ struct Broken {
 #[derive(Debug)]
 pub(crate) struct Anomalies {
     broken: Table<Addr, Broken>,
+    /// Broken messages of flows of DNS.
+    broken_dns: Table<FlowKey, u32>,
 }
 
 impl Default for Anomalies {
     fn default() -> Self {
-        Self { broken: Table::new(CAPACITY, MINUTE_NS) }
+        Self { broken: Table::new(CAPACITY, MINUTE_NS), broken_dns: Table::new(CAPACITY, FLOW_NS) }
     }
 }
 
@@ -96,21 +98,18 @@ impl Profile for Anomalies {
                 self.violation(now_ns, flow, *from, *violation, out);
             }
             Fact::Active { flow: Some(flow), .. } => {
-                let packets: u64 = flow.stats.dir.iter().map(|d| d.packets).sum();
-                if flow.responder().1 == 53 && packets % EVERY == 0 {
-                    out.extend(strange_dns(flow));
-                }
+                out.extend(self.strange_dns(now_ns, flow));
             }
             Fact::Closed(flow) | Fact::Ended(flow, _) => {
                 out.extend(wrong_port(flow));
-                out.extend(strange_dns(flow));
+                out.extend(self.strange_dns(now_ns, flow));
             }
             _ => {}
         }
     }
 
     fn evicted(&self) -> u64 {
-        self.broken.evicted()
+        self.broken.evicted() + self.broken_dns.evicted()
     }
 }
 
@@ -141,24 +140,45 @@ fn wrong_port(flow: &FlowRecord) -> Option<Observation> {
     Some(o)
 }
 
-/// A flow to port 53 in which both sides say what is no DNS.
-fn strange_dns(flow: &FlowRecord) -> Option<Observation> {
-    if flow.responder().1 != 53 || flow.app() != App::Unknown || !is_talk(flow) {
-        return None;
-    }
-    let [up, down] = [flow.stats.from_initiator(), flow.stats.from_responder()];
-    if up.data_packets.min(down.data_packets) < ENOUGH_PACKETS {
-        return None;
-    }
-    let values = Values::default()
-        .with(Metric::StrangeDnsPackets, f64::from(up.data_packets.min(down.data_packets)))
-        .with(Metric::StrangeDnsKilobytes, (up.payload_bytes + down.payload_bytes) as f64 / 1000.0);
-    let mut o = Observation::of_flow(Subject::StrangeDns, flow, flow.first_ns(), values);
-    o.detail = Some(if flow.key.protocol == protocol::TCP { "tcp".into() } else { "udp".into() });
-    Some(o)
+/// Whether the first bytes fit the header of a message (RFC 1035 §4.1.1), behind its length over TCP: an assigned operation,
+/// the reserved bit clear, and one question at most.
+fn is_dns_head(head: &[u8; 8], tcp: bool) -> bool {
+    let [.., flags_high, flags_low, questions_high, questions_low] = *head;
+    let (high, low, questions) = if tcp {
+        (flags_high, flags_low, u16::from_be_bytes([questions_high, questions_low]))
+    } else {
+        (head[2], head[3], u16::from_be_bytes([flags_high, flags_low]))
+    };
+    high >> 3 & 0xf <= 6 && low & 0x40 == 0 && questions <= 1
 }
 
 impl Anomalies {
+    /// A flow to port 53 in which both sides say what is no DNS.
+    fn strange_dns(&self, now_ns: u64, flow: &FlowRecord) -> Option<Observation> {
+        if flow.responder().1 != 53 || !matches!(flow.talk.app, App::Unknown | App::Dns) || !is_talk(flow) {
+            return None;
+        }
+        let [up, down] = [flow.stats.from_initiator(), flow.stats.from_responder()];
+        // Payload may not have been captured, a session may have been given up for want of room, and recognition by port and
+        // a header of twelve bytes takes much for DNS. So both first messages must be none; or half of all, where a flow
+        // begins with DNS and then turns to something else, as iodine does.
+        let tcp = flow.key.protocol == protocol::TCP;
+        let unlike = [up, down].iter().all(|d| d.head != [0; 8] && !is_dns_head(&d.head, tcp));
+        let broken = self.broken_dns.get(&flow.key, now_ns).copied().unwrap_or_default();
+        if !unlike && u64::from(broken) * 2 < u64::from(up.data_packets) + u64::from(down.data_packets) {
+            return None;
+        }
+        if up.data_packets.min(down.data_packets) < ENOUGH_PACKETS {
+            return None;
+        }
+        let values = Values::default()
+            .with(Metric::StrangeDnsPackets, f64::from(up.data_packets.min(down.data_packets)))
+            .with(Metric::StrangeDnsKilobytes, (up.payload_bytes + down.payload_bytes) as f64 / 1000.0);
+        let mut o = Observation::of_flow(Subject::StrangeDns, flow, flow.first_ns(), values);
+        o.detail = Some(if tcp { "tcp".into() } else { "udp".into() });
+        Some(o)
+    }
+
     fn violation(
         &mut self,
         now_ns: u64,
@@ -171,6 +191,10 @@ impl Anomalies {
             Side::Client => (flow.initiator(), flow.responder()),
             Side::Server => (flow.responder(), flow.initiator()),
         };
+        if violation.app == App::Dns {
+            let broken = self.broken_dns.touch(flow.key, now_ns);
+            *broken = broken.saturating_add(1);
+        }
         let broken = self.broken.touch(sender.0, now_ns);
         if now_ns.saturating_sub(broken.since_ns) > MINUTE_NS {
             *broken = Broken { since_ns: now_ns, ..Broken::default() };
@@ -184,7 +208,7 @@ impl Anomalies {
         broken.flows.insert(flow_hash(flow));
         broken.servers.insert(address_hash(receiver.0));
         let flows = broken.flows.estimate();
-        if flows < ENOUGH_FLOWS || flows % ENOUGH_FLOWS != 0 {
+        if flows < ENOUGH_FLOWS {
             return;
         }
         let values = Values::default()
@@ -216,6 +240,19 @@ fn flow_hash(flow: &FlowRecord) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn heads_of_dns() {
+        for (head, tcp, expected) in [
+            ([0x12, 0x34, 1, 0, 0, 1, 0, 0], false, true),
+            ([0x12, 0x34, 0x81, 0x80, 0, 1, 0, 3], false, true),
+            ([0, 40, 0x12, 0x34, 1, 0, 0, 1], true, true),
+            ([0x10, 0xd1, 0x9e, 0x20, 0x31, 0x32, 0x33, 0x34], false, false),
+            (*b"SSH-2.0-", true, false),
+        ] {
+            assert_eq!(is_dns_head(&head, tcp), expected, "{head:02x?}");
+        }
+    }
 
     #[test]
     fn ports_belong_to_applications() {

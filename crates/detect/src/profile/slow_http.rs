@@ -133,6 +133,10 @@ impl Profile for SlowHttp {
         let mut by_server: FxHashMap<(Addr, u16), Group> = FxHashMap::default();
         for held in self.held.values().filter(|h| now_ns.saturating_sub(h.since_ns) >= HELD_NS) {
             by_source.entry((held.source, held.server, held.port)).or_default().add(held);
+            // Of many sources together it is not known how fast bodies come, and uploads take their time.
+            if held.awaits == Awaits::Body {
+                continue;
+            }
             let server = by_server.entry((held.server, held.port)).or_default();
             server.add(held);
             server.sources.insert(held.source);
@@ -214,10 +218,8 @@ impl SlowHttp {
                     self.asked(now_ns, flow);
                 }
             }
-            Message::HttpBody(body) if body.request => {
-                if awaits(self) == Some(Awaits::Body) {
-                    self.asked(now_ns, flow);
-                }
+            Message::HttpBody(body) if body.request && awaits(self) == Some(Awaits::Body) => {
+                self.asked(now_ns, flow)
             }
             Message::HttpResponse(response) if response.status >= 200 => {
                 let empty = response.content_length == Some(0) || matches!(response.status, 204 | 304);
@@ -225,7 +227,7 @@ impl SlowHttp {
                     self.held.remove(&flow.key);
                 }
             }
-            Message::HttpBody(_) => {
+            Message::HttpBody(body) if !body.request => {
                 self.held.remove(&flow.key);
             }
             // No longer HTTP/1, or never was.

@@ -4,6 +4,8 @@
 //! expanded to packets, all packets are put in order of time and driven through a [`flow::Tracker`] and a
 //! [`Detector`], exactly as captured packets are. What is said in them passes the real parsers.
 
+pub(crate) mod dns;
+mod http;
 mod odd;
 mod script;
 
@@ -109,6 +111,22 @@ pub struct Traffic {
     /// Milliseconds between two turns of `exchange`.
     #[serde(default = "turn")]
     pub turn_ms: f64,
+    /// Milliseconds a held connection lasts.
+    #[serde(default)]
+    pub hold_ms: f64,
+    /// Receive window the sender states in TCP; 0 stands for 64,240 bytes.
+    #[serde(default)]
+    pub window: u16,
+    /// Name a DNS query asks for; `{n}` is the number of the query, `{word}` a word, `{hex:8}`, `{letters:8}`, `{base32:8}`
+    /// that many characters drawn by lot, the same in each run.
+    #[serde(default)]
+    pub query: String,
+    /// Type a DNS query asks for.
+    #[serde(default = "address_type")]
+    pub qtype: u16,
+    /// Response code of the answers to DNS queries.
+    #[serde(default)]
+    pub rcode: u8,
     /// Full-sized segments the receiver sends at the end of a session, 1 ms apart, each acknowledged.
     #[serde(default)]
     pub download: u32,
@@ -141,6 +159,16 @@ pub enum Send {
     Overlap,
     /// One UDP datagram of `size` bytes in fragments of eight bytes.
     TinyFragments,
+    /// A DNS query for `query` of type `qtype`; its answer has `reply_size` bytes of data, or an address.
+    Dns,
+    /// A TCP connection on which the head of an HTTP request does not end for `hold_ms`.
+    SlowHead,
+    /// One on which the body of an HTTP request does not end, `size` bytes each turn.
+    SlowBody,
+    /// One on which an HTTP response does not end, `size` bytes each turn.
+    SlowRead,
+    /// One on which the HTTP response comes after `hold_ms`.
+    LongPoll,
     /// An ARP request for `to` by `from`.
     ArpRequest,
     /// An ARP reply to `to` that claims `from`.
@@ -170,6 +198,10 @@ const fn one() -> u32 {
 
 const fn gap() -> f64 {
     10.0
+}
+
+const fn address_type() -> u16 {
+    1
 }
 
 const fn turn() -> f64 {

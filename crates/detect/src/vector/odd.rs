@@ -42,6 +42,7 @@ impl Script<'_> {
                 seq: 0,
                 payload_len: payload,
                 text: Vec::new(),
+                window: 0,
                 fragment: (place, id + 1, offset as u16),
                 arp: None,
             });

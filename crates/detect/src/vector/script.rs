@@ -7,6 +7,8 @@ use wire::{Addr, Fragment, Packet};
 
 /// Round-trip time of all connections, ns.
 const ROUND_TRIP_NS: u64 = 2_000_000;
+/// Receive window of those that state no other, bytes: that of Linux.
+const WINDOW: u16 = 64_240;
 /// Payload of a full-sized segment, bytes.
 const SEGMENT: u32 = 1448;
 
@@ -20,6 +22,8 @@ pub(super) struct Item {
     pub(super) seq: u32,
     pub(super) payload_len: u32,
     pub(super) text: Vec<u8>,
+    /// Receive window of TCP; 0 stands for [`WINDOW`].
+    pub(super) window: u16,
     /// Place in a fragmented datagram: which, identification, offset.
     pub(super) fragment: (Fragment, u32, u16),
     /// An ARP packet instead of all this.
@@ -38,6 +42,7 @@ impl Item {
             seq: 0,
             payload_len: 0,
             text: Vec::new(),
+            window: 0,
             fragment: (Fragment::None, 0, 0),
             arp: None,
         }
@@ -63,7 +68,11 @@ impl Item {
             tcp_flags: self.flags,
             tcp_seq: self.seq,
             tcp_ack: 0,
-            tcp_window: if self.protocol == protocol::TCP { 64240 } else { 0 },
+            tcp_window: match (self.protocol, self.window) {
+                (protocol::TCP, 0) => WINDOW,
+                (protocol::TCP, window) => window,
+                _ => 0,
+            },
             icmp_type: if icmp { u8::try_from(self.src.1).unwrap_or(0) } else { 0 },
             icmp_code: 0,
             fragment: self.fragment.0,
@@ -85,6 +94,7 @@ pub(super) struct Script<'a> {
     pub(super) protocol: u8,
     pub(super) at_ns: u64,
     pub(super) sent: [u32; 2],
+    pub(super) window: u16,
 }
 
 impl Script<'_> {
@@ -92,7 +102,9 @@ impl Script<'_> {
         let (src, dst) = if by_client { (self.client, self.server) } else { (self.server, self.client) };
         let side = &mut self.sent[usize::from(by_client)];
         let seq = 1000u32.wrapping_add(*side);
-        *side = side.wrapping_add(payload_len);
+        // SYN and FIN take a sequence number each (RFC 9293 §3.4).
+        let controls = (flags & (tcp_flag::SYN | tcp_flag::FIN)).count_ones();
+        *side = side.wrapping_add(payload_len + controls);
         self.items.push(Item {
             at_ns: self.at_ns,
             src,
@@ -102,6 +114,7 @@ impl Script<'_> {
             seq,
             payload_len,
             text: text.to_vec(),
+            window: if by_client { self.window } else { 0 },
             fragment: (Fragment::None, 0, 0),
             arp: None,
         });
@@ -138,6 +151,10 @@ impl Script<'_> {
                 self.say(by_client, SEGMENT, &[]);
             }
         }
+        self.close();
+    }
+
+    pub(super) fn close(&mut self) {
         self.wait(ROUND_TRIP_NS);
         self.send(true, tcp_flag::FIN | tcp_flag::ACK, 0, &[]);
         self.wait(ROUND_TRIP_NS / 2);
@@ -187,7 +204,7 @@ impl Script<'_> {
 }
 
 /// Milliseconds to ns; anything that is no time is 0.
-fn nanos(ms: f64) -> u64 {
+pub(super) fn nanos(ms: f64) -> u64 {
     (ms.clamp(0.0, 86_400_000.0) * 1e6) as u64
 }
 
@@ -222,7 +239,7 @@ impl Traffic {
                 (local, _) => local,
             };
             let (client, server, protocol) = match self.send {
-                Send::Udp | Send::Overlap | Send::TinyFragments => (local, port, protocol::UDP),
+                Send::Udp | Send::Dns | Send::Overlap | Send::TinyFragments => (local, port, protocol::UDP),
                 Send::Echo => (8, 0, protocol::ICMP),
                 _ => (local, port, protocol::TCP),
             };
@@ -235,6 +252,7 @@ impl Traffic {
                     + nanos(self.start_ms)
                     + nanos(self.every_ms * (f64::from(n) + self.jitter * uneven(n))),
                 sent: [0; 2],
+                window: self.window,
             };
             match self.send {
                 Send::Syn => script.probe(tcp_flag::SYN, self.answer),
@@ -243,6 +261,8 @@ impl Traffic {
                 Send::Xmas => script.probe(tcp_flag::FIN | tcp_flag::PSH | tcp_flag::URG, self.answer),
                 Send::Udp | Send::Echo => script.datagram(self),
                 Send::Session => script.session(self),
+                Send::Dns => script.query(self, n),
+                Send::SlowHead | Send::SlowBody | Send::SlowRead | Send::LongPoll => script.hold(self),
                 Send::Conflict => script.conflict(self),
                 Send::Overlap => script.fragments(self.size, 512, 256, n),
                 Send::TinyFragments => script.fragments(self.size, 8, 8, n),
