@@ -124,7 +124,7 @@ fn options(mut area: &[u8], dhcp: &mut Dhcp) -> Result<u8, &'static str> {
         match (code, value) {
             (3, [_, _, _, _, ..]) if value.len() % 4 == 0 => dhcp.router = dhcp.router.or(v4(value, 0)),
             (6, [_, _, _, _, ..]) if value.len() % 4 == 0 => {
-                dhcp.name_server = dhcp.name_server.or(v4(value, 0))
+                dhcp.name_server = dhcp.name_server.or(v4(value, 0));
             }
             (52, [areas]) => overload = *areas,
             (53, [kind]) => dhcp.kind = *kind,

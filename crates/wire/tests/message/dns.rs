@@ -161,7 +161,7 @@ fn what_is_legal_is_no_violation() {
 #[test]
 fn records_behind_the_limit_of_followed_pointers_are_still_read() {
     // A name of 120 labels, and many records whose names lead through it.
-    let mut body = [vec![1, b'a'].repeat(120), vec![0, 0, 1, 0, 1]].concat();
+    let mut body = [[1, b'a'].repeat(120), vec![0, 0, 1, 0, 1]].concat();
     let records = 5000_u16;
     body.extend(record(16, 0, &[1; 3]).repeat(records.into()));
     let bytes = message(0x8000, [1, records, 0, 0], &body);
