@@ -6,7 +6,8 @@
  * It comes in two halves, so that a block is decided before any work on the rest of the packet:
  *   parse_ip()        link layer, VLAN tags, fixed IP header: addresses are known, nothing further is promised;
  *   parse_transport() the rest.
- * Both return 0 or a COUNTER_* of wire::Skip (none of which is 0).
+ * Both return 0, PARSED_OUTER or a COUNTER_* of wire::Skip (none of which is one of the former). Tunnels are followed
+ * from there by tunnel.h.
  */
 #ifndef AUTOINMUNE_PARSE_H
 #define AUTOINMUNE_PARSE_H
@@ -24,11 +25,33 @@
 #define ETHERTYPE_IPV6 0x86dd
 #define ETHERTYPE_VLAN 0x8100
 #define ETHERTYPE_QINQ 0x88a8
+#define ETHERTYPE_OLD_QINQ 0x9100
+#define ETHERTYPE_OLDER_QINQ 0x9200
+#define ETHERTYPE_MPLS 0x8847
+#define ETHERTYPE_MPLS_MULTICAST 0x8848
+#define ETHERTYPE_PPPOE_SESSION 0x8864
 
 #define PROTOCOL_ICMP 1
 #define PROTOCOL_TCP 6
 #define PROTOCOL_UDP 17
+#define PROTOCOL_IPV4 4
+#define PROTOCOL_IPV6 41
+#define PROTOCOL_GRE 47
 #define PROTOCOL_ICMPV6 58
+#define PROTOCOL_SCTP 132
+
+#define PORT_VXLAN 4789
+#define PORT_VXLAN_OLD 8472
+#define PORT_GENEVE 6081
+
+/* There may be another packet inside: of the one that was parsed, or behind labels or a session (p->content). */
+#define PARSED_OUTER 2
+
+/* No end to the bytes of a packet but the frame's. */
+#define NO_LIMIT (~0U)
+
+#define ICMP_ECHO 8
+#define ICMPV6_ECHO 128
 
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
@@ -49,20 +72,25 @@ struct packet {
 	__u32 ip_at;      /* offset of the IP header in the frame */
 	__u32 payload_at; /* offset of the transport payload in the frame */
 	__u32 frame_len;
+	__u32 ifindex;
 	__u32 ip_len; /* as stated; 0: to the end of the frame, resolved by parse_transport() */
 	__u32 payload_len;
+	__u32 limit; /* offset where the bytes end that the innermost tunnel holds, or NO_LIMIT; the frame may end sooner */
 	__u32 tcp_seq;
-	__u32 tunnel;      /* 0 outside tunnels */
+	__u32 tunnel;      /* wire::tunnel::identifier; 0 outside tunnels */
 	__u32 fragment_id; /* identification of a fragmented datagram, else 0 */
 	__u16 fragment_offset; /* bytes */
 	__u16 tcp_window;
 	__u16 src_port;
 	__u16 dst_port;
 	__u16 vlan;
+	__u16 content; /* the EtherType at ip_at if there is no IP header yet, else 0 */
+	__u8 tunnels;  /* passed so far */
 	__u8 v6;
 	__u8 protocol;
 	__u8 ttl;
 	__u8 tcp_flags;
+	__u8 direction; /* of its flow: 0 from lo to hi, 1 back */
 	__u8 fragment; /* enum fragment */
 	__u8 transport_len; /* bytes of the transport header as stated; 0 without one */
 };
@@ -74,9 +102,18 @@ struct packet {
 #define be16_at(p, at) bpf_ntohs(*(const __be16 *)((const __u8 *)(p) + (at)))
 #define be32_at(p, at) bpf_ntohl(*(const __be32 *)((const __u8 *)(p) + (at)))
 
-static __always_inline int parse_ipv4_fixed(struct packet *p, const __u8 *h, const void *data_end)
+/*
+ * Whether `n` bytes at `at` were not captured. `inside` is a constant: only what a tunnel holds can end before the frame
+ * does, and packets outside of tunnels are not asked.
+ */
+#define MISSING(at, n)                                                                                      \
+	((const void *)((at) + (n)) > data_end ||                                                           \
+	 (inside && (__u32)((at) - (const __u8 *)data) + (n) > p->limit))
+
+static __always_inline int parse_ipv4_fixed(struct packet *p, const __u8 *h, const void *data,
+					    const void *data_end, int inside)
 {
-	if ((const void *)(h + 20) > data_end)
+	if (MISSING(h, 20))
 		return COUNTER_IP_TRUNCATED;
 	if ((h[0] >> 4) != 4 || (h[0] & 0x0f) < 5)
 		return COUNTER_IP_MALFORMED;
@@ -91,9 +128,10 @@ static __always_inline int parse_ipv4_fixed(struct packet *p, const __u8 *h, con
 	return 0;
 }
 
-static __always_inline int parse_ipv6_fixed(struct packet *p, const __u8 *h, const void *data_end)
+static __always_inline int parse_ipv6_fixed(struct packet *p, const __u8 *h, const void *data,
+					    const void *data_end, int inside)
 {
-	if ((const void *)(h + 40) > data_end)
+	if (MISSING(h, 40))
 		return COUNTER_IP_TRUNCATED;
 	if ((h[0] >> 4) != 6)
 		return COUNTER_IP_MALFORMED;
@@ -106,6 +144,28 @@ static __always_inline int parse_ipv6_fixed(struct packet *p, const __u8 *h, con
 	if (p->ip_len != 0 || h[6] == 59)
 		p->ip_len += 40;
 	return 0;
+}
+
+static __always_inline int is_tag(__u16 kind)
+{
+	return kind == ETHERTYPE_VLAN || kind == ETHERTYPE_QINQ || kind == ETHERTYPE_OLD_QINQ ||
+	       kind == ETHERTYPE_OLDER_QINQ;
+}
+
+/* A frame whose IP header, if any, is behind labels or a session that begin at `at`: for tunnel.h to follow. */
+static __always_inline int parsed_link(struct packet *p, __u32 at, __u16 kind, __u16 vlan)
+{
+	__u32 frame_len = p->frame_len;
+
+	if (kind != ETHERTYPE_MPLS && kind != ETHERTYPE_MPLS_MULTICAST && kind != ETHERTYPE_PPPOE_SESSION)
+		return COUNTER_NOT_IP;
+	__builtin_memset(p, 0, sizeof(*p));
+	p->frame_len = frame_len;
+	p->limit = NO_LIMIT;
+	p->vlan = vlan;
+	p->ip_at = at;
+	p->content = kind;
+	return PARSED_OUTER;
 }
 
 /*
@@ -122,10 +182,10 @@ static __always_inline int parse_ip(struct packet *p, const void *data, const vo
 		return COUNTER_LINK_TRUNCATED;
 	kind = be16_at(at, 12);
 	at += 14;
-	if (__builtin_expect(kind == ETHERTYPE_VLAN || kind == ETHERTYPE_QINQ, 0)) {
+	if (__builtin_expect(is_tag(kind), 0)) {
 #pragma clang loop unroll(full)
 		for (int i = 0; i < MAX_VLAN_TAGS + 1; i++) {
-			if (kind != ETHERTYPE_VLAN && kind != ETHERTYPE_QINQ)
+			if (!is_tag(kind))
 				break;
 			if (tags == MAX_VLAN_TAGS)
 				return COUNTER_TOO_MANY_TAGS;
@@ -140,11 +200,14 @@ static __always_inline int parse_ip(struct packet *p, const void *data, const vo
 	}
 	p->vlan = vlan;
 	p->ip_at = at - (const __u8 *)data;
+	p->limit = NO_LIMIT;
+	p->content = 0;
+	p->tunnels = 0;
 	if (kind == ETHERTYPE_IPV4)
-		return parse_ipv4_fixed(p, at, data_end);
+		return parse_ipv4_fixed(p, at, data, data_end, 0);
 	if (kind == ETHERTYPE_IPV6)
-		return parse_ipv6_fixed(p, at, data_end);
-	return COUNTER_NOT_IP;
+		return parse_ipv6_fixed(p, at, data, data_end, 0);
+	return parsed_link(p, at - (const __u8 *)data, kind, vlan);
 }
 
 static __always_inline int is_extension(__u8 next)
@@ -189,8 +252,10 @@ static __always_inline int icmp_counterpart(__u8 protocol, __u8 type)
  * Follows the extension headers from `offset` behind the IPv6 header. On success *offset is the bytes of all IP headers.
  * Not inlined: rare, and one copy keeps the programs small.
  */
-static __noinline int parse_extensions(struct packet *p, const __u8 *ip, const void *data_end, __u32 *offset)
+static __noinline int parse_extensions(struct packet *p, const __u8 *ip, const void *data, const void *data_end,
+				       __u32 *offset)
 {
+	const int inside = 1;
 	__u32 header = 40;
 	__u8 next = p->protocol;
 
@@ -198,7 +263,7 @@ static __noinline int parse_extensions(struct packet *p, const __u8 *ip, const v
 		const __u8 *e = ip + header;
 		__u8 length;
 
-		if ((const void *)(e + 8) > data_end)
+		if (MISSING(e, 8))
 			return COUNTER_IP_TRUNCATED;
 		length = e[1];
 		if (next == 44)
@@ -236,10 +301,15 @@ done:
 	return 0;
 }
 
-/* The second half; needs a struct packet on which parse_ip() succeeded with the same data. */
-static __always_inline int parse_transport(struct packet *p, const void *data, const void *data_end)
+/* Where the IP header of a packet outside of tunnels begins at most: 14 + 4 * 4, as a mask for the verifier. */
+#define OUTER_REACH 0x3f
+/* Where that of a packet inside begins at most; one further behind is left to user space. */
+#define INNER_REACH 0x0fff
+
+/* parse_transport() outside and inside of tunnels; see MISSING for `inside`. */
+static __always_inline int parse_transport_at(struct packet *p, const void *data, const void *data_end, int inside)
 {
-	__u32 ip_at = p->ip_at & 0x3f; /* at most 14 + 4 * 4, which the verifier forgot */
+	__u32 ip_at = p->ip_at & (inside ? INNER_REACH : OUTER_REACH);
 	const __u8 *ip = (const __u8 *)data + ip_at;
 	const __u8 *t;
 	__u32 header;
@@ -252,7 +322,8 @@ static __always_inline int parse_transport(struct packet *p, const void *data, c
 	p->tcp_flags = 0;
 	p->tcp_seq = 0;
 	p->tcp_window = 0;
-	p->tunnel = 0;
+	if (!inside)
+		p->tunnel = 0;
 	p->fragment_id = 0;
 	p->fragment_offset = 0;
 	p->transport_len = 0;
@@ -260,10 +331,10 @@ static __always_inline int parse_transport(struct packet *p, const void *data, c
 	if (!p->v6) {
 		__u16 field;
 
-		if ((const void *)(ip + 20) > data_end)
+		if (MISSING(ip, 20))
 			return COUNTER_IP_TRUNCATED;
 		header = (ip[0] & 0x0f) * 4;
-		if ((const void *)(ip + header) > data_end)
+		if (MISSING(ip, header))
 			return COUNTER_IP_TRUNCATED;
 		if (p->ip_len == 0)
 			p->ip_len = p->frame_len - ip_at;
@@ -278,7 +349,7 @@ static __always_inline int parse_transport(struct packet *p, const void *data, c
 		p->ttl = ip[8];
 		p->protocol = ip[9];
 	} else {
-		if ((const void *)(ip + 40) > data_end)
+		if (MISSING(ip, 40))
 			return COUNTER_IP_TRUNCATED;
 		p->protocol = ip[6];
 		p->ttl = ip[7];
@@ -286,7 +357,7 @@ static __always_inline int parse_transport(struct packet *p, const void *data, c
 			p->ip_len = p->frame_len - ip_at;
 		header = 40;
 		if (is_extension(p->protocol)) {
-			skip = parse_extensions(p, ip, data_end, &header);
+			skip = parse_extensions(p, ip, data, data_end, &header);
 			if (skip)
 				return skip;
 			/* 40 + 8 * 2048 at most, and within ip_len */
@@ -304,7 +375,7 @@ static __always_inline int parse_transport(struct packet *p, const void *data, c
 	if (p->protocol == PROTOCOL_TCP) {
 		__u32 tcp_header;
 
-		if ((const void *)(t + 20) > data_end)
+		if (MISSING(t, 20))
 			return COUNTER_TRANSPORT_TRUNCATED;
 		tcp_header = (t[12] >> 4) * 4;
 		if (tcp_header < 20 || tcp_header > stated)
@@ -320,7 +391,7 @@ static __always_inline int parse_transport(struct packet *p, const void *data, c
 	} else if (p->protocol == PROTOCOL_UDP) {
 		__u32 length;
 
-		if ((const void *)(t + 8) > data_end)
+		if (MISSING(t, 8))
 			return COUNTER_TRANSPORT_TRUNCATED;
 		if (stated < 8)
 			return COUNTER_TRANSPORT_MALFORMED;
@@ -339,10 +410,13 @@ static __always_inline int parse_transport(struct packet *p, const void *data, c
 		p->transport_len = 8;
 		p->payload_at += 8;
 		p->payload_len = length - 8;
+		if (__builtin_expect(p->dst_port == PORT_VXLAN || p->dst_port == PORT_VXLAN_OLD ||
+				     p->dst_port == PORT_GENEVE, 0))
+			return p->fragment ? 0 : PARSED_OUTER;
 	} else if (p->protocol == PROTOCOL_ICMP || p->protocol == PROTOCOL_ICMPV6) {
 		int counterpart;
 
-		if ((const void *)(t + 4) > data_end)
+		if (MISSING(t, 4))
 			return COUNTER_TRANSPORT_TRUNCATED;
 		if (stated < 4)
 			return COUNTER_TRANSPORT_MALFORMED;
@@ -352,8 +426,26 @@ static __always_inline int parse_transport(struct packet *p, const void *data, c
 		p->transport_len = 8;
 		p->payload_at += 8;
 		p->payload_len = stated > 8 ? stated - 8 : 0;
+	} else if (p->protocol == PROTOCOL_SCTP) {
+		if (MISSING(t, 12))
+			return COUNTER_TRANSPORT_TRUNCATED;
+		if (stated < 12)
+			return COUNTER_TRANSPORT_MALFORMED;
+		p->src_port = be16_at(t, 0);
+		p->dst_port = be16_at(t, 2);
+		p->transport_len = 12;
+		p->payload_at += 12;
+		p->payload_len = stated - 12;
+	} else if (p->protocol == PROTOCOL_GRE || p->protocol == PROTOCOL_IPV4 || p->protocol == PROTOCOL_IPV6) {
+		return p->fragment ? 0 : PARSED_OUTER;
 	}
 	return 0;
+}
+
+/* The second half; needs a struct packet on which parse_ip() succeeded with the same data. */
+static __always_inline int parse_transport(struct packet *p, const void *data, const void *data_end)
+{
+	return parse_transport_at(p, data, data_end, 0);
 }
 
 #endif
