@@ -448,4 +448,19 @@ static __always_inline int parse_transport(struct packet *p, const void *data, c
 	return parse_transport_at(p, data, data_end, 0);
 }
 
+/*
+ * parse_transport() as global functions, one for each kind of context. The verifier checks them on their own and knows
+ * nothing of *p afterwards, so that what comes next is checked once and not once for each way through the parser.
+ */
+#define PARSE_TRANSPORT(hook, context)                                                                      \
+	__noinline int parse_transport_##hook(struct context *ctx, struct packet *p)                        \
+	{                                                                                                   \
+		if (!p)                                                                                     \
+			return COUNTER_NOT_IP;                                                              \
+		return parse_transport(p, (const void *)(long)ctx->data, (const void *)(long)ctx->data_end); \
+	}
+
+PARSE_TRANSPORT(xdp, xdp_md)
+PARSE_TRANSPORT(skb, __sk_buff)
+
 #endif
