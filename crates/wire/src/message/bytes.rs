@@ -10,6 +10,16 @@ pub(super) fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|b| u32::from_be_bytes(*b))
 }
 
+/// Two bytes at `at`, the lowest first.
+pub(super) fn le16(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..)?.first_chunk().map(|b| u16::from_le_bytes(*b))
+}
+
+/// Four bytes at `at`, the lowest first.
+pub(super) fn le32(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().map(|b| u32::from_le_bytes(*b))
+}
+
 /// An IPv4 address at `at`.
 pub(super) fn v4(bytes: &[u8], at: usize) -> Option<crate::Addr> {
     bytes.get(at..)?.first_chunk().map(|b| crate::Addr::v4(*b))

@@ -2,6 +2,7 @@
 
 mod app;
 mod arp;
+mod dcerpc;
 mod dhcp;
 mod dns;
 mod feed;
@@ -9,4 +10,6 @@ mod ftp;
 mod http;
 mod modbus;
 mod seeds;
+mod smb;
+mod ssh;
 mod tls;
