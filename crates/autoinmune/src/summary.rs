@@ -127,12 +127,15 @@ pub const fn outcome(o: Outcome) -> &'static str {
     }
 }
 
+/// Takes each flow that ended.
+pub type TakeFlow<'a> = &'a mut dyn FnMut(&FlowRecord, EndReason);
+
 /// Collects incidents and writes events on the way.
 pub struct Collector<'a> {
     /// Where event lines go.
     pub eve: Option<&'a mut dyn FnMut(String)>,
     /// Who else wants each flow that ended.
-    pub flows: Option<&'a mut dyn FnMut(&FlowRecord, EndReason)>,
+    pub flows: Option<TakeFlow<'a>>,
     /// What events share.
     pub context: eve::Context,
     /// Incidents in order of their identifier within this line, with the strongest decision.

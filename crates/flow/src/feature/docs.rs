@@ -41,7 +41,7 @@ function of `state`, `sttl` and `dttl` but for three combinations. The published
 over 100 connections follow the paper's words and were not recomputed.
 
 Order of connections is the order in which flows leave the table, which is later than their last packet by the idle or linger
-time.
+time. Over several captures in one command it runs on.
 ";
 
 const CICIDS: &str = "
