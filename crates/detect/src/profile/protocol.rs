@@ -25,38 +25,18 @@ const ENOUGH_PACKETS: u32 = 8;
 /// Flows with a broken message before anything is observed.
 const ENOUGH_FLOWS: u32 = 8;
 
-/// Well-known ports and what may be spoken there (IANA, and what servers do in practice). On ports that are not here anything
-/// may be: programs choose high ports freely.
-const OWNERS: &[(u16, &[App])] = &[
-    (21, &[App::Ftp, App::Tls]),
-    (22, &[App::Ssh]),
-    (23, &[App::Telnet]),
-    (25, &[App::Smtp, App::Tls]),
-    (53, &[App::Dns]),
-    (67, &[App::Dhcp]),
-    (68, &[App::Dhcp]),
-    // Browsers ask for TLS wherever they are sent, and tunnels by CONNECT are HTTP.
-    (80, &[App::Http, App::Tls]),
-    (110, &[App::Tls]),
-    (123, &[App::Ntp]),
-    (139, &[App::Smb]),
-    (143, &[App::Tls]),
-    (161, &[App::Snmp]),
-    // HTTP on 443 is a slip of a client, not a disguise.
-    (443, &[App::Tls, App::Http, App::Quic]),
-    (445, &[App::Smb]),
-    (465, &[App::Smtp, App::Tls]),
-    (502, &[App::Modbus]),
-    (587, &[App::Smtp, App::Tls]),
-    (853, &[App::Tls, App::Quic]),
-    (993, &[App::Tls]),
-    (995, &[App::Tls]),
-    (3389, &[App::Rdp, App::Tls]),
-];
+/// Ports below this belong to somebody; above, programs choose freely.
+const WELL_KNOWN: u16 = 1024;
+/// Ports of protocols inside TLS, which no application that may be spoken on any port claims for itself.
+const TLS_PORTS: [u16; 4] = [443, 853, 993, 995];
+/// HTTP where TLS belongs is a slip of a client, not a disguise.
+const PLAIN_ON_TLS: (App, u16) = (App::Http, 443);
 
-/// Whether `app` is out of place on `port`.
+/// Whether `app` is out of place on `port`: a well-known one that is another's.
 fn misplaced(app: App, port: u16) -> bool {
-    app != App::Unknown && OWNERS.iter().any(|(owned, apps)| *owned == port && !apps.contains(&app))
+    let own = app.usual_ports();
+    let another = || TLS_PORTS.contains(&port) || App::ALL.iter().any(|a| a.usual_ports().contains(&port));
+    port < WELL_KNOWN && !own.is_empty() && !own.contains(&port) && (app, port) != PLAIN_ON_TLS && another()
 }
 
 /// Broken messages of one source in the running minute.
@@ -125,9 +105,8 @@ fn wrong_port(flow: &FlowRecord) -> Option<Observation> {
     if !misplaced(app, port) || !is_talk(flow) {
         return None;
     }
-    let client = flow.initiator().1;
     // Who began is not sure where the first packet was missed; then either port may be the one contacted.
-    if flow.stats.syn_ns == 0 && OWNERS.iter().any(|(owned, apps)| *owned == client && apps.contains(&app)) {
+    if flow.stats.syn_ns == 0 && app.usual_ports().contains(&flow.initiator().1) {
         return None;
     }
     let payload: u64 = flow.stats.dir.iter().map(|d| d.payload_bytes).sum();
@@ -261,7 +240,10 @@ mod tests {
             (App::Ssh, 443, true),
             (App::Ssh, 53, true),
             (App::Ssh, 2222, false),
-            (App::Tls, 53, true),
+            (App::Tls, 53, false),
+            (App::Imap, 143, false),
+            (App::Stun, 80, false),
+            (App::Ssh, 602, false),
             (App::Tls, 80, false),
             (App::Http, 443, false),
             (App::Http, 22, true),

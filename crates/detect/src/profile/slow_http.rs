@@ -219,7 +219,7 @@ impl SlowHttp {
                 }
             }
             Message::HttpBody(body) if body.request && awaits(self) == Some(Awaits::Body) => {
-                self.asked(now_ns, flow)
+                self.asked(now_ns, flow);
             }
             Message::HttpResponse(response) if response.status >= 200 => {
                 let empty = response.content_length == Some(0) || matches!(response.status, 204 | 304);
