@@ -1,5 +1,6 @@
 //! Feeds a dissector the way a session does: keeps what was left, leaves out what was skipped, reports gaps.
 
+use wire::message::app::{self, LOOK, Recognition};
 use wire::message::{Dissector, MAX_UNCONSUMED, Message, Next, Side, Violation};
 
 /// A flow as sent: who, and the bytes in order.
@@ -101,4 +102,18 @@ pub(crate) fn agrees(dissector: impl Fn() -> Box<dyn Dissector>, input: &[u8]) {
 /// What holds for any datagram: at most a message and a few violations.
 pub(crate) fn bounded(dissector: &mut dyn Dissector, bytes: &[u8]) {
     assert!(datagram(dissector, Side::Client, bytes).len() <= 4);
+}
+
+/// What holds for the first bytes of any flow: what one side alone decided, more of its bytes do not change.
+pub(crate) fn stays_recognised(bytes: &[u8]) {
+    for (client, server) in [(bytes, &b""[..]), (b"", bytes)] {
+        let mut before = Recognition::Undecided;
+        for end in 0..=bytes.len().min(LOOK + 2) {
+            let now = app::stream(&client[..end.min(client.len())], &server[..end.min(server.len())]);
+            assert!(before == Recognition::Undecided || now == before, "{before:?}, then {now:?} at {end}");
+            before = now;
+        }
+    }
+    let (client, server) = bytes.split_at(bytes.len() / 2);
+    let _ = (app::stream(client, server), app::datagram(client, server, (53, 123)));
 }

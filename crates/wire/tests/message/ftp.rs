@@ -57,7 +57,7 @@ fn a_refused_auth_goes_on() {
 fn broken_lines_are_told() {
     let long = [&vec![b'a'; MAX_LINE + 1][..], b"\r\nNOOP\r\n"].concat();
     let check = |side, bytes: &[u8], what: &[&str]| {
-        assert_eq!(violations(&read(&[(side, bytes)])), what, "{bytes:?}")
+        assert_eq!(violations(&read(&[(side, bytes)])), what, "{bytes:?}");
     };
     check(Client, &long, &["line_too_long"]);
     check(Client, b"!!! x\r\n", &["command"]);

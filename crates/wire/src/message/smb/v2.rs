@@ -52,7 +52,7 @@ pub(super) fn message(tables: &mut Tables, from: Side, bytes: &[u8], length: usi
         let next = le32(rest, 20).unwrap_or_default() as usize;
         let flags = le32(rest, 16).unwrap_or_default();
         let own = if next == 0 { left } else { next };
-        let broken = next != 0 && (next < HEADER || next % 8 != 0 || next >= left);
+        let broken = next != 0 && (next < HEADER || !next.is_multiple_of(8) || next >= left);
         let own = if broken { left } else { own };
         let asynchronous = flags & ASYNC != 0;
         if !(asynchronous || flags & RELATED != 0 && le32(rest, 36) == Some(u32::MAX)) {

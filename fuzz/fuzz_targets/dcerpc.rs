@@ -1,0 +1,13 @@
+//! DCE/RPC over TCP, both directions.
+
+#![no_main]
+
+#[path = "../../crates/wire/tests/message/feed.rs"]
+#[expect(dead_code, reason = "each target uses its part")]
+mod feed;
+
+use wire::message::dcerpc::Dissector;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    feed::agrees(|| Box::<Dissector>::default(), input);
+});
