@@ -11,8 +11,11 @@
 //! assert_eq!((packet.src, packet.dst_port, packet.tcp_flags), (client.0, 22, tcp_flag::SYN));
 //! ```
 //!
-//! [`Builder`] makes the rest: VLAN tags, IP options, extension headers, fragments, other link types. A length too
+//! [`Builder`] makes the rest: VLAN tags, IP options, extension headers, fragments, other link types; and [`tunnel`] puts
+//! one into the other. A length too
 //! large for its 16-bit field is written as 0, as segmentation offload and jumbograms do. Nothing here panics.
+
+pub mod tunnel;
 
 use crate::packet::{LinkType, protocol};
 use crate::parse::{ethertype, next_header};
@@ -308,6 +311,15 @@ impl Builder {
     pub fn frame(&self, segment: &Segment) -> Vec<u8> {
         let flags = u16::from(self.dont_fragment) << 14;
         self.wrap(segment.protocol, &segment.bytes, flags, &self.extensions)
+    }
+
+    /// A frame with `content` of any EtherType behind the link header and the tags.
+    #[must_use]
+    pub fn carry(&self, kind: u16, content: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::with_capacity(64 + content.len());
+        self.link_header(&mut frame, kind);
+        frame.extend_from_slice(content);
+        frame
     }
 
     /// The frames of a fragmented datagram. Each but the last carries `size` bytes of it, rounded down to the multiple

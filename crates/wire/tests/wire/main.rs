@@ -7,3 +7,4 @@ mod mutations;
 mod oracle;
 mod parse_rules;
 mod shared_data;
+mod tunnels;

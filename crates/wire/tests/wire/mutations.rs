@@ -2,9 +2,9 @@
 //! same invariants.
 
 use crate::blocks::Order;
-use crate::invariants;
+use crate::{invariants, tunnels};
 use std::collections::BTreeSet;
-use wire::craft::{Builder, Segment, Tcp};
+use wire::craft::{Builder, Segment, Tcp, tunnel};
 use wire::{Addr, LinkType, Skip, parse};
 
 const FRAMES: usize = 200_000;
@@ -92,6 +92,14 @@ fn seeds() -> Vec<(LinkType, Vec<u8>)> {
                 seeds.push((link, builder.frame(segment)));
                 seeds.extend(builder.fragments(segment, 40).into_iter().map(|f| (link, f)));
             }
+            for (_, segment, _) in tunnels::segments(&builder, &builders[0]) {
+                seeds.push((link, builder.frame(&segment)));
+            }
+            let datagram = builders[3].clone().link(LinkType::RawIp).udp(1, 2, &[3; 20]);
+            let frame = builders[2].udp(1, 2, &[3; 20]);
+            seeds.push((link, tunnel::mpls(&builder, &[16, 17], &datagram)));
+            seeds.push((link, tunnel::pseudowire(&builder, &[16], &frame)));
+            seeds.push((link, tunnel::pppoe(&builder, 5, &datagram)));
         }
     }
     seeds

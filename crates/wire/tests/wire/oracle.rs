@@ -187,7 +187,7 @@ proptest! {
         kind in prop::sample::select(vec![[8, 0], [0x86, 0xdd], [0x81, 0], [0x88, 0xa8]]),
         first in prop::sample::select(vec![0x45_u8, 0x46, 0x4f, 0x60]),
         mut rest in prop::collection::vec(any::<u8>(), 40..200),
-        next in prop::sample::select(vec![0_u8, 1, 6, 17, 43, 44, 51, 58, 60, 135]),
+        next in prop::sample::select(vec![0_u8, 1, 4, 6, 17, 41, 43, 44, 47, 51, 58, 60, 132, 135]),
     ) {
         rest[0] = first;
         rest[if first == 0x60 { 6 } else { 9 }] = next;
