@@ -1,11 +1,11 @@
 //! What one client does to the files of one server over SMB.
 
 use super::table::Table;
-use super::{Fact, Kind, Observation, Profile, Subject, Values};
+use super::{Fact, Kind, Observation, Profile, Subject, Values, speaker};
 use crate::metric::Metric;
 use rustc_hash::FxHashSet;
 use wire::Addr;
-use wire::message::{Message, Side};
+use wire::message::Message;
 
 /// Pairs of client and server remembered, some 6 KB each at most.
 const CAPACITY: usize = 2048;
@@ -58,11 +58,12 @@ impl Profile for FileChanges {
     }
 
     fn learn(&mut self, now_ns: u64, fact: &Fact<'_>, out: &mut Vec<Observation>) {
-        let Fact::Message { flow, from: Side::Client, message: Message::Smb(smb) } = fact else { return };
+        let Fact::Message { flow, from, message: Message::Smb(smb) } = fact else { return };
         if smb.response || (smb.name.is_none() && smb.written == 0 && !smb.renames) {
             return;
         }
-        let pair = self.pairs.touch((flow.initiator().0, flow.responder().0), now_ns);
+        let ((client, _), (server, _)) = speaker(flow, *from);
+        let pair = self.pairs.touch((client, server), now_ns);
         if now_ns.saturating_sub(pair.since_ns) > WINDOW_NS {
             *pair = Changes { since_ns: now_ns, ..Changes::default() };
         }
@@ -92,7 +93,7 @@ impl Profile for FileChanges {
             .with(Metric::FilesRenamed, f64::from(pair.renames))
             .with(Metric::RenamesPerFile, f64::from(pair.renames) / f64::from(pair.files_written.max(1)))
             .with(Metric::FileMegabytesWritten, pair.written as f64 / 1e6);
-        out.push(Observation::of_flow(Subject::FileChanges, flow, pair.since_ns, values));
+        out.push(Observation::of_speaker(Subject::FileChanges, flow, *from, pair.since_ns, values));
     }
 
     fn evicted(&self) -> u64 {

@@ -232,6 +232,24 @@ pub struct Observation {
 }
 
 impl Observation {
+    /// As [`Self::of_flow`], about who spoke.
+    #[must_use]
+    pub fn of_speaker(
+        subject: Subject,
+        flow: &FlowRecord,
+        from: Side,
+        since_ns: u64,
+        values: Values,
+    ) -> Self {
+        let ((addr, _), (target, port)) = speaker(flow, from);
+        Self {
+            actor: Actor::Source { addr },
+            target: Some(target),
+            port: Some(port),
+            ..Self::of_flow(subject, flow, since_ns, values)
+        }
+    }
+
     /// An observation about who began `flow`, against whom it contacted.
     #[must_use]
     pub fn of_flow(subject: Subject, flow: &FlowRecord, since_ns: u64, values: Values) -> Self {
@@ -247,6 +265,15 @@ impl Observation {
             since_ns,
             values,
         }
+    }
+}
+
+/// Who says something in a flow, and to whom: address and port of each. A sensor that came late may hold a server for the
+/// initiator, but who sends a request is the client whatever the flow's beginning looked like.
+pub(crate) fn speaker(flow: &FlowRecord, from: Side) -> ((Addr, u16), (Addr, u16)) {
+    match from {
+        Side::Client => (flow.initiator(), flow.responder()),
+        Side::Server => (flow.responder(), flow.initiator()),
     }
 }
 

@@ -5,12 +5,12 @@
 
 use super::place::is_host;
 use super::table::Table;
-use super::{Fact, Kind as Want, Observation, Profile, Subject, Values};
+use super::{Fact, Kind as Want, Observation, Profile, Subject, Values, speaker};
 use crate::metric::Metric;
 use flow::FlowRecord;
 use wire::Addr;
 use wire::message::dcerpc::{DceRpc, Kind};
-use wire::message::{App, Message};
+use wire::message::{App, Message, Side};
 
 /// Callers remembered, some 200 bytes each.
 const CAPACITY: usize = 8192;
@@ -156,9 +156,9 @@ impl Profile for RemoteCalls {
                     self.controllers.touch(server, now_ns);
                 }
             }
-            Fact::Message { flow, message: Message::DceRpc(call), .. } => {
+            Fact::Message { flow, from, message: Message::DceRpc(call) } => {
                 if let Some((purpose, name)) = purpose(call) {
-                    self.call(now_ns, flow, call, (purpose, name), out);
+                    self.call(now_ns, (flow, *from), call, (purpose, name), out);
                 }
             }
             _ => {}
@@ -174,12 +174,12 @@ impl RemoteCalls {
     fn call(
         &mut self,
         now_ns: u64,
-        flow: &FlowRecord,
+        (flow, from): (&FlowRecord, Side),
         call: &DceRpc,
         (purpose, name): (Purpose, &'static str),
         out: &mut Vec<Observation>,
     ) {
-        let ((client, _), (server, _)) = (flow.initiator(), flow.responder());
+        let ((client, _), (server, _)) = speaker(flow, from);
         let controller = self.controllers.get(&client, now_ns).is_some();
         let caller = self.callers.touch(client, now_ns);
         if caller.since_ns == 0 {
@@ -211,7 +211,7 @@ impl RemoteCalls {
             .with(Metric::CoercionCalls, f64::from(caller.coercions))
             .with(Metric::LogsCleared, f64::from(caller.logs_cleared))
             .with(Metric::DirectoryQuestions, caller.questions.len() as f64);
-        let mut o = Observation::of_flow(Subject::RemoteCalls, flow, caller.since_ns, values);
+        let mut o = Observation::of_speaker(Subject::RemoteCalls, flow, from, caller.since_ns, values);
         let operation = call.operation.unwrap_or(0);
         o.detail = Some(match &call.pipe {
             Some(pipe) => format!("{name}, operation {operation}, pipe {pipe}").into(),
