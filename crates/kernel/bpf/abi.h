@@ -101,7 +101,7 @@ struct flow_stats {
 	__u8 rst_mask;
 	/* Kernel only: packets and IP bytes by direction that the source's window has yet to learn of (see source.h). */
 	__u8 pending_packets[2];
-	__u8 pad;
+	__u8 long_head; /* 1: the flow speaks in messages (see head.h) */
 	__u32 pending_bytes[2];
 };
 
@@ -131,7 +131,7 @@ struct source_stats {
 	__u32 crossed;       /* bits of enum crossing already reported in this window */
 	__u32 starts_sent;   /* flow-start events sent for this source in this window */
 	__u32 ends_sent;     /* flow-end events, likewise */
-	__u32 pad;
+	__u32 heads_sent;    /* records of flow heads, likewise */
 };
 
 /* Which threshold a source crossed; bits of source_stats.crossed and source_event.crossed. */
@@ -169,6 +169,70 @@ struct block {
 /* Value of allow_v4 and allow_v6. */
 struct allow {
 	__u32 why; /* user space's id for the reason; carried, not read */
+};
+
+/* ---- limits (see limit.h) ------------------------------------------------------------------------------------ */
+
+/* Which limit; index into limits.interval_ns. */
+enum limit {
+	LIMIT_SOURCE_SYN = 0,  /* SYN without ACK, by source */
+	LIMIT_SOURCE_UDP = 1,  /* UDP of flows not answered, by source */
+	LIMIT_SOURCE_ICMP = 2, /* ICMP and ICMPv6 echo requests, by source */
+	LIMIT_SERVICE_SYN = 3, /* SYN without ACK to one service, of sources not known good */
+	LIMITS = 4,
+};
+
+/* The one value of the array `limits`. */
+struct limits {
+	__u64 interval_ns[LIMITS]; /* one second divided by the packets per second; 0: no limit */
+	__u64 known_ns;            /* how long a source stays known good */
+	__u32 block_tiny;          /* 1: fragments that flow::fragment calls tiny are dropped */
+	__u32 block_overlapping;   /* 1: those that overlap */
+};
+
+/* One bucket with its excess. Value of limit_sources, keyed by struct addr, and of limit_services. */
+struct limit_state {
+	__u64 tat_ns[3]; /* by enum limit; of a service only the first */
+	__u64 since_ns;  /* when the excess began; 0: there was none */
+	__u64 last_ns;   /* its last packet over the limit */
+	__u64 told_ns;   /* when it was last told of */
+	__u64 packets;   /* dropped in it (in shadow mode: that would have been, likewise below) */
+	__u64 bytes;     /* of their frames */
+};
+
+/* Key of limit_services. */
+struct service_key {
+	struct addr addr;
+	__u16 port;
+	__u8 protocol;
+	__u8 pad;
+};
+
+/* ---- fragments (see fragment.h) ------------------------------------------------------------------------------- */
+
+/* Key of the map `fragments`. */
+struct fragment_key {
+	struct addr src;
+	struct addr dst;
+	__u32 id;
+	__u32 tunnel;
+	__u16 vlan;
+	__u8 protocol;
+	__u8 pad;
+};
+
+/* One datagram; names and rules are those of flow::fragment. */
+struct fragment_state {
+	__u64 made_ns;
+	__u32 low;
+	__u32 high;
+	__u32 last_at;
+	__u32 last_end;
+	__u32 first_end;
+	__u16 src_port;
+	__u16 dst_port;
+	__u32 dropped; /* 1: a fragment was dropped, and so is the rest */
+	__u32 pad;
 };
 
 /* ---- counters ---------------------------------------------------------------------------------------------- */
@@ -211,7 +275,26 @@ enum counter {
 	COUNTER_FLOW_CPU_MIGRATIONS = 29,        /* times a direction's packet was counted on another CPU than its last */
 	COUNTER_FLOW_END_SUPPRESSED_SOURCE = 30, /* flow-end events over the per-source budget */
 	COUNTER_FLOW_END_SUPPRESSED_CPU = 31,    /* flow-end events over the per-CPU budget */
-	COUNTERS = 32,
+	COUNTER_TUNNEL_PACKETS = 32,             /* packets that came out of a tunnel (see wire::tunnel) */
+	COUNTER_TUNNEL_OPAQUE = 33,              /* packets whose tunnel cannot be opened: the packet around it counts */
+	COUNTER_TUNNEL_USER_ONLY = 34,           /* likewise, but only here: headers outside the linear part */
+	COUNTER_HEADS_SENT = 35, /* records of flow heads sent */
+	COUNTER_HEAD_BYTES = 36, /* payload bytes in them */
+	COUNTER_HEAD_SUPPRESSED_SOURCE = 37, /* records over the per-source budget */
+	COUNTER_HEAD_SUPPRESSED_CPU = 38, /* records over the per-CPU budget */
+	COUNTER_HEAD_LOST = 39, /* records: ring buffer full */
+	COUNTER_LIMITED_SOURCE_SYN = 40, /* frames dropped by each limit (enum limit) */
+	COUNTER_LIMITED_SOURCE_UDP = 41, /* likewise */
+	COUNTER_LIMITED_SOURCE_ICMP = 42, /* likewise */
+	COUNTER_LIMITED_SERVICE_SYN = 43, /* likewise */
+	COUNTER_LIMITED_WOULD_DROP = 44, /* frames over a limit while enforce was off */
+	COUNTER_LIMITED_ALLOWED = 45, /* frames over a limit that the allowlist saved */
+	COUNTER_LIMITED_LOST = 46, /* limit events: ring buffer full (retried with the next packet) */
+	COUNTER_FRAGMENTS_TINY = 47, /* fragments that flow::fragment calls tiny */
+	COUNTER_FRAGMENTS_OVERLAPPING = 48, /* those that overlap */
+	COUNTER_FRAGMENTS_ORPHANED = 49, /* later ones whose first was not seen */
+	COUNTER_FRAGMENTS_DROPPED = 50, /* dropped: tiny, overlapping, or the rest of a datagram that lost one */
+	COUNTERS = 51,
 };
 
 /* The one value of the per-CPU array `counters`. */
@@ -237,6 +320,8 @@ struct cpu_state {
 	__u64 tick;    /* jiffies when tick_ns was read */
 	__u64 tick_ns; /* CLOCK_BOOTTIME then */
 	__u64 suspended_ns; /* CLOCK_BOOTTIME - CLOCK_MONOTONIC then */
+	__u64 head_second_ns; /* when the second of head_bytes began */
+	__u64 head_bytes;     /* payload bytes of heads sent in it */
 };
 
 /* ---- events (ring buffer `events`) ------------------------------------------------------------------------- */
@@ -245,6 +330,8 @@ enum event_kind {
 	EVENT_FLOW_START = 1,  /* struct flow_event, stats of the first packet */
 	EVENT_FLOW_END = 2,    /* struct flow_event, when a known flow first turns CLOSED or RESET */
 	EVENT_SOURCE_OVER = 3, /* struct source_event */
+	EVENT_LIMITED = 4,     /* struct limited_event, when an excess begins and each second while it lasts */
+	EVENT_HEAD = 5,        /* struct head_event, in the ring `heads` */
 };
 
 /* First field of every event. */
@@ -269,6 +356,38 @@ struct source_event {
 	__u32 pad;
 };
 
+/* What is dropped over a limit. Counts are those of the excess so far. */
+struct limited_event {
+	struct event_head head;
+	struct addr addr; /* the source, IPv6 as its /64; of LIMIT_SERVICE_SYN the service */
+	__u64 since_ns;   /* when the excess began */
+	__u64 packets;
+	__u64 bytes;
+	__u32 limit;   /* enum limit */
+	__u16 port;    /* of the service, else 0 */
+	__u8 protocol;
+	__u8 enforced; /* 0: shadow mode, all passed */
+};
+
+/* Most payload bytes in one head_event. */
+#define HEAD_PACKET_MAX 2048
+
+/* The start of one packet's payload; `captured` bytes of it follow, and whatever fills the record. */
+struct head_event {
+	struct event_head head;
+	struct flow_key key;
+	__u32 payload_len; /* as the headers state it */
+	__u32 seq;         /* TCP, else 0; likewise the next two */
+	__u32 ack;
+	__u32 start;       /* if `begins`: the sequence number of the direction's first byte of payload */
+	__u16 captured;
+	__u8 flags;        /* TCP control bits */
+	__u8 direction;    /* 0 from lo to hi, 1 back */
+	__u8 initiator;    /* direction of the flow's initiator */
+	__u8 begins;       /* 1: the direction's SYN was seen */
+	__u8 pad[6];
+};
+
 /* ---- maps and tunables, by name ------------------------------------------------------------------------------ */
 
 /*
@@ -280,6 +399,11 @@ struct source_event {
  * allow_v4, allow_v6          LPM tries -> allow
  * block_v4, block_v6          LPM tries -> block
  * events      ring buffer
+ * heads       ring buffer
+ * limits      array           0 -> limits
+ * limit_sources, limit_services  LRU hashes  addr, service_key -> limit_state
+ * known       LRU hash        addr -> ns
+ * fragments   LRU hash        fragment_key -> fragment_state  kernel only
  *
  * Programs: sensor_xdp (ingress, XDP), sensor_tc_ingress (where XDP cannot attach), sensor_tc_egress.
  * Tunables (const volatile, set before load) are documented where they are defined, in tunables.h.

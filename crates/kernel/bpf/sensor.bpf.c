@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /*
- * The sensor: sees every frame of an interface, drops what is blocked (ingress only) and accounts the rest.
+ * The sensor: sees every frame of an interface, drops what is blocked or over a limit (ingress only), accounts the rest,
+ * and sends the heads of flows to user space.
  *
  *   sensor_xdp         ingress by XDP, multi-buffer frames included
  *   sensor_tc_ingress  ingress by tc, for interfaces that cannot take XDP
@@ -16,8 +17,12 @@
 #include "maps.h"
 #include "tunables.h"
 #include "parse.h"
+#include "tunnel.h"
 #include "account.h"
 #include "source.h"
+#include "fragment.h"
+#include "head.h"
+#include "limit.h"
 
 /* The clock of tests (see test_clock); not zero, so that it lies in .data and not in .bss. */
 volatile __u64 test_now_ns = 1;
@@ -184,11 +189,12 @@ static __always_inline void read_head(void *ctx, enum hook hook, const struct pa
 {
 	__u8 bytes[8] = {};
 	__u32 length = p->payload_len;
+	__u32 end = p->limit < p->frame_len ? p->limit : p->frame_len;
 	__u32 captured;
 
-	if (p->payload_at >= p->frame_len)
+	if (p->payload_at >= end)
 		return;
-	captured = p->frame_len - p->payload_at;
+	captured = end - p->payload_at;
 	if (length > captured)
 		length = captured;
 	if (length > sizeof(bytes))
@@ -218,22 +224,39 @@ static __always_inline void note_cpu(struct dir_stats *d, struct counters *c)
 	}
 }
 
-/* Accounts `p` to a flow in memory: its first packet if `first`, else one after a packet at `last`. */
-static __always_inline void flow_account(void *ctx, enum hook hook, struct flow_stats *f, const struct packet *p,
-					 __u32 dir, __u64 last, __u64 now, struct counters *c, int first)
-{
-	struct dir_stats *d = &f->dir[dir & 1];
+/* What flow_account() wants of its caller. */
+#define WANT_FIRST_BYTES 1 /* the direction's first payload: fill its `head` */
+#define WANT_HEAD 2        /* the payload belongs to the head of the flow */
 
+/*
+ * Accounts `p` to a flow in memory: its first packet if FIRST_PACKET, else one after a packet at `last`. Returns WANT_*.
+ * Global, like all functions here with many branches: the verifier checks each once, not once per path that leads to it.
+ */
+#define FIRST_PACKET 2
+__noinline int flow_account(struct flow_stats *f, const struct packet *p, __u32 dir_first, __u64 last, __u64 now)
+{
+	__u32 dir = dir_first & 1;
+	int first = dir_first & FIRST_PACKET;
+	struct dir_stats *d;
+	__u64 before;
+	int want = 0;
+
+	if (!f || !p)
+		return 0;
+	d = &f->dir[dir];
+	before = d->payload_bytes;
 	if (!first)
 		flow_pause(f, last, now);
 	if (dir_account(d, p, now))
-		read_head(ctx, hook, p, d->head);
-	note_cpu(d, c);
+		want = WANT_FIRST_BYTES;
 	if (p->protocol == PROTOCOL_TCP) {
 		if (!first)
 			tcp_advance(f, p->tcp_flags, dir, now);
 		tcp_close(f, p->tcp_flags, dir);
 	}
+	if (p->payload_len && before < head_bytes_long && p->fragment != FRAGMENT_LATER)
+		want |= WANT_HEAD;
+	return want;
 }
 
 /* When the flow's last packet passed; 0 if none did, which is an entry just inserted. */
@@ -263,29 +286,113 @@ static __always_inline int ended(__u8 state)
 	return state == TCP_STATE_CLOSED || state == TCP_STATE_RESET;
 }
 
-/* Flow, source, events. */
-static __always_inline void account(void *ctx, enum hook hook, const struct packet *p, __u32 ifindex,
-				    struct counters *c)
+/* The limit that a packet without an answered flow may be under, or LIMITS. */
+static __always_inline __u32 limit_of(const struct packet *p, const struct flow_stats *f, __u32 dir)
 {
+	if (p->protocol == PROTOCOL_TCP)
+		return (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN ? LIMIT_SOURCE_SYN : LIMITS;
+	if (p->protocol == PROTOCOL_UDP)
+		return !f || !f->dir[(dir & 1) ^ 1].packets ? LIMIT_SOURCE_UDP : LIMITS;
+	if (p->protocol == PROTOCOL_ICMP)
+		return p->src_port == ICMP_ECHO ? LIMIT_SOURCE_ICMP : LIMITS;
+	if (p->protocol == PROTOCOL_ICMPV6)
+		return p->src_port == ICMPV6_ECHO ? LIMIT_SOURCE_ICMP : LIMITS;
+	return LIMITS;
+}
+
+/* What becomes of a packet that is to be dropped for the reason `counter`: whether it is. Not inlined: rare. */
+__noinline int drop_or_spare(const struct packet *p, enum counter counter, struct counters *c)
+{
+	struct interface_stats *i;
+	__u32 ifindex;
+
+	if (!p || !c)
+		return 0;
+	ifindex = p->ifindex;
+	if (allowed(p)) {
+		c->v[COUNTER_LIMITED_ALLOWED]++;
+		return 0;
+	}
+	if (!enforce) {
+		c->v[COUNTER_LIMITED_WOULD_DROP]++;
+		return 0;
+	}
+	if (counter < COUNTERS)
+		c->v[counter]++;
+	i = bpf_map_lookup_elem(&interfaces, &ifindex);
+	if (i) {
+		i->dropped_packets++;
+		i->dropped_bytes += p->frame_len;
+	}
+	if (p->fragment)
+		fragment_drop(p);
+	return 1;
+}
+
+/* A fragment: takes its ports from the datagram's first; whether it is dropped. */
+__noinline int sense_fragment(struct packet *p, enum hook hook, __u64 now, struct counters *c)
+{
+	__u32 zero = 0;
+	struct limits *l;
+	__u32 finding;
+
+	if (!p || !c)
+		return 0;
+	finding = fragment_resolve(p, now);
+	c->v[COUNTER_FRAGMENTS_TINY] += finding & FRAGMENT_TINY;
+	c->v[COUNTER_FRAGMENTS_OVERLAPPING] += finding >> 1 & 1;
+	c->v[COUNTER_FRAGMENTS_ORPHANED] += finding >> 2 & 1;
+	if (hook == HOOK_TC_EGRESS)
+		return 0;
+	l = bpf_map_lookup_elem(&limits, &zero);
+	if (!l)
+		return 0;
+	if (!(finding & FRAGMENT_TINY && l->block_tiny) && !(finding & FRAGMENT_OVERLAP && l->block_overlapping) &&
+	    !fragment_dropped(p))
+		return 0;
+	return drop_or_spare(p, COUNTER_FRAGMENTS_DROPPED, c);
+}
+
+/* Fragments, limits, flow, source, events. Whether to drop. */
+static __always_inline int account(void *ctx, enum hook hook, struct packet *p)
+{
+	__u32 zero = 0;
+	struct counters *c = bpf_map_lookup_elem(&counters, &zero);
 	__u64 now = now_ns();
 	struct flow_key key __attribute__((aligned(8)));
-	__u32 dir = flow_key_of(&key, p);
 	struct flow_stats *f;
 	struct source_stats *s;
 	const struct addr *initiator;
 	int from_initiator;
 	int begun = 0;
+	int want;
 	__u64 last;
+	__u32 dir;
 	__u8 before;
 
+	if (!c)
+		return 0;
+	if (__builtin_expect(p->fragment, 0) && sense_fragment(p, hook, now, c))
+		return 1;
+	dir = flow_key_of(&key, p);
 	f = bpf_map_lookup_elem(&flows, &key);
+	if (hook != HOOK_TC_EGRESS) {
+		__u32 kind = limit_of(p, f, dir);
+
+		if (kind != LIMITS) {
+			__u32 over = limit_over(p, kind, now, c);
+
+			if (over && drop_or_spare(p, COUNTER_LIMITED_SOURCE_SYN + over - 1, c))
+				return 1;
+		}
+	}
 	if (__builtin_expect(!f, 0)) {
 		/* Inserted empty and begun in place: a whole flow does not fit on the stack beside the packet. */
 		bpf_map_update_elem(&flows, &key, &no_flow, BPF_NOEXIST);
 		f = bpf_map_lookup_elem(&flows, &key);
 		if (!f) {
 			c->v[COUNTER_FLOW_INSERT_FAILED]++;
-			return;
+			return 0;
 		}
 	}
 	last = flow_last(f);
@@ -300,19 +407,34 @@ static __always_inline void account(void *ctx, enum hook hook, const struct pack
 		flow_begin(f, p, dir, now);
 	}
 	before = f->state;
-	flow_account(ctx, hook, f, p, dir, last, now, c, begun);
+	want = flow_account(f, p, dir | (begun ? FIRST_PACKET : 0), last, now);
+	note_cpu(&f->dir[dir & 1], c);
+	if (want & WANT_FIRST_BYTES) {
+		read_head(ctx, hook, p, f->dir[dir & 1].head);
+		f->long_head |= head_bytes && speaks_in_messages(p, f->dir[dir & 1].head);
+	}
+	if (want & WANT_HEAD && head_bytes && head_due(p, f, dir)) {
+		p->direction = dir;
+		if (hook == HOOK_XDP)
+			head_send_xdp(ctx, p, &key, f, now);
+		else
+			head_send_skb(ctx, p, &key, f, now);
+	}
 	if (p->fragment)
 		c->v[COUNTER_FRAGMENTS]++;
 
 	from_initiator = dir == f->initiator;
 	initiator = from_initiator ? &p->src : &p->dst;
 	if (before == TCP_STATE_ESTABLISHED && f->state == TCP_STATE_ESTABLISHED) {
+		/* A service answers whom its own TCP has found to be there. The second packet may be the first seen here. */
+		if (hook == HOOK_TC_EGRESS && !from_initiator && p->payload_len && f->dir[dir & 1].data_packets <= 2)
+			limit_note_known(p, now);
 		if (!source_gather(f, p, dir))
-			return;
+			return 0;
 		s = source_window(initiator, 1, now, c);
 		if (s)
 			source_settle(s, f);
-		return;
+		return 0;
 	}
 	s = source_window(initiator, from_initiator, now, c);
 	if (s) {
@@ -321,27 +443,88 @@ static __always_inline void account(void *ctx, enum hook hook, const struct pack
 			source_settle(s, f);
 		s->flows += begun;
 		s->handshakes += before != TCP_STATE_ESTABLISHED && f->state == TCP_STATE_ESTABLISHED;
-		source_check(s, initiator, now, ifindex, c);
+		source_check(s, initiator, now, p->ifindex, c);
 	}
 	if (begun)
-		flow_tell(EVENT_FLOW_START, &key, f, s, now, ifindex, c);
+		flow_tell(EVENT_FLOW_START, &key, f, s, now, p->ifindex, c);
 	else if (!ended(before) && ended(f->state))
-		flow_tell(EVENT_FLOW_END, &key, f, s, now, ifindex, c);
+		flow_tell(EVENT_FLOW_END, &key, f, s, now, p->ifindex, c);
+	return 0;
 }
 
-/* A frame on which parse_ip() succeeded: 0 to pass, VERDICT_DROP, or why it did not parse further (passes too). */
-static __always_inline int sense(void *ctx, enum hook hook, struct packet *p, const void *data, const void *data_end,
-				 __u32 ifindex, struct counters *c, struct interface_stats *i)
+__noinline int account_xdp(struct xdp_md *ctx, struct packet *p)
 {
-	int skip;
+	return p ? account(ctx, HOOK_XDP, p) : 0;
+}
 
-	if (hook != HOOK_TC_EGRESS && blocked(p, c, i))
-		return VERDICT_DROP;
-	skip = parse_transport(p, data, data_end);
-	if (skip)
-		return skip;
-	if (hook != HOOK_TC_EGRESS || account_egress)
-		account(ctx, hook, p, ifindex, c);
+__noinline int account_ingress(struct __sk_buff *ctx, struct packet *p)
+{
+	return p ? account(ctx, HOOK_TC_INGRESS, p) : 0;
+}
+
+__noinline int account_egress_packet(struct __sk_buff *ctx, struct packet *p)
+{
+	return p ? account(ctx, HOOK_TC_EGRESS, p) : 0;
+}
+
+/* blocked() for packets in tunnels. Global: the verifier checks it once, apart from the programs. */
+__noinline int blocked_inside(struct packet *p, struct counters *c, struct interface_stats *i)
+{
+	return p && c && blocked(p, c, i);
+}
+
+/* Goes from the outermost packet to the innermost. As sense(); a block of any source on the way drops the frame. */
+static __noinline int enter_tunnels(void *ctx, enum hook hook, struct packet *p, struct counters *c,
+				    struct interface_stats *i)
+{
+	if (hook != HOOK_XDP) {
+		struct __sk_buff *skb = ctx;
+		__u32 wanted = p->frame_len < TUNNEL_PULL_BYTES ? p->frame_len : TUNNEL_PULL_BYTES;
+
+		/* Failing, it leaves the linear part as it is, and the headers behind it to user space. */
+		if ((__u32)(skb->data_end - skb->data) < wanted)
+			bpf_skb_pull_data(skb, wanted);
+	}
+	for (int step = 0; step < MAX_TUNNELS + 2; step++) {
+		int result = hook == HOOK_XDP ? tunnel_step_xdp(ctx, p) : tunnel_step_skb(ctx, p);
+
+		if (result == TUNNEL_OPAQUE)
+			c->v[COUNTER_TUNNEL_OPAQUE]++;
+		else if (result == TUNNEL_USER_ONLY)
+			c->v[COUNTER_TUNNEL_USER_ONLY]++;
+		else if (result && result != PARSED_OUTER && result != TUNNEL_NONE)
+			return result;
+		else if (result != TUNNEL_NONE && hook != HOOK_TC_EGRESS && blocked_inside(p, c, i))
+			return VERDICT_DROP;
+		if (result != PARSED_OUTER)
+			break;
+	}
+	c->v[COUNTER_TUNNEL_PACKETS] += p->tunnel != 0;
+	return 0;
+}
+
+/* A frame on which parse_ip() returned `result`: 0 to pass, VERDICT_DROP, or why it did not parse (passes too). */
+static __always_inline int sense(void *ctx, enum hook hook, struct packet *p, const void *data, const void *data_end,
+				 int result, __u32 ifindex, struct counters *c, struct interface_stats *i)
+{
+	if (!result) {
+		if (hook != HOOK_TC_EGRESS && blocked(p, c, i))
+			return VERDICT_DROP;
+		result = hook == HOOK_XDP ? parse_transport_xdp(ctx, p) : parse_transport_skb(ctx, p);
+	}
+	if (__builtin_expect(result, 0)) {
+		if (result == PARSED_OUTER)
+			result = enter_tunnels(ctx, hook, p, c, i);
+		if (result)
+			return result;
+	}
+	p->ifindex = ifindex;
+	if (hook == HOOK_XDP)
+		return account_xdp(ctx, p) ? VERDICT_DROP : 0;
+	if (hook == HOOK_TC_INGRESS)
+		return account_ingress(ctx, p) ? VERDICT_DROP : 0;
+	if (account_egress)
+		account_egress_packet(ctx, p);
 	return 0;
 }
 
@@ -396,13 +579,16 @@ int sensor_xdp(struct xdp_md *ctx)
 		return XDP_PASS;
 	p.frame_len = data_end - data;
 	verdict = parse_ip(&p, data, data_end, 0, 0);
-	/* The helper costs as much as the parser: asked only where the linear part is not all the IP header promises. */
-	if (!verdict && (p.ip_len == 0 || p.ip_at + p.ip_len > p.frame_len))
+	/*
+	 * The helper costs as much as the parser: asked only where the linear part is not all the IP header promises.
+	 * An IP header that is yet to be found promises nothing (ip_len 0).
+	 */
+	if ((!verdict || verdict == PARSED_OUTER) && (p.ip_len == 0 || p.ip_at + p.ip_len > p.frame_len))
 		p.frame_len = bpf_xdp_get_buff_len(ctx);
 	i = interface_of(ifindex, c);
 	count_frame(HOOK_XDP, p.frame_len, c, i);
-	if (!verdict)
-		verdict = sense(ctx, HOOK_XDP, &p, data, data_end, ifindex, c, i);
+	if (!verdict || verdict == PARSED_OUTER)
+		verdict = sense(ctx, HOOK_XDP, &p, data, data_end, verdict, ifindex, c, i);
 	if (verdict == VERDICT_DROP)
 		return XDP_DROP;
 	if (verdict)
@@ -438,8 +624,8 @@ static __always_inline int sense_skb(struct __sk_buff *skb, enum hook hook)
 		const void *data_end = (const void *)(long)skb->data_end;
 
 		verdict = parse_ip(&p, data, data_end, tags, vlan);
-		if (!verdict)
-			verdict = sense(skb, hook, &p, data, data_end, ifindex, c, i);
+		if (!verdict || verdict == PARSED_OUTER)
+			verdict = sense(skb, hook, &p, data, data_end, verdict, ifindex, c, i);
 		if (verdict != COUNTER_LINK_TRUNCATED && verdict != COUNTER_IP_TRUNCATED &&
 		    verdict != COUNTER_TRANSPORT_TRUNCATED)
 			break;

@@ -25,6 +25,15 @@ const volatile __u32 source_flows = 50;
 const volatile __u32 source_event_budget = 100;
 const volatile __u32 cpu_event_budget = 5000;
 
+/* Payload bytes of each direction of a flow that go to user space, 0: none; and of flows that speak in messages. */
+const volatile __u32 head_bytes = 2048;
+const volatile __u32 head_bytes_long = 65536;
+/* Most of them out of one packet: at most HEAD_PACKET_MAX. */
+const volatile __u32 head_packet_bytes = HEAD_PACKET_MAX;
+/* Most head records of one source per second, and bytes of heads of one CPU per second. */
+const volatile __u32 source_head_budget = 2000;
+const volatile __u32 cpu_head_budget = 32 * 1024 * 1024;
+
 /* Silence after which the same key is a new flow, ns: TCP, and everything else. */
 const volatile __u64 idle_tcp_ns = 300000000000ULL;
 const volatile __u64 idle_ns = 60000000000ULL;

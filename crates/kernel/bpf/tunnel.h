@@ -313,7 +313,8 @@ static __always_inline int tunnel_end(const struct tunnel_content *c, const stru
 		return result;
 	/* Cut off here, but not on the wire. */
 	if ((result == COUNTER_LINK_TRUNCATED || result == COUNTER_IP_TRUNCATED ||
-	     result == COUNTER_TRANSPORT_TRUNCATED) && linear < p->frame_len && linear < c->limit)
+	     result == COUNTER_TRANSPORT_TRUNCATED) &&
+	    (c->at > INNER_REACH || (linear < p->frame_len && linear < c->limit)))
 		return TUNNEL_USER_ONLY;
 	return TUNNEL_OPAQUE;
 }

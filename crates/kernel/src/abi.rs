@@ -4,6 +4,14 @@
 //! object. Times in these types are `CLOCK_BOOTTIME` ns; the conversions to `flow` types take the offset to the
 //! wall clock.
 
+mod counter;
+mod head;
+mod limit;
+
+pub use counter::{Counter, Counters};
+pub use head::{HEAD_PACKET_MAX, Head, HeadEvent};
+pub use limit::{Limit, LimitState, LimitedEvent, Limits, ServiceKey};
+
 use std::mem::{offset_of, size_of};
 use wire::Addr;
 
@@ -30,6 +38,18 @@ pub mod map {
     pub const BLOCK_V6: &str = "block_v6";
     /// Ring buffer of events, see [`super::Event`].
     pub const EVENTS: &str = "events";
+    /// Ring buffer of flow heads, see [`super::Head`].
+    pub const HEADS: &str = "heads";
+    /// Array of one [`super::Limits`].
+    pub const LIMITS: &str = "limits";
+    /// LRU hash, `[u8; 16]` address (IPv6: its /64) → [`super::LimitState`].
+    pub const LIMIT_SOURCES: &str = "limit_sources";
+    /// LRU hash, [`super::ServiceKey`] → [`super::LimitState`].
+    pub const LIMIT_SERVICES: &str = "limit_services";
+    /// LRU hash, `[u8; 16]` address (IPv6: its /64) → `u64` ns: sources known good.
+    pub const KNOWN: &str = "known";
+    /// LRU hash of datagrams in fragments, kernel only.
+    pub const FRAGMENTS: &str = "fragments";
 }
 
 /// Names of the programs.
@@ -63,6 +83,16 @@ pub mod tunable {
     pub const SOURCE_EVENT_BUDGET: &str = "source_event_budget";
     /// `u32`, flow-start events, and as many flow-end events, per CPU and second.
     pub const CPU_EVENT_BUDGET: &str = "cpu_event_budget";
+    /// `u32`, payload bytes of each direction of a flow sent to user space; 0: none.
+    pub const HEAD_BYTES: &str = "head_bytes";
+    /// `u32`, likewise of flows that speak in messages.
+    pub const HEAD_BYTES_LONG: &str = "head_bytes_long";
+    /// `u32`, most of them out of one packet, at most [`super::HEAD_PACKET_MAX`].
+    pub const HEAD_PACKET_BYTES: &str = "head_packet_bytes";
+    /// `u32`, records of flow heads per source and second.
+    pub const SOURCE_HEAD_BUDGET: &str = "source_head_budget";
+    /// `u32`, payload bytes of flow heads per CPU and second.
+    pub const CPU_HEAD_BUDGET: &str = "cpu_head_budget";
     /// `u64`, ns of silence after which a TCP key is a new flow.
     pub const IDLE_TCP_NS: &str = "idle_tcp_ns";
     /// `u64`, ns of silence after which any other key is a new flow.
@@ -166,8 +196,8 @@ pub struct FlowStats {
     pub rst_mask: u8,
     /// Packets by direction that the source's window has yet to learn of; kernel only.
     pub pending_packets: [u8; 2],
-    /// Zero.
-    pub pad: u8,
+    /// 1: the flow speaks in messages, and more of its head is sent; kernel only.
+    pub long_head: u8,
     /// Their IP bytes; kernel only.
     pub pending_bytes: [u32; 2],
 }
@@ -209,8 +239,8 @@ pub struct SourceStats {
     pub starts_sent: u32,
     /// Flow-end events sent in this window.
     pub ends_sent: u32,
-    /// Zero.
-    pub pad: u32,
+    /// Records of flow heads sent in this window.
+    pub heads_sent: u32,
 }
 
 /// Bits of [`SourceStats::crossed`] and [`SourceEvent::crossed`].
@@ -290,6 +320,10 @@ pub const EVENT_FLOW_START: u32 = 1;
 pub const EVENT_FLOW_END: u32 = 2;
 /// [`EventHead::kind`] of a source that reached a threshold.
 pub const EVENT_SOURCE_OVER: u32 = 3;
+/// [`EventHead::kind`] of an excess over a limit.
+pub const EVENT_LIMITED: u32 = 4;
+/// [`EventHead::kind`] of the start of a payload, in the ring [`map::HEADS`].
+pub const EVENT_HEAD: u32 = 5;
 
 /// Flow start and flow end, `struct flow_event`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -336,7 +370,6 @@ const _: () = {
     assert!(size_of::<EventHead>() == 16);
     assert!(size_of::<FlowEvent>() == 520 && offset_of!(FlowEvent, stats) == 64);
     assert!(size_of::<SourceEvent>() == 120 && offset_of!(SourceEvent, crossed) == 112);
-    assert!(size_of::<Counters>() == 8 * Counter::ALL.len());
 };
 
 macro_rules! pod {
@@ -346,144 +379,20 @@ macro_rules! pod {
         unsafe impl aya::Pod for $t {}
     )+};
 }
-pod!(FlowKey, DirStats, Periods, FlowStats, SourceStats, Block, Allow, InterfaceStats, Counters);
-
-macro_rules! counters {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal,)+) => {
-        /// Index into [`Counters`], `enum counter`. "Frame" is everything a program saw, parsed or not.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[repr(usize)]
-        pub enum Counter { $($(#[$doc])* $variant,)+ }
-
-        impl Counter {
-            /// Every counter in the kernel's order.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
-
-            /// The counter's name, `snake_case`.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)+ }
-            }
-        }
-    };
-}
-
-counters! {
-    /// Frames received.
-    Packets = "packets",
-    /// Their bytes.
-    Bytes = "bytes",
-    /// Frames sent.
-    EgressPackets = "egress_packets",
-    /// Their bytes.
-    EgressBytes = "egress_bytes",
-    /// Frames dropped by a block.
-    DroppedPackets = "dropped_packets",
-    /// Their bytes.
-    DroppedBytes = "dropped_bytes",
-    /// Frames a block covered while `enforce` was off.
-    WouldDropPackets = "would_drop_packets",
-    /// Their bytes.
-    WouldDropBytes = "would_drop_bytes",
-    /// Frames a block covered and the allowlist saved.
-    AllowedPackets = "allowed_packets",
-    /// Frames a block covered after its expiry.
-    ExpiredBlockPackets = "expired_block_packets",
-    /// [`wire::Skip::LinkTruncated`].
-    LinkTruncated = "link_truncated",
-    /// [`wire::Skip::TooManyTags`].
-    TooManyTags = "too_many_tags",
-    /// [`wire::Skip::NotIp`].
-    NotIp = "not_ip",
-    /// [`wire::Skip::IpTruncated`].
-    IpTruncated = "ip_truncated",
-    /// [`wire::Skip::IpMalformed`].
-    IpMalformed = "ip_malformed",
-    /// [`wire::Skip::TooManyExtensions`].
-    TooManyExtensions = "too_many_extensions",
-    /// [`wire::Skip::TransportTruncated`].
-    TransportTruncated = "transport_truncated",
-    /// [`wire::Skip::TransportMalformed`].
-    TransportMalformed = "transport_malformed",
-    /// Accounted packets that were fragments.
-    Fragments = "fragments",
-    /// Flows created, reused keys included.
-    FlowsStarted = "flows_started",
-    /// Of those, keys whose earlier flow had ended or gone idle.
-    FlowsReused = "flows_reused",
-    /// Packets not accounted: no entry in the flow map to be had.
-    FlowInsertFailed = "flow_insert_failed",
-    /// Packets not counted per source: no entry in the source map to be had.
-    SourceInsertFailed = "source_insert_failed",
-    /// Frames of an interface whose index is beyond the interface map.
-    InterfaceUncounted = "interface_uncounted",
-    /// Flow-start events over the per-source budget.
-    FlowStartSuppressedSource = "flow_start_suppressed_source",
-    /// Flow-start events over the per-CPU budget.
-    FlowStartSuppressedCpu = "flow_start_suppressed_cpu",
-    /// Flow-start events lost to a full ring buffer.
-    FlowStartLost = "flow_start_lost",
-    /// Flow-end events lost to a full ring buffer.
-    FlowEndLost = "flow_end_lost",
-    /// Source events that met a full ring buffer (each is tried again with the source's next packet).
-    SourceOverLost = "source_over_lost",
-    /// Times a direction's packet was counted on another CPU than its last.
-    FlowCpuMigrations = "flow_cpu_migrations",
-    /// Flow-end events over the per-source budget.
-    FlowEndSuppressedSource = "flow_end_suppressed_source",
-    /// Flow-end events over the per-CPU budget.
-    FlowEndSuppressedCpu = "flow_end_suppressed_cpu",
-}
-
-/// The counters of one CPU, or summed over all, `struct counters`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
-pub struct Counters(pub [u64; Counter::ALL.len()]);
-
-impl Default for Counters {
-    fn default() -> Self {
-        Self([0; Counter::ALL.len()])
-    }
-}
-
-impl Counters {
-    /// One counter's value.
-    #[must_use]
-    pub const fn get(&self, counter: Counter) -> u64 {
-        self.0[counter as usize]
-    }
-
-    /// The sum over CPUs.
-    #[must_use]
-    pub fn sum<'a>(cpus: impl IntoIterator<Item = &'a Self>) -> Self {
-        let mut total = Self::default();
-        for cpu in cpus {
-            for (t, v) in total.0.iter_mut().zip(cpu.0) {
-                *t = t.wrapping_add(v);
-            }
-        }
-        total
-    }
-
-    /// Name and value of every counter, in the kernel's order.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        Counter::ALL.iter().map(|c| (c.name(), self.get(*c)))
-    }
-
-    /// Frames that did not parse, for one reason.
-    #[must_use]
-    pub const fn skipped(&self, skip: wire::Skip) -> u64 {
-        self.0[Counter::LinkTruncated as usize + skip as usize]
-    }
-
-    /// Events lost because the ring buffer was full, all kinds.
-    #[must_use]
-    pub const fn events_lost(&self) -> u64 {
-        self.get(Counter::FlowStartLost)
-            .wrapping_add(self.get(Counter::FlowEndLost))
-            .wrapping_add(self.get(Counter::SourceOverLost))
-    }
-}
+pod!(
+    FlowKey,
+    DirStats,
+    Periods,
+    FlowStats,
+    SourceStats,
+    Block,
+    Allow,
+    InterfaceStats,
+    Counters,
+    Limits,
+    LimitState,
+    ServiceKey
+);
 
 impl From<FlowKey> for flow::FlowKey {
     fn from(k: FlowKey) -> Self {
@@ -635,6 +544,8 @@ pub enum Event {
     FlowEnd(FlowEvent),
     /// A source reached a threshold.
     SourceOver(SourceEvent),
+    /// Packets were over a limit.
+    Limited(LimitedEvent),
 }
 
 impl Event {
@@ -646,6 +557,7 @@ impl Event {
             EVENT_FLOW_START => read_pod(bytes).map(Self::FlowStart),
             EVENT_FLOW_END => read_pod(bytes).map(Self::FlowEnd),
             EVENT_SOURCE_OVER => read_pod(bytes).map(Self::SourceOver),
+            EVENT_LIMITED => read_pod(bytes).map(Self::Limited),
             _ => None,
         }
     }
@@ -655,6 +567,8 @@ impl Event {
 trait Plain: Copy {}
 impl Plain for FlowEvent {}
 impl Plain for SourceEvent {}
+impl Plain for LimitedEvent {}
+impl Plain for HeadEvent {}
 
 #[expect(unsafe_code, reason = "ring buffer items are bytes")]
 fn read_pod<T: Plain>(bytes: &[u8]) -> Option<T> {

@@ -1,6 +1,8 @@
 //! What to attach, where, and how large its tables are.
 
+use crate::abi::HEAD_PACKET_MAX;
 use crate::attach::AttachChoice;
+use crate::limits::LimitRates;
 use crate::pins;
 use std::path::PathBuf;
 
@@ -21,6 +23,16 @@ pub struct Tunables {
     pub source_event_budget: u32,
     /// Flow-start events, and as many flow-end events, per CPU and second.
     pub cpu_event_budget: u32,
+    /// Payload bytes of each direction of a flow that are sent up; 0: none.
+    pub head_bytes: u32,
+    /// Likewise of flows that speak in messages (DNS, SMB, DCE/RPC, Modbus); at least `head_bytes`.
+    pub head_bytes_long: u32,
+    /// Most of them out of one packet, at most [`HEAD_PACKET_MAX`].
+    pub head_packet_bytes: u32,
+    /// Records of flow heads per source and second.
+    pub source_head_budget: u32,
+    /// Payload bytes of flow heads per CPU and second.
+    pub cpu_head_budget: u32,
     /// Silence after which a TCP key is a new flow, ns.
     pub idle_tcp_ns: u64,
     /// Silence after which any other key is a new flow, ns.
@@ -37,6 +49,11 @@ impl Default for Tunables {
             source_flows: 50,
             source_event_budget: 100,
             cpu_event_budget: 5000,
+            head_bytes: 2048,
+            head_bytes_long: 65_536,
+            head_packet_bytes: u32::try_from(HEAD_PACKET_MAX).unwrap_or(u32::MAX),
+            source_head_budget: 2000,
+            cpu_head_budget: 32 << 20,
             idle_tcp_ns: 300_000_000_000,
             idle_ns: 60_000_000_000,
         }
@@ -58,6 +75,10 @@ pub struct SensorConfig {
     pub source_capacity: u32,
     /// Bytes of the event ring, rounded up to a power of two of at least a page; beyond, events are lost and counted.
     pub ring_bytes: u32,
+    /// Bytes of the ring of flow heads, likewise.
+    pub head_ring_bytes: u32,
+    /// Limits of the fast path.
+    pub limits: LimitRates,
     /// Blocks held in the kernel per IP version; beyond, further ones are refused. At least 1.
     pub block_capacity: u32,
     /// Directory of the pins, directly below a BPF file system; `None`: pin nothing, and blocks end with the agent.
@@ -75,6 +96,8 @@ impl Default for SensorConfig {
             flow_capacity: 131_072,
             source_capacity: 32_768,
             ring_bytes: 4 << 20,
+            head_ring_bytes: 4 << 20,
+            limits: LimitRates::OFF,
             block_capacity: 131_072,
             bpffs: Some(PathBuf::from(pins::DEFAULT_DIRECTORY)),
             enforce: true,

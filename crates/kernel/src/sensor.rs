@@ -6,6 +6,7 @@ use crate::blocks::{BlockInForce, Book};
 use crate::clock::{WallClock, boot_ns};
 use crate::config::SensorConfig;
 use crate::error::{AttachError, SensorError};
+use crate::limits::{self, Excess, LimitMaps, LimitRates};
 use crate::pins::{self, PinDirectory};
 use crate::start::{self, FreshPins, map_error, take, taken};
 use crate::syscall;
@@ -13,7 +14,7 @@ use crate::trie::Tries;
 use aya::Ebpf;
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::sys::{Stats, enable_stats};
-use flow::{FlowKey, FlowStats, window::SourceCounts};
+use flow::{Direction, FlowKey, FlowStats, Segment, window::SourceCounts};
 use respond::{Block, Effect, Prefix};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use serde::Serialize;
@@ -53,6 +54,8 @@ pub enum KernelEvent {
         /// What it did in the running second.
         counts: SourceCounts,
     },
+    /// Packets were over a limit: told when an excess begins and each second while it lasts.
+    Limited(Excess),
 }
 
 /// What a program has cost since load, in this kernel's own accounting.
@@ -112,6 +115,9 @@ pub struct Sensor {
     reports: Vec<AttachReport>,
     notes: Vec<String>,
     events: RingBuf<MapData>,
+    heads: RingBuf<MapData>,
+    limits: LimitMaps,
+    enforce: bool,
     flows: HashMap<MapData, abi::FlowKey, abi::FlowStats>,
     flows_fd: OwnedFd,
     counters: PerCpuArray<MapData, Counters>,
@@ -183,10 +189,21 @@ impl Sensor {
             _ => Err(std::io::ErrorKind::InvalidData.into()),
         };
         let flows_fd = flows_fd.map_err(|source| AttachError::Io { what: "opening the flow map", source })?;
+        let mut limits = LimitMaps::take(&mut ebpf)?;
+        let rates = if reports.iter().all(|r: &AttachReport| r.egress) {
+            config.limits
+        } else {
+            notes.push("answers are not seen: no limits on UDP and on services".to_owned());
+            config.limits.without_egress()
+        };
+        limits.set(rates).map_err(|e| AttachError::Config(e.to_string()))?;
         let sensor = Self {
             reports,
             notes,
             events,
+            heads: taken(&mut ebpf, map::HEADS)?,
+            limits,
+            enforce: config.enforce,
             flows: HashMap::try_from(flows).map_err(|e| map_error(map::FLOWS, &e))?,
             flows_fd,
             counters: taken(&mut ebpf, map::COUNTERS)?,
@@ -262,6 +279,7 @@ impl Sensor {
             Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 });
         let mut fds = [
             PollFd::from_borrowed_fd(self.events.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.heads.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.waker.0.as_fd(), PollFlags::IN),
         ];
         match poll(&mut fds, Some(&timeout)) {
@@ -306,10 +324,68 @@ impl Sensor {
                         counts: source_counts(&e.counts, offset),
                     });
                 }
+                Some(abi::Event::Limited(e)) => match limits::excess(&e, offset) {
+                    Some(excess) => each(KernelEvent::Limited(excess)),
+                    None => self.unreadable += 1,
+                },
                 None => self.unreadable += 1,
             }
         }
         count
+    }
+
+    /// Hands out the heads of flows that have come up: when a packet passed (wall clock, ns), its flow, its direction and
+    /// the start of its payload. At most 65,536 at a time; returns how many. Never waits: [`Self::poll`] does, for
+    /// these too.
+    pub fn heads(&mut self, each: &mut dyn FnMut(u64, FlowKey, Direction, &Segment<'_>)) -> usize {
+        let offset = self.clock.offset_ns();
+        let direction = |d: u8| if d == 0 { Direction::LoToHi } else { Direction::HiToLo };
+        let mut count = 0;
+        while count < EVENTS_PER_POLL {
+            let Some(item) = self.heads.next() else { break };
+            count += 1;
+            let Some(abi::Head { event: e, payload }) = abi::Head::read(&item) else {
+                self.unreadable += 1;
+                continue;
+            };
+            let segment = Segment {
+                initiator: direction(e.initiator),
+                start: (e.begins != 0).then_some(e.start),
+                seq: e.seq,
+                ack: e.ack,
+                flags: e.flags,
+                payload_len: e.payload_len,
+                payload,
+            };
+            let at_ns = abi::wall_ns(e.head.time_ns, offset);
+            each(at_ns, e.key.into(), direction(e.direction), &segment);
+        }
+        count
+    }
+
+    /// Puts other limits in force, at once. Those that need to see answers stay off where egress is not watched.
+    ///
+    /// # Errors
+    /// [`SensorError::Map`] if they cannot be written.
+    pub fn set_limits(&mut self, rates: LimitRates) -> Result<(), SensorError> {
+        let egress = self.reports.iter().all(|r| r.egress);
+        self.limits.set(if egress { rates } else { rates.without_egress() })
+    }
+
+    /// Who is over a limit now, most packets first.
+    ///
+    /// # Errors
+    /// [`SensorError::Map`] if it cannot be read.
+    pub fn excesses(&self) -> Result<Vec<Excess>, SensorError> {
+        self.limits.excesses(&self.clock, self.enforce)
+    }
+
+    /// Gives every source and service a full bucket again. Returns how many there were.
+    ///
+    /// # Errors
+    /// [`SensorError::Map`] if the kernel refuses.
+    pub fn clear_limits(&mut self) -> Result<usize, SensorError> {
+        self.limits.clear()
     }
 
     /// Hands out the flows with a packet since the last call, with their sums so far. A flow may come although it has

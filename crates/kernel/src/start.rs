@@ -23,11 +23,19 @@ pub(crate) fn check(config: &SensorConfig) -> Result<(), AttachError> {
         ("flow_capacity", config.flow_capacity),
         ("source_capacity", config.source_capacity),
         ("ring_bytes", config.ring_bytes),
+        ("head_ring_bytes", config.head_ring_bytes),
         ("block_capacity", config.block_capacity),
     ] {
         if value == 0 {
             return Err(AttachError::Config(format!("{name} must be at least 1")));
         }
+    }
+    let t = &config.tunables;
+    if t.head_packet_bytes as usize > abi::HEAD_PACKET_MAX || t.head_bytes_long < t.head_bytes {
+        return Err(AttachError::Config(format!(
+            "head_packet_bytes must be at most {}, head_bytes_long at least head_bytes",
+            abi::HEAD_PACKET_MAX
+        )));
     }
     Ok(())
 }
@@ -142,6 +150,7 @@ pub(crate) fn load(
     pins: Option<&PinDirectory>,
 ) -> Result<Ebpf, AttachError> {
     let flag = |on: bool| u8::from(on);
+    let ring = |bytes: u32| bytes.checked_next_power_of_two().unwrap_or(1 << 31).max(4096);
     let (enforce, account_egress) = (flag(config.enforce), flag(config.tunables.account_egress));
     let t = &config.tunables;
     let highest = interfaces.iter().map(|i| i.index).max().unwrap_or(0);
@@ -155,15 +164,18 @@ pub(crate) fn load(
         .override_global(tunable::SOURCE_FLOWS, &t.source_flows, true)
         .override_global(tunable::SOURCE_EVENT_BUDGET, &t.source_event_budget, true)
         .override_global(tunable::CPU_EVENT_BUDGET, &t.cpu_event_budget, true)
+        .override_global(tunable::HEAD_BYTES, &t.head_bytes, true)
+        .override_global(tunable::HEAD_BYTES_LONG, &t.head_bytes_long, true)
+        .override_global(tunable::HEAD_PACKET_BYTES, &t.head_packet_bytes, true)
+        .override_global(tunable::SOURCE_HEAD_BUDGET, &t.source_head_budget, true)
+        .override_global(tunable::CPU_HEAD_BUDGET, &t.cpu_head_budget, true)
         .override_global(tunable::IDLE_TCP_NS, &t.idle_tcp_ns, true)
         .override_global(tunable::IDLE_NS, &t.idle_ns, true)
         .map_max_entries(map::FLOWS, config.flow_capacity)
         .map_max_entries(map::INTERFACES, highest.saturating_add(1).min(MAX_INTERFACES))
         .map_max_entries(map::SOURCES, config.source_capacity)
-        .map_max_entries(
-            map::EVENTS,
-            config.ring_bytes.checked_next_power_of_two().unwrap_or(1 << 31).max(4096),
-        )
+        .map_max_entries(map::EVENTS, ring(config.ring_bytes))
+        .map_max_entries(map::HEADS, ring(if t.head_bytes == 0 { 0 } else { config.head_ring_bytes }))
         .map_max_entries(map::BLOCK_V4, config.block_capacity)
         .map_max_entries(map::BLOCK_V6, config.block_capacity);
     if let Some(pins) = pins {

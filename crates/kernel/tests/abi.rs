@@ -169,7 +169,7 @@ fn structs_are_those_of_the_object() {
         fin_mask,
         rst_mask,
         pending_packets,
-        pad,
+        long_head,
         pending_bytes,
     );
     check!(
@@ -192,7 +192,7 @@ fn structs_are_those_of_the_object() {
         crossed,
         starts_sent,
         ends_sent,
-        pad,
+        heads_sent,
     );
     check!(btf, "block", abi::Block, expires_ns, packets, bytes, reason, prefix_len, not_allowed, pad);
     check!(btf, "allow", abi::Allow, why);
@@ -210,6 +210,40 @@ fn structs_are_those_of_the_object() {
     check!(btf, "event_head", abi::EventHead, kind, ifindex, time_ns);
     check!(btf, "flow_event", abi::FlowEvent, head, key, pad, stats);
     check!(btf, "source_event", abi::SourceEvent, head, addr, counts, crossed, pad);
+    check!(btf, "limits", abi::Limits, interval_ns, known_ns, block_tiny, block_overlapping);
+    check!(btf, "limit_state", abi::LimitState, tat_ns, since_ns, last_ns, told_ns, packets, bytes);
+    check!(btf, "service_key", abi::ServiceKey, addr, port, protocol, pad);
+    check!(
+        btf,
+        "limited_event",
+        abi::LimitedEvent,
+        head,
+        addr,
+        since_ns,
+        packets,
+        bytes,
+        limit,
+        port,
+        protocol,
+        enforced
+    );
+    check!(
+        btf,
+        "head_event",
+        abi::HeadEvent,
+        head,
+        key,
+        payload_len,
+        seq,
+        ack,
+        start,
+        captured,
+        flags,
+        direction,
+        initiator,
+        begins,
+        pad
+    );
     btf.check("counters", size_of::<abi::Counters>(), &[("v", 0, size_of::<abi::Counters>())]);
     // The loader's LPM keys: a length and the address.
     btf.check("prefix_v4", 8, &[("prefix_len", 0, 4), ("addr", 4, 4)]);
@@ -241,8 +275,14 @@ fn events_and_crossings_are_those_of_the_object() {
             ("EVENT_FLOW_START", abi::EVENT_FLOW_START),
             ("EVENT_FLOW_END", abi::EVENT_FLOW_END),
             ("EVENT_SOURCE_OVER", abi::EVENT_SOURCE_OVER),
+            ("EVENT_LIMITED", abi::EVENT_LIMITED),
+            ("EVENT_HEAD", abi::EVENT_HEAD),
         ])
     );
+    let mut limits: BTreeMap<String, u32> =
+        abi::Limit::ALL.iter().map(|l| (format!("LIMIT_{}", l.name().to_uppercase()), *l as u32)).collect();
+    limits.insert("LIMITS".to_owned(), u32::try_from(abi::Limit::ALL.len()).expect("small"));
+    assert_eq!(btf.enums.get("limit"), Some(&limits));
     assert_eq!(
         btf.enums.get("crossing").cloned(),
         values(&[
@@ -270,6 +310,12 @@ fn names_exist_in_the_object() {
         map::BLOCK_V4,
         map::BLOCK_V6,
         map::EVENTS,
+        map::HEADS,
+        map::LIMITS,
+        map::LIMIT_SOURCES,
+        map::LIMIT_SERVICES,
+        map::KNOWN,
+        map::FRAGMENTS,
         program::XDP,
         program::TC_INGRESS,
         program::TC_EGRESS,
@@ -282,6 +328,11 @@ fn names_exist_in_the_object() {
         tunable::SOURCE_FLOWS,
         tunable::SOURCE_EVENT_BUDGET,
         tunable::CPU_EVENT_BUDGET,
+        tunable::HEAD_BYTES,
+        tunable::HEAD_BYTES_LONG,
+        tunable::HEAD_PACKET_BYTES,
+        tunable::SOURCE_HEAD_BUDGET,
+        tunable::CPU_HEAD_BUDGET,
         tunable::IDLE_TCP_NS,
         tunable::IDLE_NS,
     ] {

@@ -2,5 +2,8 @@
 
 mod account;
 mod differential;
+mod head;
+mod limit;
 mod testrun;
+mod tunnels;
 mod verdict;

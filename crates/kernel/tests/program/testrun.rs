@@ -7,7 +7,8 @@ use aya::maps::{Array, HashMap, LpmTrie, MapData, PerCpuArray, RingBuf};
 use aya::programs::{Program, SchedClassifier, TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use kernel::abi::{
-    self, Allow, Block, Counter, Counters, Event, FlowKey, FlowStats, InterfaceStats, SourceStats,
+    self, Allow, Block, Counter, Counters, Event, FlowKey, FlowStats, Head, HeadEvent, InterfaceStats,
+    Limits, SourceStats,
 };
 use respond::Prefix;
 
@@ -124,8 +125,14 @@ impl Sensor {
         map.iter().map(|pair| pair.expect("flow")).collect()
     }
 
-    /// Forgets every flow.
+    /// Forgets every flow and every datagram in fragments.
     pub(crate) fn clear(&mut self) {
+        let map = self.ebpf.map_mut(abi::map::FRAGMENTS).expect("map");
+        let mut map = HashMap::<&mut MapData, [u8; 44], [u8; 40]>::try_from(map).expect("type");
+        let keys: Vec<_> = map.keys().map(|key| key.expect("key")).collect();
+        for key in keys {
+            map.remove(&key).expect("remove");
+        }
         let keys: Vec<FlowKey> = self.flows().into_iter().map(|(key, _)| key).collect();
         let map = self.ebpf.map_mut(abi::map::FLOWS).expect("map");
         let mut map = HashMap::<&mut MapData, FlowKey, FlowStats>::try_from(map).expect("type");
@@ -188,6 +195,37 @@ impl Sensor {
 
     fn trie<K: aya::Pod, V: aya::Pod>(&mut self, name: &str) -> LpmTrie<&mut MapData, K, V> {
         LpmTrie::try_from(self.ebpf.map_mut(name).expect("map")).expect("type")
+    }
+
+    /// Puts limits in force.
+    pub(crate) fn limit(&mut self, limits: Limits) {
+        let map = self.ebpf.map_mut(abi::map::LIMITS).expect("map");
+        Array::<_, Limits>::try_from(map).expect("an array").set(0, limits, 0).expect("set the limits");
+    }
+
+    /// Notes a source as known good at `ns`.
+    pub(crate) fn known(&mut self, addr: &str, ns: u64) {
+        let map = self.ebpf.map_mut(abi::map::KNOWN).expect("map");
+        let mut map = HashMap::<_, [u8; 16], u64>::try_from(map).expect("type");
+        map.insert(addr.parse::<wire::Addr>().expect("address").0, ns, 0).expect("insert");
+    }
+
+    /// When a source was last known good, ns.
+    pub(crate) fn known_at(&self, addr: &str) -> Option<u64> {
+        let map = self.ebpf.map(abi::map::KNOWN).expect("map");
+        let map = HashMap::<_, [u8; 16], u64>::try_from(map).expect("type");
+        map.get(&addr.parse::<wire::Addr>().expect("address").0, 0).ok()
+    }
+
+    /// Takes all heads of flows out of their ring buffer.
+    pub(crate) fn heads(&mut self) -> Vec<(HeadEvent, Vec<u8>)> {
+        let mut ring = RingBuf::try_from(self.ebpf.map_mut(abi::map::HEADS).expect("map")).expect("type");
+        let mut heads = Vec::new();
+        while let Some(item) = ring.next() {
+            let head = Head::read(&item).expect("a head");
+            heads.push((head.event, head.payload.to_vec()));
+        }
+        heads
     }
 
     /// Takes all events out of the ring buffer.
