@@ -3,8 +3,10 @@
 //! Our own fields stand under one object, `metadata.flowints.autoinmune`: the published schema closes the top level
 //! and leaves this place open for all event types.
 
+mod limit;
 mod message;
 
+pub use limit::limited;
 pub use message::message;
 
 use crate::line::Intake;

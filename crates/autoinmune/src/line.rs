@@ -4,7 +4,10 @@
 //! differs.
 
 use detect::{BookConfig, Detector, Incident, IncidentBook, RuleSet, Signal, Update};
-use flow::{EndReason, Event, FlowKey, FlowRecord, FlowStats, Role, Span, Tracker, TrackerConfig, Window};
+use flow::{
+    Direction, EndReason, Event, FlowKey, FlowRecord, FlowStats, Role, Segment, Span, Tracker, TrackerConfig,
+    Window,
+};
 use respond::{Decision, Policy, Responder};
 use wire::message::{Message, Side};
 use wire::{Addr, LinkType, Skip};
@@ -160,6 +163,22 @@ impl Line {
     pub fn snapshot(&mut self, at_ns: u64, key: FlowKey, stats: &FlowStats, tap: &mut impl Tap) {
         self.set_time(at_ns);
         self.tracker.merge(at_ns, key, stats, &mut self.events);
+        if !self.events.is_empty() {
+            self.digest(tap);
+        }
+    }
+
+    /// Takes the start of a payload as the kernel sends it up; its packet is counted by [`Self::snapshot`].
+    pub fn segment(
+        &mut self,
+        at_ns: u64,
+        key: FlowKey,
+        direction: Direction,
+        segment: &Segment<'_>,
+        tap: &mut impl Tap,
+    ) {
+        self.set_time(at_ns);
+        self.tracker.data(self.now_ns, key, direction, segment, &mut self.events);
         if !self.events.is_empty() {
             self.digest(tap);
         }

@@ -62,6 +62,10 @@ fn answer(
                 line.source_over(now, addr, &Window::from_source(&counts), tap);
                 at_ns
             }
+            KernelEvent::Limited(excess) => {
+                tap.limited(&excess);
+                continue;
+            }
         };
         apply(sensor, tap, |at| reaction.note(at.saturating_sub(seen_ns)));
     }
@@ -88,6 +92,9 @@ impl KernelSource {
         let events = &mut self.events;
         self.sensor.poll(patience, &mut |event| events.push(event)).map_err(gone)?;
         answer(&mut self.sensor, events, line, tap, reaction);
+        // Behind the events, so that most flows are known before their heads.
+        self.sensor.heads(&mut |at, key, direction, segment| line.segment(at, key, direction, segment, tap));
+        apply(&mut self.sensor, tap, |_| {});
         if self.taken.elapsed() >= self.snapshot {
             self.taken = Instant::now();
             let mut now = wall_ns();
@@ -194,6 +201,21 @@ impl KernelSource {
             (Counter::FlowEndLost, "ringbuf_flow_end_lost"),
             (Counter::SourceOverLost, "ringbuf_source_over_lost"),
             (Counter::FlowCpuMigrations, "kernel_flow_cpu_migrations"),
+            (Counter::HeadSuppressedSource, "kernel_head_suppressed_source"),
+            (Counter::HeadSuppressedCpu, "kernel_head_suppressed_cpu"),
+            (Counter::HeadLost, "ringbuf_head_lost"),
+            (Counter::LimitedSourceSyn, "kernel_limited_source_syn"),
+            (Counter::LimitedSourceUdp, "kernel_limited_source_udp"),
+            (Counter::LimitedSourceIcmp, "kernel_limited_source_icmp"),
+            (Counter::LimitedServiceSyn, "kernel_limited_service_syn"),
+            (Counter::LimitedWouldDrop, "kernel_limited_would_drop"),
+            (Counter::LimitedAllowed, "kernel_limited_allowed"),
+            (Counter::LimitedLost, "ringbuf_limited_lost"),
+            (Counter::FragmentsTiny, "kernel_fragments_tiny"),
+            (Counter::FragmentsOverlapping, "kernel_fragments_overlapping"),
+            (Counter::FragmentsOrphaned, "kernel_fragments_orphaned"),
+            (Counter::FragmentsDropped, "kernel_fragments_dropped"),
+            (Counter::TunnelUserOnly, "kernel_tunnel_user_only"),
         ] {
             losses.insert(name.into(), counters.get(counter));
         }

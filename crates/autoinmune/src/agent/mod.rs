@@ -358,6 +358,7 @@ impl Agent {
             audit.reopen();
         }
         self.source.set_allowlist(&self.line)?;
+        self.source.set_limits(self.config.limits)?;
         self.apply_effects();
         tracing::info!("configuration reloaded");
         Ok(())

@@ -19,8 +19,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use wire::LinkType;
 
-/// Bytes of each frame AF_PACKET copies: headers and the first payload bytes, which is all the line looks at.
-const SNAP: u32 = 256;
 /// What the board shows of a source.
 #[derive(Default)]
 pub struct Sight {
@@ -117,12 +115,17 @@ impl Source {
                 source_flows: thresholds.flows,
                 source_event_budget: config.flow_events_per_source,
                 cpu_event_budget: config.flow_events_per_cpu,
+                head_bytes: config.head_bytes,
+                head_bytes_long: config.head_bytes_long.max(config.head_bytes),
                 idle_tcp_ns: config.tracker.idle_tcp_ns,
                 idle_ns: config.tracker.idle_ns,
+                ..Tunables::default()
             },
             flow_capacity: config.flow_capacity,
             source_capacity: config.source_capacity,
             ring_bytes: config.ring_bytes,
+            head_ring_bytes: config.head_ring_bytes,
+            limits: config.limits,
             block_capacity: config.block_capacity,
             bpffs: Some(config.bpffs.clone()),
             enforce: config.policy.mode == respond::Mode::Enforce,
@@ -142,7 +145,7 @@ impl Source {
         let mut sockets = Vec::new();
         let mut reports = Vec::new();
         for (ifindex, name) in (0..).zip(interfaces) {
-            let socket = AfPacket::open(name, SNAP).map_err(|e| {
+            let socket = AfPacket::open(name, config.snap).map_err(|e| {
                 let exit = match e {
                     kernel::CaptureError::NoPermission(_) => Exit::Permission,
                     kernel::CaptureError::UnknownInterface { .. } => Exit::Input,
@@ -301,6 +304,17 @@ impl Source {
             Self::Kernel(k) => k.sensor.set_allowlist(&prefixes)?,
             Self::Frames(FrameSource { nft: Some(nft), .. }) => nft.set_allowlist(&prefixes)?,
             Self::Frames(_) | Self::Simulation(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Puts other limits in force; only the kernel sensor has any.
+    ///
+    /// # Errors
+    /// The kernel's reason.
+    pub fn set_limits(&mut self, limits: kernel::LimitRates) -> anyhow::Result<()> {
+        if let Self::Kernel(k) = self {
+            k.sensor.set_limits(limits)?;
         }
         Ok(())
     }

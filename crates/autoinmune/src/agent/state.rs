@@ -91,7 +91,25 @@ impl Audit {
 
     /// Appends one decision.
     pub fn write(&mut self, decision: &Decision) {
-        let written = serde_json::to_vec(decision).map_err(std::io::Error::from).and_then(|mut line| {
+        self.append_line(decision);
+    }
+
+    /// Appends what a limit of the kernel has dropped, or would have.
+    pub fn write_excess(&mut self, excess: &kernel::Excess) {
+        self.append_line(&serde_json::json!({
+            "at_ns": excess.last_ns,
+            "limit": excess.limit.map(kernel::abi::Limit::name),
+            "address": excess.addr,
+            "port": excess.port,
+            "since_ns": excess.since_ns,
+            "packets": excess.packets,
+            "bytes": excess.bytes,
+            "enforced": excess.enforced,
+        }));
+    }
+
+    fn append_line(&mut self, entry: &impl serde::Serialize) {
+        let written = serde_json::to_vec(entry).map_err(std::io::Error::from).and_then(|mut line| {
             line.push(b'\n');
             self.file.write_all(&line)
         });

@@ -58,6 +58,27 @@ impl AgentTap {
         tracing::error!("cannot apply {effect:?}: {why}");
     }
 
+    /// Reports packets over a limit of the kernel: log, audit, event.
+    pub fn limited(&mut self, excess: &kernel::Excess) {
+        let name = excess.limit.map_or("source", kernel::abi::Limit::name);
+        let did = if excess.enforced { "dropped" } else { "would be dropped" };
+        let port = if excess.port == 0 { String::new() } else { format!(" port {}", excess.port) };
+        tracing::warn!(
+            "limit {name}: {} packets ({} bytes) {did}, {}{port}",
+            excess.packets,
+            excess.bytes,
+            excess.addr
+        );
+        if let Some(audit) = &mut self.audit {
+            audit.write_excess(excess);
+        }
+        if self.eve.is_some()
+            && let Some(line) = eve::limited(&self.context, excess)
+        {
+            self.event(line);
+        }
+    }
+
     /// Sends one event line.
     pub fn event(&self, line: String) {
         if let Some(queue) = &self.eve {

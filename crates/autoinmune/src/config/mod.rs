@@ -38,6 +38,16 @@ pub struct Config {
     pub source_capacity: u32,
     /// Bytes of the event ring, a power of two.
     pub ring_bytes: u32,
+    /// Payload bytes of each direction of a flow that the kernel sends up.
+    pub head_bytes: u32,
+    /// Likewise of flows that speak in messages.
+    pub head_bytes_long: u32,
+    /// Bytes of the ring of flow heads, a power of two.
+    pub head_ring_bytes: u32,
+    /// Bytes of each frame that AF_PACKET copies.
+    pub snap: u32,
+    /// Limits of the kernel's fast path.
+    pub limits: kernel::LimitRates,
     /// Blocks the kernel maps can hold, per IP version.
     pub block_capacity: u32,
     /// How often the kernel's flows are read.
@@ -81,12 +91,16 @@ impl Config {
     /// One sentence naming the key, what is wrong and what is accepted; exit code [`Exit::Config`].
     pub fn check(raw: RawConfig, file: Option<&Path>) -> anyhow::Result<Self> {
         let wrong = |key: &str, why: String| fail(Exit::Config, format!("{}{key}: {why}", in_file(file)));
-        let power = raw.sensor.ring_bytes;
-        if !power.is_power_of_two() || !(65_536..=1 << 30).contains(&power) {
-            return Err(wrong(
-                "sensor.ring_bytes",
-                format!("{power} is not a power of two between 65536 and 1073741824"),
-            ));
+        for (key, power) in [
+            ("sensor.ring_bytes", raw.sensor.ring_bytes),
+            ("sensor.head_ring_bytes", raw.sensor.head_ring_bytes),
+        ] {
+            if !power.is_power_of_two() || !(65_536..=1 << 30).contains(&power) {
+                return Err(wrong(
+                    key,
+                    format!("{power} is not a power of two between 65536 and 1073741824"),
+                ));
+            }
         }
         for (key, value, low, high) in [
             ("sensor.flow_capacity", raw.sensor.flow_capacity, 1024, 1 << 24),
@@ -94,6 +108,14 @@ impl Config {
             ("respond.max_blocks", raw.respond.max_blocks, 1, 1 << 22),
             ("sensor.flow_events_per_source", raw.sensor.flow_events_per_source, 1, 1_000_000),
             ("sensor.flow_events_per_cpu", raw.sensor.flow_events_per_cpu, 1, 10_000_000),
+            ("sensor.head_bytes", raw.sensor.head_bytes, 0, 1 << 24),
+            ("sensor.head_bytes_long", raw.sensor.head_bytes_long, 0, 1 << 30),
+            ("sensor.snap", raw.sensor.snap, 128, 65_535),
+            ("limits.source_syn", raw.limits.source_syn, 0, 1_000_000_000),
+            ("limits.source_udp", raw.limits.source_udp, 0, 1_000_000_000),
+            ("limits.source_icmp", raw.limits.source_icmp, 0, 1_000_000_000),
+            ("limits.service_syn", raw.limits.service_syn, 0, 1_000_000_000),
+            ("limits.known_s", raw.limits.known_s, 1, 30 * 86_400),
             ("sensor.snapshot_ms", raw.sensor.snapshot_ms, 100, 60_000),
             ("flow.idle_tcp_s", raw.flow.idle_tcp_s, 1, 86_400),
             ("flow.idle_s", raw.flow.idle_s, 1, 86_400),
@@ -132,6 +154,11 @@ impl Config {
             flow_capacity: raw.sensor.flow_capacity,
             source_capacity: raw.sensor.source_capacity,
             ring_bytes: raw.sensor.ring_bytes,
+            head_bytes: raw.sensor.head_bytes,
+            head_bytes_long: raw.sensor.head_bytes_long,
+            head_ring_bytes: raw.sensor.head_ring_bytes,
+            snap: raw.sensor.snap,
+            limits: raw.limits.rates(),
             block_capacity: raw.respond.max_blocks,
             snapshot: Duration::from_millis(raw.sensor.snapshot_ms.into()),
             flow_events_per_source: raw.sensor.flow_events_per_source,
@@ -169,6 +196,7 @@ impl Config {
                 c.interfaces.clone(),
                 c.attach,
                 (c.flow_capacity, c.source_capacity, c.ring_bytes, c.block_capacity),
+                (c.head_bytes, c.head_bytes_long, c.head_ring_bytes, c.snap),
                 (c.snapshot, c.flow_events_per_source, c.flow_events_per_cpu),
                 (c.tracker.idle_tcp_ns, c.tracker.idle_ns, c.tracker.active_ns, c.tracker.grace_ns),
                 c.policy.mode == respond::Mode::Enforce,

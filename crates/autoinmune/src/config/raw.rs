@@ -15,6 +15,8 @@ pub struct RawConfig {
     pub rule_files: Vec<PathBuf>,
     /// The kernel sensor.
     pub sensor: Sensor,
+    /// Limits of the kernel's fast path.
+    pub limits: Limits,
     /// The flow table.
     pub flow: Flow,
     /// Incidents.
@@ -63,6 +65,15 @@ pub struct Sensor {
     /// Bytes of the ring that carries events from the kernel, a power of two; an event has up to 368 bytes. The process
     /// maps it twice, so it counts double in resident memory.
     pub ring_bytes: u32,
+    /// Payload bytes of each direction of a flow that the kernel sends up for its messages to be read; 0: none.
+    pub head_bytes: u32,
+    /// Likewise of flows that speak in messages throughout: DNS, SMB, DCE/RPC, Modbus.
+    pub head_bytes_long: u32,
+    /// Bytes of the ring that carries them, a power of two; counts double in resident memory, as above.
+    pub head_ring_bytes: u32,
+    /// Bytes of each frame copied where the sensor is AF_PACKET. Fewer cost less copying, but messages are read from what
+    /// is copied: below 1514 some are cut short.
+    pub snap: u32,
     /// Milliseconds between reads of the kernel's flow counters.
     pub snapshot_ms: u32,
     /// Flow-start events one source may cause per second; beyond, flows are still counted and read by snapshot.
@@ -79,9 +90,65 @@ impl Default for Sensor {
             flow_capacity: 131_072,
             source_capacity: 32_768,
             ring_bytes: 1 << 21,
+            head_bytes: 2048,
+            head_bytes_long: 65_536,
+            head_ring_bytes: 1 << 21,
+            snap: 2048,
             snapshot_ms: 1000,
             flow_events_per_source: 512,
             flow_events_per_cpu: 20_000,
+        }
+    }
+}
+
+/// Limits of the kernel's fast path: packets per second from which on packets of a kind are dropped at once and only while
+/// the excess lasts; 0 is no limit. Never against the allowlist; in shadow mode what would be dropped is counted and passes.
+/// The defaults are far above what a client does, or many behind one address. A source is an address, in IPv6 its /64. A
+/// reload changes them at once.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// New TCP connections (SYNs) of one source. A browser opens tens at a time, a proxy or load test thousands.
+    pub source_syn: u32,
+    /// UDP packets of one source in flows that nobody here answered; 50,000 of full size are 600 Mbit/s.
+    pub source_udp: u32,
+    /// Echo requests (ping) of one source.
+    pub source_icmp: u32,
+    /// New TCP connections to one service (address and port) of sources it has not served lately.
+    pub service_syn: u32,
+    /// Seconds for which a source that a service has answered with payload counts as known good.
+    pub known_s: u32,
+    /// Drop fragments too small for anything but evasion, and the rest of their datagrams.
+    pub block_tiny_fragments: bool,
+    /// Drop fragments that overlap others, and the rest of their datagrams.
+    pub block_overlapping_fragments: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            source_syn: 2000,
+            source_udp: 50_000,
+            source_icmp: 1000,
+            service_syn: 20_000,
+            known_s: 86_400,
+            block_tiny_fragments: false,
+            block_overlapping_fragments: false,
+        }
+    }
+}
+
+impl Limits {
+    /// As the sensor takes them.
+    pub(super) const fn rates(&self) -> kernel::LimitRates {
+        kernel::LimitRates {
+            source_syn: self.source_syn,
+            source_udp: self.source_udp,
+            source_icmp: self.source_icmp,
+            service_syn: self.service_syn,
+            known_s: self.known_s,
+            block_tiny: self.block_tiny_fragments,
+            block_overlapping: self.block_overlapping_fragments,
         }
     }
 }
