@@ -31,6 +31,9 @@ fn attacks_are_named_with_their_actor() {
         ("scan/icmp-sweep.pcap", Class::PortScan, source([192, 168, 1, 109])),
         ("ndpi/pcap/tcp_scan.pcapng", Class::PortScan, source([192, 168, 1, 178])),
         ("ddos/pkt.TCP.synflood.spoofed.pcap", Class::SynFlood, victim),
+        ("dns-tunnel/dnscat2-cname.pcap", Class::DnsTunnel, source([192, 168, 68, 62])),
+        ("dns-tunnel/iodine-cname.pcap", Class::DnsTunnel, source([192, 168, 117, 128])),
+        ("malware/ustc-tinba.pcap", Class::Dga, source([10, 0, 2, 108])),
         ("bruteforce/ssh-bruteforce.pcap", Class::BruteForce, source([147, 32, 80, 40])),
     ] {
         let Some(found) = incidents(name) else { continue };
