@@ -58,7 +58,10 @@ fn a_weak_side_needs_the_other() {
     tcp(MODBUS_READ, MODBUS_ANSWER, Is(App::Modbus));
     tcp(MODBUS_READ, b"\0\x08\0\0\0\x07\x01\x03\x04\0\0\0\0", No);
     tcp(MODBUS_READ, b"\0\x07\0\0\0\x03\x01\x83\x02", Is(App::Modbus));
-    tcp(b"\0\x07\0\0\0\x06\x01\x63\0\x10\0\x02", MODBUS_ANSWER, No);
+    tcp(b"\0\x07\0\0\0\x06\x01\x5a\0\x10\0\x02", b"\0\x07\0\0\0\x03\x01\xda\x01", Is(App::Modbus));
+    tcp(b"\0\x07\0\0\0\x06\x01\x5a\0\x10\0\x02", MODBUS_ANSWER, No);
+    tcp(b"\0\x07\0\0\0\x07\x01\x03\0\x10\0\x02\0", MODBUS_ANSWER, No);
+    tcp(b"\0\x07\0\0\0\x06\x01\x83\0\x10\0\x02", MODBUS_ANSWER, No);
 }
 
 #[test]

@@ -404,30 +404,12 @@ fn stun(bytes: &[u8]) -> Says {
     }
 }
 
-/// Functions and the lengths of data that their requests can have; `None` where any goes.
-const MODBUS_FUNCTIONS: [(u8, Option<u16>); 19] = [
-    (1, Some(4)),
-    (2, Some(4)),
-    (3, Some(4)),
-    (4, Some(4)),
-    (5, Some(4)),
-    (6, Some(4)),
-    (7, Some(0)),
-    (8, None),
-    (11, Some(0)),
-    (12, Some(0)),
-    (15, None),
-    (16, None),
-    (17, Some(0)),
-    (20, None),
-    (21, None),
-    (22, Some(6)),
-    (23, None),
-    (24, Some(2)),
-    (43, None),
-];
+/// Functions whose requests have so many bytes of data, and no others.
+const MODBUS_FIXED: [(u8, u16); 12] =
+    [(1, 4), (2, 4), (3, 4), (4, 4), (5, 4), (6, 4), (7, 0), (11, 0), (12, 0), (17, 0), (22, 6), (24, 2)];
 
-/// A Modbus header (protocol 0, a length that can be) and a public function; of a request, the length that it needs.
+/// A Modbus header (protocol 0, a length that can be) and a function; of a request, the length that it needs. Vendors have
+/// functions of their own, and scanners try them all: that both sides agree is what counts.
 fn modbus(bytes: &[u8], response: bool) -> Says {
     let length = be16(bytes, 4);
     let fits =
@@ -436,13 +418,14 @@ fn modbus(bytes: &[u8], response: bool) -> Says {
         return if fits && bytes.len() < 8 { Says::Part } else { Says::No };
     };
     let data = length.unwrap_or_default().saturating_sub(2);
-    let known = |function: u8| MODBUS_FUNCTIONS.iter().find(|(f, _)| *f == function);
-    let function = if response && data == 1 { code & 0x7f } else { *code };
-    match known(function) {
-        Some((_, Some(needed))) if !response && data != *needed => Says::No,
-        Some(_) if fits => Says::Weak(App::Modbus),
-        _ => Says::No,
-    }
+    let fixed = |function: u8| MODBUS_FIXED.iter().find(|(f, _)| *f == function).map(|(_, needed)| *needed);
+    let sound = match *code {
+        0 => false,
+        // An exception has one byte.
+        0x80.. => response && data == 1,
+        _ => response || fixed(*code).is_none_or(|needed| data == needed),
+    };
+    if fits && sound { Says::Weak(App::Modbus) } else { Says::No }
 }
 
 /// Whether the server's first message answers one of the client's: same transaction, unit and function.
