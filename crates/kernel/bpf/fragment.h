@@ -72,7 +72,7 @@ static __noinline __u32 fragment_resolve(struct packet *p, __u64 now)
 
 	fragment_key_of(&key, p);
 	e = bpf_map_lookup_elem(&fragments, &key);
-	if (!e || now < e->made_ns || now - e->made_ns > FRAGMENT_LIFE_NS) {
+	if (!e || (now > e->made_ns && now - e->made_ns > FRAGMENT_LIFE_NS)) {
 		struct fragment_state made = {
 			.made_ns = now,
 			.low = at,

@@ -176,7 +176,12 @@ fn captures_give_equal_accumulators() {
         if frames.is_empty() {
             continue;
         }
-        compare(&path.display().to_string(), &mut sensor, PASS, frames.iter().map(|(t, f)| (*t, f.as_slice())));
+        compare(
+            &path.display().to_string(),
+            &mut sensor,
+            PASS,
+            frames.iter().map(|(t, f)| (*t, f.as_slice())),
+        );
         total += frames.len();
         used += 1;
     }

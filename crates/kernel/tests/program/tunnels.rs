@@ -48,7 +48,8 @@ fn wrap(way: u8, outer: &Builder, inner: &[u8], id: u32) -> Vec<u8> {
 
 /// A conversation's packet in nothing to one tunnel too many, sometimes damaged, cut or padded.
 fn any_frame(least: usize) -> impl Strategy<Value = Vec<u8>> {
-    let inside = (any::<bool>(), any::<bool>(), 0..5_u8, 0..3_u8, proptest::collection::vec(any::<u8>(), 0..40));
+    let inside =
+        (any::<bool>(), any::<bool>(), 0..5_u8, 0..3_u8, proptest::collection::vec(any::<u8>(), 0..40));
     let layers = proptest::collection::vec(
         (0..WAYS, any::<bool>(), prop_oneof![0..8_u32, any::<u32>()], 0..3_u8),
         0..=MAX_TUNNELS + 1,
@@ -58,47 +59,54 @@ fn any_frame(least: usize) -> impl Strategy<Value = Vec<u8>> {
         proptest::option::weighted(0.2, 14..300_usize),
         proptest::option::weighted(0.1, 1..60_usize),
     );
-    (inside, layers, damage).prop_map(move |((v6, back, kind, extra, payload), layers, (changes, cut, pad))| {
-        let mut inner = builder(1, v6, back);
-        if extra == 1 {
-            inner = inner.extension(0, &[]);
-        }
-        let ports = if back { (53, 5000) } else { (5000, 53) };
-        let segment = match kind {
-            0 => inner.udp_segment(ports.0, ports.1, &payload),
-            1 => inner.icmp_segment(if back { 0 } else { 8 }, 0, [0; 4], &payload),
-            2 => Segment { protocol: 132, bytes: payload.clone() },
-            3 => Segment { protocol: payload.first().copied().unwrap_or(0), bytes: payload.clone() },
-            _ => inner.tcp_segment(
-                &wire::craft::Tcp { src_port: ports.0, dst_port: ports.1, flags: 0x18, ..Default::default() },
-                &payload,
-            ),
-        };
-        let mut frame = match extra {
-            2 if !segment.bytes.is_empty() => inner.fragments(&segment, 16).swap_remove(0),
-            _ => inner.frame(&segment),
-        };
-        for (way, v6, id, tags) in layers {
-            let mut outer = builder(2, v6, back);
-            for tag in 0..tags {
-                outer = outer.vlan(u16::from(tag) + 5);
+    (inside, layers, damage).prop_map(
+        move |((v6, back, kind, extra, payload), layers, (changes, cut, pad))| {
+            let mut inner = builder(1, v6, back);
+            if extra == 1 {
+                inner = inner.extension(0, &[]);
             }
-            // Tags only outside: the ways without Ethernet take the header off by its length.
-            frame = wrap(way, &outer, &frame, id);
-        }
-        if changes.len() == 2 {
-            for (at, value) in changes {
-                if let Some(byte) = frame.get_mut(at) {
-                    *byte = value;
+            let ports = if back { (53, 5000) } else { (5000, 53) };
+            let segment = match kind {
+                0 => inner.udp_segment(ports.0, ports.1, &payload),
+                1 => inner.icmp_segment(if back { 0 } else { 8 }, 0, [0; 4], &payload),
+                2 => Segment { protocol: 132, bytes: payload.clone() },
+                3 => Segment { protocol: payload.first().copied().unwrap_or(0), bytes: payload.clone() },
+                _ => inner.tcp_segment(
+                    &wire::craft::Tcp {
+                        src_port: ports.0,
+                        dst_port: ports.1,
+                        flags: 0x18,
+                        ..Default::default()
+                    },
+                    &payload,
+                ),
+            };
+            let mut frame = match extra {
+                2 if !segment.bytes.is_empty() => inner.fragments(&segment, 16).swap_remove(0),
+                _ => inner.frame(&segment),
+            };
+            for (way, v6, id, tags) in layers {
+                let mut outer = builder(2, v6, back);
+                for tag in 0..tags {
+                    outer = outer.vlan(u16::from(tag) + 5);
+                }
+                // Tags only outside: the ways without Ethernet take the header off by its length.
+                frame = wrap(way, &outer, &frame, id);
+            }
+            if changes.len() == 2 {
+                for (at, value) in changes {
+                    if let Some(byte) = frame.get_mut(at) {
+                        *byte = value;
+                    }
                 }
             }
-        }
-        if let Some(pad) = pad {
-            frame.extend(std::iter::repeat_n(0x45, pad));
-        }
-        frame.truncate(cut.unwrap_or(usize::MAX).max(least));
-        frame
-    })
+            if let Some(pad) = pad {
+                frame.extend(std::iter::repeat_n(0x45, pad));
+            }
+            frame.truncate(cut.unwrap_or(usize::MAX).max(least));
+            frame
+        },
+    )
 }
 
 #[test]
@@ -122,17 +130,18 @@ fn any_bytes_behind_a_good_start_give_equal_keys() {
     let Some(sensor) = Sensor::load(&[]) else { return };
     let sensor = RefCell::new(sensor);
     let config = ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() };
-    let bytes = (0..WAYS, any::<u32>(), any::<bool>(), proptest::collection::vec(any::<u8>(), 20..160), 0..4_u8)
-        .prop_map(|(way, id, v6, mut bytes, start)| {
-            // Mostly something that looks like the beginning of a frame or of a datagram.
-            let at = if start == 3 { 0 } else { 14 };
-            bytes[at] = if v6 { 0x60 } else { 0x45 };
-            bytes[12..14].copy_from_slice(if v6 { &[0x86, 0xdd] } else { &[8, 0] });
-            if let Some(next) = bytes.get_mut(at + if v6 { 6 } else { 9 }) {
-                *next = [4, 6, 17, 41, 43, 44, 47, 58, 60, 132][id as usize % 10];
-            }
-            if start == 0 { bytes } else { wrap(way, &builder(2, v6, false), &bytes, id) }
-        });
+    let bytes =
+        (0..WAYS, any::<u32>(), any::<bool>(), proptest::collection::vec(any::<u8>(), 20..160), 0..4_u8)
+            .prop_map(|(way, id, v6, mut bytes, start)| {
+                // Mostly something that looks like the beginning of a frame or of a datagram.
+                let at = if start == 3 { 0 } else { 14 };
+                bytes[at] = if v6 { 0x60 } else { 0x45 };
+                bytes[12..14].copy_from_slice(if v6 { &[0x86, 0xdd] } else { &[8, 0] });
+                if let Some(next) = bytes.get_mut(at + if v6 { 6 } else { 9 }) {
+                    *next = [4, 6, 17, 41, 43, 44, 47, 58, 60, 132][id as usize % 10];
+                }
+                if start == 0 { bytes } else { wrap(way, &builder(2, v6, false), &bytes, id) }
+            });
     proptest!(config, |(frames in proptest::collection::vec(bytes, 1..60))| {
         let mut sensor = sensor.borrow_mut();
         sensor.clear();
