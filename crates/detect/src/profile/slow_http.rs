@@ -141,6 +141,7 @@ impl Profile for SlowHttp {
             server.add(held);
             server.sources.insert(held.source);
         }
+        let begin = out.len();
         for ((source, server, port), group) in by_source {
             let rate = self.rates.get(&source, now_ns).copied().flatten();
             let [heads, bodies, reads] = group.by_kind.map(f64::from);
@@ -160,7 +161,9 @@ impl Profile for SlowHttp {
             out.extend(observation(Subject::SlowHttpTarget, actor, (server, port), now_ns, &group, values));
         }
         // The order of a hash map is no order to report in.
-        out.sort_by_key(|o| (o.subject, o.since_ns));
+        if let Some(own) = out.get_mut(begin..) {
+            own.sort_by_key(|o| (o.subject, o.since_ns, o.target));
+        }
     }
 
     fn evicted(&self) -> u64 {
