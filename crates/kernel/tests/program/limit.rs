@@ -11,6 +11,9 @@ fn addr(text: &str) -> wire::Addr {
     text.parse().expect("address")
 }
 
+/// Makes the frame of a number.
+type Craft<'a> = Box<dyn Fn(u16) -> Vec<u8> + 'a>;
+
 /// The service of the same IP version.
 fn service(src: &str) -> wire::Addr {
     addr(if addr(src).is_v4() { "192.0.2.1" } else { "2001:db8:1::1" })
@@ -36,7 +39,7 @@ fn a_source_has_a_second_in_its_bucket_and_its_rate_from_then_on() {
     sensor.limit(ten_per_source());
     for src in ["198.51.100.1", "2001:db8::1"] {
         sensor.at(START);
-        let kinds: [(Counter, Box<dyn Fn(u16) -> Vec<u8>>); 3] = [
+        let kinds: [(Counter, Craft<'_>); 3] = [
             (Counter::LimitedSourceSyn, Box::new(|i| syn(src, 1000 + i))),
             (
                 Counter::LimitedSourceUdp,
