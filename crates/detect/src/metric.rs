@@ -399,6 +399,16 @@ metrics! {
         BrokenServers "broken_servers" "hosts" "hosts that got them"
             "Different receivers.";
     }
+    SshLogins {
+        SshRefusals "ssh_refusals" "refusals" "logins refused"
+            "Refusals told by size: wrong passwords, keys not accepted, and the question which methods there are.";
+        SshAccepted "ssh_accepted" "logins" "logins accepted"
+            "Sessions opened, told by size.";
+    }
+    NameAnswers {
+        NamesAnswered "names_answered" "names" "different names answered for"
+            "Different names in answers to LLMNR questions.";
+    }
     ControllerCall {
         ControllerCalls "controller_calls" "flows" "connections between controllers"
             "Always 1.";

@@ -9,6 +9,7 @@
 mod amplify;
 mod arp;
 mod beacon;
+mod calls;
 mod dga;
 mod dhcp;
 mod dns;
@@ -16,7 +17,9 @@ mod evasion;
 mod files;
 mod icmp;
 mod letters;
+mod logins;
 mod modbus;
+mod names;
 mod place;
 mod protocol;
 mod requests;
@@ -87,6 +90,8 @@ subjects! {
     WrongPort "wrong_port" "A flow that ended, of an application that does not belong on its port.";
     StrangeDns "strange_dns" "A flow to port 53 in which both sides say what is no DNS.";
     BrokenMessages "broken_messages" "Messages of one sender that break the rules of their protocol, over a minute; 8,192 senders.";
+    SshLogins "ssh_logins" "Logins of one client at one SSH server, by the sizes of what is said, in 60 s; 16,384 pairs.";
+    NameAnswers "name_answers" "Names one host answers for by LLMNR, until it pauses for ten minutes; 4,096 hosts.";
     ControllerCall "controller_call" "A connection between two hosts that both answered as Modbus servers within a week; 4,096 servers.";
 }
 
@@ -311,6 +316,8 @@ pub fn all() -> Vec<Box<dyn Profile>> {
         Box::<rpc::FanOut>::default(),
         Box::<files::FileChanges>::default(),
         Box::<modbus::ModbusClients>::default(),
+        Box::<logins::SshLogins>::default(),
+        Box::<names::NameAnswers>::default(),
         Box::<dns::Names>::default(),
         Box::<dga::Nonexistent>::default(),
         Box::<slow_http::SlowHttp>::default(),

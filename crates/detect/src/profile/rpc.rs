@@ -1,8 +1,7 @@
-//! Remote procedure calls that administrate, replicate or spy, by who calls whom.
-//!
-//! The table below says what a call is for; the call's content is mostly sealed, its interface and operation are not.
-//! Operation numbers are those of the Microsoft Open Specifications named beside each interface.
+//! Remote procedure calls that administrate, replicate or spy, by who calls whom; and whom one source reaches by protocols
+//! of administration.
 
+use super::calls::{Purpose, purpose};
 use super::place::is_host;
 use super::table::Table;
 use super::{Fact, Kind as Want, Observation, Profile, Subject, Values, speaker};
@@ -27,87 +26,8 @@ const QUESTIONS: usize = 32;
 /// Ports that controllers are contacted on: Kerberos, LDAP, LDAP over TLS, global catalogue.
 const CONTROLLER_PORTS: [u16; 4] = [88, 389, 636, 3268];
 
-/// What a call is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
-    /// Makes the server run something.
-    Execute,
-    /// Reads or changes secrets.
-    Secret,
-    /// Replicates the directory.
-    Replicate,
-    /// Opens a secure channel without knowing its secret yet.
-    Challenge,
-    /// Makes the server log on somewhere else.
-    Coerce,
-    /// Asks for users, groups, shares or sessions.
-    Ask,
-    /// Clears a log.
-    Clear,
-}
-
-/// Interface, operations, purpose, what people call it.
-const CALLS: [(&str, &[u16], Purpose, &str); 21] = [
-    // [MS-SCMR] services: create (A, W, WOW64), start (W, A)
-    (
-        "367abb81-9844-35f1-ad32-98f038001003",
-        &[12, 24, 44, 45, 60, 19, 31],
-        Purpose::Execute,
-        "service control",
-    ),
-    // [MS-TSCH] at jobs and tasks: add, register, run
-    ("1ff70682-0a51-30e8-076d-740be8cee98b", &[0], Purpose::Execute, "at job"),
-    ("86d35949-83c9-4044-b424-db363231fd0c", &[1, 12], Purpose::Execute, "task scheduler"),
-    // [MS-DCOM] activation: RemoteGetClassObject, RemoteCreateInstance; RemoteActivation
-    ("000001a0-0000-0000-c000-000000000046", &[3, 4], Purpose::Execute, "remote COM activation"),
-    ("4d9f4ab8-7d1c-11cf-861e-0020af6e7c57", &[0], Purpose::Execute, "remote COM activation"),
-    // [MS-WMI] IWbemServices: ExecMethod, ExecMethodAsync
-    ("9556dc99-828c-11cf-a37e-00aa003240c7", &[24, 25], Purpose::Execute, "WMI method"),
-    // [MS-RRP] registry: set value
-    ("338cd001-2244-31f1-aaaa-900038001003", &[22], Purpose::Execute, "remote registry"),
-    // [MS-DRSR] drsuapi: GetNCChanges, ReplicaAdd
-    ("e3514235-4b06-11d1-ab04-00c04fc2dcd2", &[3, 5], Purpose::Replicate, "directory replication"),
-    // [MS-NRPC] netlogon: ServerReqChallenge, ServerAuthenticate2, 3
-    ("12345678-1234-abcd-ef00-01234567cffb", &[4, 15, 26], Purpose::Challenge, "netlogon challenge"),
-    // netlogon: ServerPasswordSet, ServerPasswordSet2
-    ("12345678-1234-abcd-ef00-01234567cffb", &[6, 30], Purpose::Secret, "machine password set"),
-    // [MS-BKRP] backup key
-    ("3dde7c30-165d-11d1-ab8f-00805f14db40", &[0], Purpose::Secret, "backup key"),
-    // [MS-LSAD] secrets: OpenSecret, SetSecret, QuerySecret, StorePrivateData, RetrievePrivateData
-    ("12345778-1234-abcd-ef00-0123456789ab", &[28, 29, 30, 42, 43], Purpose::Secret, "LSA secret"),
-    // [MS-SAMR] SamrSetInformationUser, SamrSetInformationUser2, ChangePassword
-    ("12345778-1234-abcd-ef00-0123456789ac", &[37, 38, 54, 55, 58, 63], Purpose::Secret, "account password"),
-    // [MS-RPRN] RemoteFindFirstPrinterChangeNotification, ...Ex
-    ("12345678-1234-abcd-ef00-0123456789ab", &[62, 65], Purpose::Coerce, "printer notification"),
-    // [MS-EFSR] EfsRpcOpenFileRaw, EncryptFileSrv, DecryptFileSrv, QueryUsersOnFile, QueryRecoveryAgents, FileKeyInfo
-    ("c681d488-d850-11d0-8c52-00c04fd90f7e", &[0, 4, 5, 6, 7, 12], Purpose::Coerce, "encrypting file system"),
-    ("df1941c5-fe89-4e79-bf10-463657acf44d", &[0, 4, 5, 6, 7, 12], Purpose::Coerce, "encrypting file system"),
-    // [MS-DFSNM] NetrDfsAddStdRoot, NetrDfsRemoveStdRoot
-    ("4fc742e0-4a10-11cf-8273-00aa004ae673", &[12, 13], Purpose::Coerce, "distributed file system"),
-    // [MS-SRVS] connections, files, sessions, shares; [MS-WKST] users
-    ("4b324fc8-1670-01d3-1278-5a47bf6ee188", &[8, 9, 12, 15, 36], Purpose::Ask, "shares and sessions"),
-    ("6bffd098-a112-3610-9833-46c3f87e345a", &[2], Purpose::Ask, "logged on users"),
-    // [MS-SAMR] enumerations, lookups, members
-    (
-        "12345778-1234-abcd-ef00-0123456789ac",
-        &[11, 13, 15, 16, 17, 18, 25, 27, 33, 40, 51],
-        Purpose::Ask,
-        "accounts and groups",
-    ),
-    // [MS-EVEN] ClearEventLog (W, A)
-    ("82273fdc-e32a-18c3-3f78-827929dc23ea", &[0, 12], Purpose::Clear, "event log"),
-];
-
-fn purpose(call: &DceRpc) -> Option<(Purpose, &'static str)> {
-    if call.kind != Kind::Request {
-        return None;
-    }
-    let (interface, operation) = (call.interface.as_deref()?, call.operation?);
-    CALLS
-        .iter()
-        .find(|(uuid, operations, ..)| *uuid == interface && operations.contains(&operation))
-        .map(|(_, _, purpose, name)| (*purpose, *name))
-}
+/// Paths of Windows Remote Management ([MS-WSMV]); what is asked there is encrypted, but it is to run or to set something.
+const WSMAN: [&str; 2] = ["/wsman", "/WSMAN"];
 
 /// What one caller did lately.
 #[derive(Debug, Default)]
@@ -161,6 +81,12 @@ impl Profile for RemoteCalls {
                     self.call(now_ns, (flow, *from), call, (purpose, name), out);
                 }
             }
+            Fact::Message { flow, from, message: Message::HttpRequest(request) }
+                if WSMAN.iter().any(|path| request.target.starts_with(path)) =>
+            {
+                let call = DceRpc { kind: Kind::Request, ..DceRpc::default() };
+                self.call(now_ns, (flow, *from), &call, (Purpose::Execute, "remote management"), out);
+            }
             _ => {}
         }
     }
@@ -212,10 +138,10 @@ impl RemoteCalls {
             .with(Metric::LogsCleared, f64::from(caller.logs_cleared))
             .with(Metric::DirectoryQuestions, caller.questions.len() as f64);
         let mut o = Observation::of_speaker(Subject::RemoteCalls, flow, from, caller.since_ns, values);
-        let operation = call.operation.unwrap_or(0);
-        o.detail = Some(match &call.pipe {
-            Some(pipe) => format!("{name}, operation {operation}, pipe {pipe}").into(),
-            None => format!("{name}, operation {operation}").into(),
+        o.detail = Some(match (call.operation, call.pipe.as_deref().filter(|p| !p.is_empty())) {
+            (Some(operation), Some(pipe)) => format!("{name}, operation {operation}, pipe {pipe}").into(),
+            (Some(operation), None) => format!("{name}, operation {operation}").into(),
+            (None, _) => name.into(),
         });
         out.push(o);
     }
@@ -291,44 +217,5 @@ impl Profile for FanOut {
 
     fn evicted(&self) -> u64 {
         self.sources.evicted()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn calls_are_known_by_interface_and_operation() {
-        let call = |interface: &str, operation| DceRpc {
-            kind: Kind::Request,
-            interface: Some(interface.into()),
-            operation: Some(operation),
-            ..DceRpc::default()
-        };
-        for (interface, operation, expected) in [
-            ("367abb81-9844-35f1-ad32-98f038001003", 12, Some(Purpose::Execute)),
-            ("367abb81-9844-35f1-ad32-98f038001003", 0, None),
-            ("e3514235-4b06-11d1-ab04-00c04fc2dcd2", 3, Some(Purpose::Replicate)),
-            ("12345678-1234-abcd-ef00-01234567cffb", 26, Some(Purpose::Challenge)),
-            ("12345678-1234-abcd-ef00-01234567cffb", 30, Some(Purpose::Secret)),
-        ] {
-            assert_eq!(
-                purpose(&call(interface, operation)).map(|p| p.0),
-                expected,
-                "{interface} {operation}"
-            );
-        }
-        assert_eq!(purpose(&DceRpc { kind: Kind::Response, ..call(CALLS[0].0, 12) }), None);
-    }
-
-    #[test]
-    fn interfaces_are_written_as_the_dissector_writes_them() {
-        for (uuid, operations, ..) in CALLS {
-            assert_eq!(uuid.len(), 36);
-            assert!(uuid.bytes().all(|b| b == b'-' || b.is_ascii_digit() || (b'a'..=b'f').contains(&b)));
-            assert!(!operations.is_empty());
-            assert_ne!(first_word(uuid), 0, "{uuid}");
-        }
     }
 }
