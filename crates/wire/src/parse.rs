@@ -221,12 +221,27 @@ impl Transport {
 #[inline]
 pub fn parse(link: LinkType, frame: &[u8], frame_len: u32) -> Result<Packet<'_>, Skip> {
     let frame_len = frame_len.max(u32::try_from(frame.len()).unwrap_or(u32::MAX));
-    let place = network(link, frame)?;
-    let packet = datagram(frame, frame_len, &place, frame_len)?;
+    match begin(link, frame)? {
+        Start::Ip(version, at) => down(frame, frame_len, &Place::plain(version, at)),
+        Start::Link(at, kind) => behind(frame, frame_len, at, kind),
+    }
+}
+
+/// [`parse`] from the IP header at `place` on.
+#[inline(always)]
+fn down<'a>(frame: &'a [u8], frame_len: u32, place: &Place) -> Result<Packet<'a>, Skip> {
+    let packet = datagram(frame, frame_len, place, frame_len)?;
     if tunnel::may_carry(&packet) {
         return Ok(innermost(packet, place.tunnels));
     }
     Ok(packet)
+}
+
+/// [`parse`] from tags, labels or a session at `at` on, announced as EtherType `kind`. Apart, so that what plain frames
+/// need stays in registers.
+#[inline(never)]
+fn behind(frame: &[u8], frame_len: u32, at: usize, kind: u16) -> Result<Packet<'_>, Skip> {
+    down(frame, frame_len, &tunnel::behind(frame, at, kind, 0, 0)?)
 }
 
 /// Like [`parse`], but stops at the outermost packet: the tunnel's, where [`parse`] gives what it carries.
@@ -236,57 +251,66 @@ pub fn parse(link: LinkType, frame: &[u8], frame_len: u32) -> Result<Packet<'_>,
 /// As [`parse`].
 pub fn outermost(link: LinkType, frame: &[u8], frame_len: u32) -> Result<Packet<'_>, Skip> {
     let frame_len = frame_len.max(u32::try_from(frame.len()).unwrap_or(u32::MAX));
-    datagram(frame, frame_len, &network(link, frame)?, frame_len)
+    let place = match begin(link, frame)? {
+        Start::Ip(version, at) => Place::plain(version, at),
+        Start::Link(at, kind) => tunnel::behind(frame, at, kind, 0, 0)?,
+    };
+    datagram(frame, frame_len, &place, frame_len)
 }
 
-/// Finds the IP header of a frame.
-#[inline]
-fn network(link: LinkType, frame: &[u8]) -> Result<Place, Skip> {
-    match link {
+/// What the link header leads to.
+enum Start {
+    /// IP at this offset.
+    Ip(Version, usize),
+    /// Something else at this offset, announced as this EtherType.
+    Link(usize, u16),
+}
+
+/// Reads the link header.
+#[inline(always)]
+fn begin(link: LinkType, frame: &[u8]) -> Result<Start, Skip> {
+    let (at, kind) = match link {
         LinkType::Ethernet => {
             let Some(header) = frame.first_chunk::<14>() else { return Err(Skip::LinkTruncated) };
-            behind(frame, 14, be16(header, 12))
+            (14, be16(header, 12))
         }
-        LinkType::RawIp => match frame.first().map(|b| b >> 4) {
-            Some(4) => Ok(Place::plain(Version::V4, 0)),
-            Some(6) => Ok(Place::plain(Version::V6, 0)),
-            Some(_) => Err(Skip::IpMalformed),
-            None => Err(Skip::IpTruncated),
-        },
+        LinkType::RawIp => {
+            return match frame.first().map(|b| b >> 4) {
+                Some(4) => Ok(Start::Ip(Version::V4, 0)),
+                Some(6) => Ok(Start::Ip(Version::V6, 0)),
+                Some(_) => Err(Skip::IpMalformed),
+                None => Err(Skip::IpTruncated),
+            };
+        }
         LinkType::LinuxSll => {
             let Some(header) = frame.first_chunk::<16>() else { return Err(Skip::LinkTruncated) };
-            behind(frame, 16, be16(header, 14))
+            (16, be16(header, 14))
         }
         LinkType::LinuxSll2 => {
             let Some(header) = frame.first_chunk::<20>() else { return Err(Skip::LinkTruncated) };
-            behind(frame, 20, be16(header, 0))
+            (20, be16(header, 0))
         }
         LinkType::BsdLoopback => {
             let Some(&header) = frame.first_chunk::<4>() else { return Err(Skip::LinkTruncated) };
             // The writer's byte order is not recorded; no family is a palindrome, so at most one reading fits.
             let (le, be) = (u32::from_le_bytes(header), u32::from_be_bytes(header));
-            match le.min(be) {
-                2 => Ok(Place::plain(Version::V4, 4)),
-                10 | 24 | 28 | 30 => Ok(Place::plain(Version::V6, 4)),
+            return match le.min(be) {
+                2 => Ok(Start::Ip(Version::V4, 4)),
+                10 | 24 | 28 | 30 => Ok(Start::Ip(Version::V6, 4)),
                 _ => Err(Skip::NotIp),
-            }
+            };
         }
-    }
-}
-
-/// What begins at `at`, announced as EtherType `kind`: mostly IP itself.
-#[inline]
-fn behind(frame: &[u8], at: usize, kind: u16) -> Result<Place, Skip> {
-    match kind {
-        ethertype::IPV4 => Ok(Place::plain(Version::V4, at)),
-        ethertype::IPV6 => Ok(Place::plain(Version::V6, at)),
-        _ => tunnel::behind(frame, at, kind, 0, 0),
-    }
+    };
+    Ok(match kind {
+        ethertype::IPV4 => Start::Ip(Version::V4, at),
+        ethertype::IPV6 => Start::Ip(Version::V6, at),
+        _ => Start::Link(at, kind),
+    })
 }
 
 /// The packet whose IP header is at `place` in `content`, the whole frame or what a tunnel holds, of which `on_wire`
 /// bytes are stated. `frame_len` is that of the whole frame.
-#[inline]
+#[inline(always)]
 fn datagram<'a>(content: &'a [u8], on_wire: u32, place: &Place, frame_len: u32) -> Result<Packet<'a>, Skip> {
     let datagram = content.get(place.at..).unwrap_or_default();
     let on_wire = on_wire.saturating_sub(place.at as u32);
