@@ -61,6 +61,8 @@ pub struct Intake {
     pub skipped: [u64; Skip::ALL.len()],
     /// Frames of an unknown link type.
     pub unknown_link: u64,
+    /// Packets that carry a tunnel which could not be opened; they count as what they are outside.
+    pub opaque_tunnels: u64,
 }
 
 /// Whether a flow is one that a client without ill intent leaves behind: a TCP session that was set up, carried data
@@ -131,6 +133,7 @@ impl Line {
         };
         match wire::parse(link, data, frame_len) {
             Ok(packet) => {
+                self.intake.opaque_tunnels += u64::from(packet.opaque_tunnel);
                 self.tracker.observe(at_ns, &packet, &mut self.events);
                 if !self.events.is_empty() {
                     self.digest(tap);

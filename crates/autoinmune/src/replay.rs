@@ -264,6 +264,7 @@ pub fn intake_losses(intake: &Intake) -> BTreeMap<String, u64> {
     let mut out: BTreeMap<String, u64> =
         Skip::ALL.iter().map(|s| (s.name().to_owned(), intake.skipped[*s as usize])).collect();
     out.insert("unknown_link_type".into(), intake.unknown_link);
+    out.insert("opaque_tunnels".into(), intake.opaque_tunnels);
     out
 }
 

@@ -183,6 +183,7 @@ impl KernelSource {
         let mut intake = Intake {
             packets: counters.get(Counter::Packets) + counters.get(Counter::EgressPackets),
             bytes: counters.get(Counter::Bytes) + counters.get(Counter::EgressBytes),
+            opaque_tunnels: counters.get(Counter::TunnelOpaque) + counters.get(Counter::TunnelUserOnly),
             ..Intake::default()
         };
         for skip in Skip::ALL {
