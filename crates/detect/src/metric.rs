@@ -229,11 +229,11 @@ metrics! {
     }
     Reflector {
         AmplifiedMegabytes "amplified_megabytes" "MB" "megabytes answered"
-            "IP bytes back to the asking address in 10 s, of all its flows.";
+            "IP bytes back to the asking address from that service, in the flow at hand and in those that ended within a minute.";
         AmplificationFactor "amplification_factor" "ratio" "bytes answered for each one asked"
-            "IP bytes back over IP bytes sent, in 10 s.";
+            "IP bytes back over IP bytes sent, of the same flows.";
         AmplifiedQuestionBytes "amplified_question_bytes" "bytes" "bytes a question"
-            "Mean IP length of the packets asked, in 10 s.";
+            "Mean IP length of the packets asked.";
     }
     Echoes {
         EchoPairs "echo_pairs" "echoes" "echoes with reply"
@@ -398,6 +398,12 @@ metrics! {
             "Different rules broken.";
         BrokenServers "broken_servers" "hosts" "hosts that got them"
             "Different receivers.";
+    }
+    Overflow {
+        CompressionOverflows "compression_overflows" "messages" "compressed SMB messages whose sizes overflow"
+            "1 where the offset and size of a compressed SMB message add up to more than can be.";
+        SignatureBytes "signature_bytes" "bytes" "bytes of an answer with a signature"
+            "Length of a DNS message over TCP that answers a question for a SIG record.";
     }
     SshLogins {
         SshRefusals "ssh_refusals" "refusals" "logins refused"

@@ -1,9 +1,11 @@
 //! Answers of open services to questions nobody here asked, and large answers of ours to small questions.
 
+use super::table::Table;
 use super::{Fact, Kind, Observation, Profile, Subject, Values};
 use crate::Actor;
 use crate::metric::Metric;
-use flow::{FlowRecord, Role, Span};
+use flow::{Entity, FlowRecord, Role, Span};
+use wire::Addr;
 use wire::packet::protocol;
 
 /// Services known to answer more than they are asked (CISA alert TA14-017A and later reports), by port.
@@ -39,9 +41,33 @@ fn service(port: u16) -> Option<&'static str> {
     AMPLIFIERS.iter().find(|(p, _)| *p == port).map(|(_, name)| *name)
 }
 
-/// Both ends of amplification. Needs no memory of its own: windows and the flow at hand tell.
+/// Pairs of asking address and service remembered, some 40 bytes each.
+const CAPACITY: usize = 8192;
+/// Length of the window in which answers are summed.
+const WINDOW_NS: u64 = 60_000_000_000;
+/// Answers below this are not observed, bytes.
+const WORTH_A_LOOK: u64 = 100_000;
+
+/// What one address asked a service, and what it was answered, in flows that ended in the running window.
 #[derive(Debug, Default)]
-pub(crate) struct Amplification {}
+struct Answers {
+    since_ns: u64,
+    questions: u64,
+    asked: u64,
+    answered: u64,
+}
+
+/// Both ends of amplification. Of victims windows and the flow at hand tell.
+#[derive(Debug)]
+pub(crate) struct Amplification {
+    asking: Table<(Addr, u16), Answers>,
+}
+
+impl Default for Amplification {
+    fn default() -> Self {
+        Self { asking: Table::new(CAPACITY, WINDOW_NS) }
+    }
+}
 
 impl Profile for Amplification {
     fn subjects(&self) -> &'static [Subject] {
@@ -49,59 +75,82 @@ impl Profile for Amplification {
     }
 
     fn wants(&self) -> &'static [Kind] {
-        &[Kind::Active]
+        &[Kind::Active, Kind::Ended]
     }
 
-    fn learn(&mut self, _now_ns: u64, fact: &Fact<'_>, out: &mut Vec<Observation>) {
-        let Fact::Active { entity, flow: Some(flow) } = fact else { return };
-        if flow.key.protocol != protocol::UDP {
-            return;
-        }
-        let window = entity.window(Span::S10);
-        let ((_, from_port), (_, to_port)) = (flow.initiator(), flow.responder());
-        if entity.role == Role::Target && unasked(flow) {
-            let Some(name) = service(from_port) else { return };
-            let seconds = f64::from(Span::S10.seconds());
-            let second = entity.window(Span::S1);
-            let values = Values::default()
-                .with(
-                    Metric::ReflectedPacketsPerSecond,
-                    (f64::from(window.udp_packets) / seconds).max(f64::from(second.udp_packets)),
-                )
-                .with(Metric::ReflectedBytesPerPacket, window.bytes as f64 / f64::from(window.packets.max(1)))
-                .with(
-                    Metric::ReflectedReplyRatio,
-                    f64::from(window.udp_reply_packets) / f64::from(window.udp_packets.max(1)),
-                )
-                .with_some(Metric::Reflectors, Some(window.sources()).filter(|n| *n > 0).map(f64::from));
-            let mut o = Observation::of_flow(Subject::Reflected, flow, window.start_ns, values);
-            o.actor = Actor::Distributed { target: entity.addr };
-            o.target = Some(entity.addr);
-            o.port = None;
-            o.detail = Some(name.into());
-            out.push(o);
-        } else if entity.role == Role::Source
-            && let Some(name) = service(to_port)
-        {
-            let values = Values::default()
-                .with(Metric::AmplifiedMegabytes, window.reply_bytes as f64 / 1e6)
-                .with(Metric::AmplificationFactor, window.reply_bytes as f64 / (window.bytes.max(1)) as f64)
-                .with(Metric::AmplifiedQuestionBytes, window.bytes as f64 / f64::from(window.packets.max(1)));
-            // The sender of the questions is the victim: its address is forged.
-            let mut o = Observation::of_flow(Subject::Reflector, flow, window.start_ns, values);
-            o.actor = Actor::Distributed { target: entity.addr };
-            o.target = Some(entity.addr);
-            o.detail = Some(format!("{name} of {}", flow.responder().0).into());
-            out.push(o);
+    fn learn(&mut self, now_ns: u64, fact: &Fact<'_>, out: &mut Vec<Observation>) {
+        match fact {
+            Fact::Active { entity, flow: Some(flow) } if flow.key.protocol == protocol::UDP => {
+                match entity.role {
+                    Role::Target => out.extend(reflected(entity, flow)),
+                    Role::Source => out.extend(self.reflecting(now_ns, flow, false)),
+                }
+            }
+            Fact::Ended(flow, _) if flow.key.protocol == protocol::UDP => {
+                out.extend(self.reflecting(now_ns, flow, true));
+            }
+            _ => {}
         }
     }
 
     fn evicted(&self) -> u64 {
-        0
+        self.asking.evicted()
     }
 }
 
-/// Whether the flow began with what is an answer and was never asked for.
-fn unasked(flow: &FlowRecord) -> bool {
-    flow.stats.from_responder().packets == 0
+impl Amplification {
+    /// What a service answered the sender of `flow`: in it, and in those that ended within the window.
+    fn reflecting(&mut self, now_ns: u64, flow: &FlowRecord, ended: bool) -> Option<Observation> {
+        let ((client, _), (server, port)) = (flow.initiator(), flow.responder());
+        let name = service(port)?;
+        let (sent, back) = (flow.stats.from_initiator(), flow.stats.from_responder());
+        let known = self.asking.touch((client, port), now_ns);
+        if now_ns.saturating_sub(known.since_ns) > WINDOW_NS {
+            *known = Answers { since_ns: now_ns, ..Answers::default() };
+        }
+        let questions = known.questions.saturating_add(sent.packets);
+        let asked = known.asked.saturating_add(sent.bytes);
+        let answered = known.answered.saturating_add(back.bytes);
+        if ended {
+            (known.questions, known.asked, known.answered) = (questions, asked, answered);
+        }
+        if answered < WORTH_A_LOOK {
+            return None;
+        }
+        let since_ns = known.since_ns.min(flow.first_ns());
+        let values = Values::default()
+            .with(Metric::AmplifiedMegabytes, answered as f64 / 1e6)
+            .with(Metric::AmplificationFactor, answered as f64 / (asked.max(1)) as f64)
+            .with(Metric::AmplifiedQuestionBytes, asked as f64 / (questions.max(1)) as f64);
+        // The sender of the questions is the victim: its address is forged.
+        let mut o = Observation::of_flow(Subject::Reflector, flow, since_ns, values);
+        o.actor = Actor::Distributed { target: client };
+        o.target = Some(client);
+        o.detail = Some(format!("{name} of {server}").into());
+        Some(o)
+    }
+}
+
+/// Answers towards `entity` that began with no question.
+fn reflected(entity: &Entity, flow: &FlowRecord) -> Option<Observation> {
+    if flow.stats.from_responder().packets > 0 {
+        return None;
+    }
+    let name = service(flow.initiator().1)?;
+    let (second, window) = (entity.window(Span::S1), entity.window(Span::S10));
+    let share = |part: u32, all: u32| f64::from(part) / f64::from(all.max(1));
+    let values = Values::default()
+        .with(
+            Metric::ReflectedPacketsPerSecond,
+            share(window.udp_packets, Span::S10.seconds()).max(f64::from(second.udp_packets)),
+        )
+        .with(Metric::ReflectedBytesPerPacket, window.bytes as f64 / f64::from(window.packets.max(1)))
+        .with(Metric::ReflectedReplyRatio, share(window.udp_reply_packets, window.udp_packets))
+        .with_some(Metric::Reflectors, Some(window.sources()).filter(|n| *n > 0).map(f64::from));
+    let mut o = Observation::of_flow(Subject::Reflected, flow, window.start_ns, values);
+    o.actor = Actor::Distributed { target: entity.addr };
+    o.target = Some(entity.addr);
+    o.port = None;
+    o.detail = Some(name.into());
+    Some(o)
 }

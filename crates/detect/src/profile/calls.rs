@@ -112,6 +112,19 @@ pub(super) fn purpose(call: &DceRpc) -> Option<(Purpose, &'static str)> {
         .map(|(_, _, purpose, name)| (*purpose, *name))
 }
 
+/// Port of the endpoint mapper, which also activates remote objects.
+const ENDPOINT_MAPPER: u16 = 135;
+/// An activation carries a description of the object and of the caller; a question to the mapper has some 150 bytes.
+const ACTIVATION_BYTES: u32 = 400;
+
+/// A remote activation whose beginning was not seen, so that its interface is not known: a call 3 or 4 to the endpoint
+/// mapper's port that is far too long for a question to the mapper.
+pub(super) fn activation(call: &DceRpc, port: u16) -> Option<(Purpose, &'static str)> {
+    let unknown = call.kind == Kind::Request && call.interface.is_none() && port == ENDPOINT_MAPPER;
+    let long = matches!(call.operation, Some(3 | 4)) && call.stub_bytes >= ACTIVATION_BYTES;
+    (unknown && long).then_some((Execute, "remote COM activation"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

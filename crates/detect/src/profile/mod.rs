@@ -14,6 +14,7 @@ mod dga;
 mod dhcp;
 mod dns;
 mod evasion;
+mod exploits;
 mod files;
 mod icmp;
 mod letters;
@@ -72,7 +73,7 @@ subjects! {
     Beacon "beacon" "Connections of one inside host to one outside service, seen over up to two hours; 16,384 pairs.";
     Upload "upload" "What one inside host sends outwards in a minute, against its own habit once half an hour of activity is known; 16,384 hosts.";
     Reflected "reflected" "Datagrams from ports of services known to amplify, which nobody asked for, towards one address in 10 s.";
-    Reflector "reflector" "What a service known to amplify answers to one address in 10 s.";
+    Reflector "reflector" "What services known to amplify answer to one address, in one flow and in those that ended within a minute; 8,192 pairs of address and port.";
     Echoes "echoes" "ICMP echoes between two hosts, over the life of their flow.";
     ArpClaim "arp_claim" "A claim to an address by ARP that contradicts another, or that nobody asked for, over a minute; 8,192 addresses and as many hardware addresses.";
     DhcpServer "dhcp_server" "Servers that hand out addresses on one network, over an hour; 1,024 networks.";
@@ -90,6 +91,7 @@ subjects! {
     WrongPort "wrong_port" "A flow that ended, of an application that does not belong on its port.";
     StrangeDns "strange_dns" "A flow to port 53 in which both sides say what is no DNS.";
     BrokenMessages "broken_messages" "Messages of one sender that break the rules of their protocol, over a minute; 8,192 senders.";
+    Overflow "overflow" "One message made to overflow its reader.";
     SshLogins "ssh_logins" "Logins of one client at one SSH server, by the sizes of what is said, in 60 s; 16,384 pairs.";
     NameAnswers "name_answers" "Names one host answers for by LLMNR, until it pauses for ten minutes; 4,096 hosts.";
     ControllerCall "controller_call" "A connection between two hosts that both answered as Modbus servers within a week; 4,096 servers.";
@@ -316,6 +318,7 @@ pub fn all() -> Vec<Box<dyn Profile>> {
         Box::<rpc::FanOut>::default(),
         Box::<files::FileChanges>::default(),
         Box::<modbus::ModbusClients>::default(),
+        Box::<exploits::Exploits>::default(),
         Box::<logins::SshLogins>::default(),
         Box::<names::NameAnswers>::default(),
         Box::<dns::Names>::default(),

@@ -1,7 +1,7 @@
 //! Remote procedure calls that administrate, replicate or spy, by who calls whom; and whom one source reaches by protocols
 //! of administration.
 
-use super::calls::{Purpose, purpose};
+use super::calls::{Purpose, activation, purpose};
 use super::place::is_host;
 use super::table::Table;
 use super::{Fact, Kind as Want, Observation, Profile, Subject, Values, speaker};
@@ -77,7 +77,9 @@ impl Profile for RemoteCalls {
                 }
             }
             Fact::Message { flow, from, message: Message::DceRpc(call) } => {
-                if let Some((purpose, name)) = purpose(call) {
+                if let Some((purpose, name)) =
+                    purpose(call).or_else(|| activation(call, speaker(flow, *from).1.1))
+                {
                     self.call(now_ns, (flow, *from), call, (purpose, name), out);
                 }
             }
