@@ -69,7 +69,7 @@ impl Profile for HttpRequests {
                 }
                 pair.requests = pair.requests.saturating_add(1);
                 pair.same_target += u32::from(hash(&request.target) == pair.first_target);
-                if pair.requests < ENOUGH || pair.requests % EVERY != 0 {
+                if pair.requests < ENOUGH || !pair.requests.is_multiple_of(EVERY) {
                     return;
                 }
                 let values = Values::default()
