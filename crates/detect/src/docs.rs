@@ -176,6 +176,7 @@ run all of them through the flow table and the detector. A vector has a `name`, 
 | `hold_ms` | ms that a connection is held by `slow_head`, `slow_body`, `slow_read`, `long_poll` |
 | `window` | receive window the sender states (64240) |
 | `jitter` | share of `every_ms` by which each is early or late at most (0) |
+| `more_replies` | answers to each UDP packet or echo request beyond the first (0) |
 | `size`, `reply_size` | payload bytes of UDP packets and echo requests (0), and of the answers (the same) |
 | `mac` | last byte of the hardware address that an ARP packet claims from |
 | `greeting`, `hello` | what receiver and sender say first in a session, or in a datagram and its answer; `hex:` introduces bytes |

@@ -237,11 +237,15 @@ metrics! {
     }
     Echoes {
         EchoPairs "echo_pairs" "echoes" "echoes with reply"
-            "The lesser of requests and replies; observed from 16.";
+            "The lesser of requests and replies.";
         EchoAsymmetry "echo_asymmetry" "ratio" "difference of request and reply"
             "Difference of the mean payload lengths of requests and replies, over the larger: an honest reply returns what was sent.";
         EchoSizes "echo_sizes" "bytes" "spread of lengths"
             "Longest less shortest IP length of requests and replies.";
+        EchoUnasked "echo_unasked" "replies" "replies beyond requests"
+            "Replies less requests.";
+        EchoRepliesPerRequest "echo_replies_per_request" "ratio" "replies to each request"
+            "Replies over requests.";
         EchoKilobytes "echo_kilobytes" "kB" "kilobytes carried"
             "Payload of requests and replies together.";
     }
@@ -270,6 +274,8 @@ metrics! {
             "Flows of the source with a fragment that overlaps another.";
         TinyFragmentFlows "tiny_fragment_flows" "flows" "flows with tiny fragments"
             "Flows of the source with a fragment too small for any network.";
+        TinyFragments "tiny_fragments" "fragments" "tiny fragments"
+            "Fragments of the source in one flow in which no packet has 256 bytes of content.";
     }
     HttpRequests {
         HttpRequestsPerSecond "http_requests_per_second" "requests/s" "requests a second"

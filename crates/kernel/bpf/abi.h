@@ -101,7 +101,7 @@ struct flow_stats {
 	__u8 rst_mask;
 	/* Kernel only: packets and IP bytes by direction that the source's window has yet to learn of (see source.h). */
 	__u8 pending_packets[2];
-	__u8 long_head; /* 1: the flow speaks in messages (see head.h) */
+	__u8 long_head; /* what the flow speaks, if in messages (SPEAKS_* of head.h) */
 	__u32 pending_bytes[2];
 };
 
@@ -294,7 +294,8 @@ enum counter {
 	COUNTER_FRAGMENTS_OVERLAPPING = 48, /* those that overlap */
 	COUNTER_FRAGMENTS_ORPHANED = 49, /* later ones whose first was not seen */
 	COUNTER_FRAGMENTS_DROPPED = 50, /* dropped: tiny, overlapping, or the rest of a datagram that lost one */
-	COUNTERS = 51,
+	COUNTER_ARP_LOST = 51, /* ARP packets over ARP_PER_SECOND, or ring buffer full */
+	COUNTERS = 52,
 };
 
 /* The one value of the per-CPU array `counters`. */
@@ -322,6 +323,8 @@ struct cpu_state {
 	__u64 suspended_ns; /* CLOCK_BOOTTIME - CLOCK_MONOTONIC then */
 	__u64 head_second_ns; /* when the second of head_bytes began */
 	__u64 head_bytes;     /* payload bytes of heads sent in it */
+	__u64 arp_second_ns;  /* when the second of arps_sent began */
+	__u64 arps_sent;
 };
 
 /* ---- events (ring buffer `events`) ------------------------------------------------------------------------- */
@@ -332,6 +335,7 @@ enum event_kind {
 	EVENT_SOURCE_OVER = 3, /* struct source_event */
 	EVENT_LIMITED = 4,     /* struct limited_event, when an excess begins and each second while it lasts */
 	EVENT_HEAD = 5,        /* struct head_event, in the ring `heads` */
+	EVENT_ARP = 6,         /* struct arp_event */
 };
 
 /* First field of every event. */
@@ -367,6 +371,18 @@ struct limited_event {
 	__u16 port;    /* of the service, else 0 */
 	__u8 protocol;
 	__u8 enforced; /* 0: shadow mode, all passed */
+};
+
+/* Most bytes of a frame in an arp_event: link header, two tags, ARP for IPv4 over Ethernet. */
+#define ARP_FRAME_MAX 60
+/* Most of them sent per CPU and second: those of a busy network, several times over. */
+#define ARP_PER_SECOND 1000
+
+/* A frame with ARP, which no other event tells of; a tag that the kernel had taken off is put back. */
+struct arp_event {
+	struct event_head head;
+	__u32 captured;
+	__u8 frame[ARP_FRAME_MAX];
 };
 
 /* Most payload bytes in one head_event. */

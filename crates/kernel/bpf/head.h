@@ -4,7 +4,9 @@
  *
  * How many is decided by the direction's payload bytes so far, which are counted anyway: a flow whose head is done pays one
  * compare. Retransmitted bytes count. The first payload of either direction says whether the flow speaks in messages
- * throughout, and then more of it is wanted.
+ * throughout, and then more of it is wanted: all of it up to head_bytes_long, and after that the packets that begin a
+ * message. Connections of Modbus live for months and files over SMB are long; what is commanded is in the beginnings. Of
+ * HTTP only the packets that begin a message are wanted after the head, since the rest is bodies.
  *
  * The records have a ring of their own, so that they never displace events, and are bounded per source and second and per
  * CPU and second; what is not sent is counted. A record is reserved in one of a few sizes, which the verifier wants to know
@@ -34,33 +36,52 @@ static __always_inline int is_dns(const __u8 *h)
 	return (h[2] & 0x78) == 0 && (h[3] & 0x40) == 0 && h[4] == 0 && h[5] == 1 && h[6] == 0;
 }
 
-/* Whether a flow whose direction begins with the eight bytes `h` speaks in messages: DNS, SMB, DCE/RPC, Modbus. */
+/* What a flow speaks, in flow_stats::long_head. */
+#define SPEAKS_MESSAGES 1 /* DNS, DHCP, SMB, DCE/RPC, Modbus */
+#define SPEAKS_HTTP 2
+
+/* HTTP/1: the beginning of a status line, or of a request by one of the methods of RFC 9110 and RFC 5789 that carry load. */
+static __always_inline int is_http(const __u8 *h)
+{
+	__u32 word = be_word(h[0], h[1], h[2], h[3]);
+
+	return word == be_word('G', 'E', 'T', ' ') || word == be_word('P', 'O', 'S', 'T') ||
+	       word == be_word('H', 'T', 'T', 'P') || word == be_word('H', 'E', 'A', 'D') ||
+	       word == be_word('P', 'U', 'T', ' ') || word == be_word('O', 'P', 'T', 'I') ||
+	       word == be_word('P', 'A', 'T', 'C') || word == be_word('D', 'E', 'L', 'E');
+}
+
+/* What a flow speaks of which a packet begins with the eight bytes `h`: SPEAKS_*, or 0. */
 static __noinline int speaks_in_messages(const struct packet *p, const __u8 *h)
 {
 	__u16 low = p->src_port < p->dst_port ? p->src_port : p->dst_port;
 
 	if (p->protocol == PROTOCOL_UDP)
-		return low == 53 || p->src_port == 5353 || p->dst_port == 5353 || p->src_port == 5355 ||
+		return low == 53 || low == 67 || p->src_port == 5353 || p->dst_port == 5353 || p->src_port == 5355 ||
 		       p->dst_port == 5355 || is_dns(h);
 	if (p->protocol != PROTOCOL_TCP)
 		return 0;
 	if (p->src_port == 53 || p->dst_port == 53 || p->src_port == 502 || p->dst_port == 502)
-		return 1;
+		return SPEAKS_MESSAGES;
+	if (is_http(h))
+		return SPEAKS_HTTP;
 	/* NetBIOS session message with the mark of SMB 2 or 1. */
 	if (h[0] == 0 && (h[4] == 0xfe || h[4] == 0xff) && h[5] == 'S' && h[6] == 'M' && h[7] == 'B')
-		return 1;
+		return SPEAKS_MESSAGES;
 	/* DCE/RPC 5.0 or 5.1 over a connection: packet type of C706 §12.6, little- or big-endian integers. */
 	if (h[0] == 5 && h[1] <= 1 && h[2] <= 19 && (h[4] == 0x10 || h[4] == 0) && h[5] == 0 && h[6] == 0 && h[7] == 0)
-		return 1;
+		return SPEAKS_MESSAGES;
 	/* Modbus (MBAP): protocol 0, length of unit and at most 253 bytes, function code with or without the error bit. */
 	return h[2] == 0 && h[3] == 0 && (be_word(0, 0, h[4], h[5]) - 2) <= 252 && (h[7] & 0x7f) != 0 &&
 	       p->payload_len == be_word(0, 0, h[4], h[5]) + 6;
 }
 
-/* Whether a packet within head_bytes_long belongs to the head of its flow; its payload is in the sums already. */
+/* Whether a packet belongs to the head of its flow; its payload is in the sums already. */
 static __always_inline int head_due(const struct packet *p, const struct flow_stats *f, __u32 dir)
 {
-	return f->long_head || f->dir[dir & 1].payload_bytes - p->payload_len < head_bytes;
+	__u64 before = f->dir[dir & 1].payload_bytes - p->payload_len;
+
+	return before < head_bytes || (f->long_head == SPEAKS_MESSAGES && before < head_bytes_long);
 }
 
 /* Whether this CPU may send `bytes` more of heads in this second. */

@@ -21,6 +21,7 @@
 #include "account.h"
 #include "source.h"
 #include "fragment.h"
+#include "arp.h"
 #include "head.h"
 #include "limit.h"
 
@@ -213,6 +214,18 @@ static __always_inline void read_head(void *ctx, enum hook hook, const struct pa
 	__builtin_memcpy(head, bytes, sizeof(bytes));
 }
 
+/* Whether a packet after the head of its flow begins a message of what the flow speaks. */
+static __always_inline int begins_message(void *ctx, enum hook hook, const struct packet *p,
+					  const struct flow_stats *f)
+{
+	__u8 first[8] = {};
+
+	if (!f->long_head)
+		return 0;
+	read_head(ctx, hook, p, first);
+	return speaks_in_messages(p, first) == f->long_head;
+}
+
 static __always_inline void note_cpu(struct dir_stats *d, struct counters *c)
 {
 	__u32 cpu = bpf_get_smp_processor_id() + 1;
@@ -226,7 +239,7 @@ static __always_inline void note_cpu(struct dir_stats *d, struct counters *c)
 
 /* What flow_account() wants of its caller. */
 #define WANT_FIRST_BYTES 1 /* the direction's first payload: fill its `head` */
-#define WANT_HEAD 2        /* the payload belongs to the head of the flow */
+#define WANT_HEAD 2        /* the payload may be wanted in user space */
 
 /*
  * Accounts `p` to a flow in memory: its first packet if FIRST_PACKET, else one after a packet at `last`. Returns WANT_*.
@@ -254,7 +267,7 @@ __noinline int flow_account(struct flow_stats *f, const struct packet *p, __u32 
 			tcp_advance(f, p->tcp_flags, dir, now);
 		tcp_close(f, p->tcp_flags, dir);
 	}
-	if (p->payload_len && before < head_bytes_long && p->fragment != FRAGMENT_LATER)
+	if (p->payload_len && (before < head_bytes_long || f->long_head) && p->fragment != FRAGMENT_LATER)
 		want |= WANT_HEAD;
 	return want;
 }
@@ -411,9 +424,10 @@ static __always_inline int account(void *ctx, enum hook hook, struct packet *p)
 	note_cpu(&f->dir[dir & 1], c);
 	if (want & WANT_FIRST_BYTES) {
 		read_head(ctx, hook, p, f->dir[dir & 1].head);
-		f->long_head |= head_bytes && speaks_in_messages(p, f->dir[dir & 1].head);
+		if (head_bytes && !f->long_head)
+			f->long_head = speaks_in_messages(p, f->dir[dir & 1].head);
 	}
-	if (want & WANT_HEAD && head_bytes && head_due(p, f, dir)) {
+	if (want & WANT_HEAD && head_bytes && (head_due(p, f, dir) || begins_message(ctx, hook, p, f))) {
 		p->direction = dir;
 		if (hook == HOOK_XDP)
 			head_send_xdp(ctx, p, &key, f, now);
@@ -593,6 +607,8 @@ int sensor_xdp(struct xdp_md *ctx)
 		return XDP_DROP;
 	if (verdict)
 		count_skip(verdict, c);
+	if (verdict == COUNTER_NOT_IP)
+		tell_arp_xdp(ctx, p.frame_len, ifindex);
 	return XDP_PASS;
 }
 
@@ -636,6 +652,8 @@ static __always_inline int sense_skb(struct __sk_buff *skb, enum hook hook)
 		return 1;
 	if (verdict)
 		count_skip(verdict, c);
+	if (verdict == COUNTER_NOT_IP)
+		tell_arp_skb(skb, p.frame_len, ifindex, vlan);
 	return 0;
 }
 

@@ -196,7 +196,7 @@ pub struct FlowStats {
     pub rst_mask: u8,
     /// Packets by direction that the source's window has yet to learn of; kernel only.
     pub pending_packets: [u8; 2],
-    /// 1: the flow speaks in messages, and more of its head is sent; kernel only.
+    /// What the flow speaks, if in messages, of which more is sent than a head (see bpf/head.h); kernel only.
     pub long_head: u8,
     /// Their IP bytes; kernel only.
     pub pending_bytes: [u32; 2],
@@ -324,6 +324,23 @@ pub const EVENT_SOURCE_OVER: u32 = 3;
 pub const EVENT_LIMITED: u32 = 4;
 /// [`EventHead::kind`] of the start of a payload, in the ring [`map::HEADS`].
 pub const EVENT_HEAD: u32 = 5;
+/// [`EventHead::kind`] of a frame with ARP.
+pub const EVENT_ARP: u32 = 6;
+
+/// Most bytes of a frame in an [`ArpEvent`].
+pub const ARP_FRAME_MAX: usize = 60;
+
+/// A frame with ARP, `struct arp_event`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ArpEvent {
+    /// Kind and time.
+    pub head: EventHead,
+    /// Bytes of `frame` that are of it.
+    pub captured: u32,
+    /// Its start from the link header on, zero-padded.
+    pub frame: [u8; ARP_FRAME_MAX],
+}
 
 /// Flow start and flow end, `struct flow_event`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -546,6 +563,8 @@ pub enum Event {
     SourceOver(SourceEvent),
     /// Packets were over a limit.
     Limited(LimitedEvent),
+    /// A frame with ARP.
+    Arp(ArpEvent),
 }
 
 impl Event {
@@ -558,6 +577,7 @@ impl Event {
             EVENT_FLOW_END => read_pod(bytes).map(Self::FlowEnd),
             EVENT_SOURCE_OVER => read_pod(bytes).map(Self::SourceOver),
             EVENT_LIMITED => read_pod(bytes).map(Self::Limited),
+            EVENT_ARP => read_pod(bytes).map(Self::Arp),
             _ => None,
         }
     }
@@ -568,6 +588,7 @@ trait Plain: Copy {}
 impl Plain for FlowEvent {}
 impl Plain for SourceEvent {}
 impl Plain for LimitedEvent {}
+impl Plain for ArpEvent {}
 impl Plain for HeadEvent {}
 
 #[expect(unsafe_code, reason = "ring buffer items are bytes")]

@@ -25,7 +25,8 @@ pub struct Tunables {
     pub cpu_event_budget: u32,
     /// Payload bytes of each direction of a flow that are sent up; 0: none.
     pub head_bytes: u32,
-    /// Likewise of flows that speak in messages (DNS, SMB, DCE/RPC, Modbus); at least `head_bytes`.
+    /// Likewise of flows that speak in messages (DNS, DHCP, SMB, DCE/RPC, Modbus); at least `head_bytes`. Beyond it the
+    /// packets that begin a message are sent up, as they are of HTTP beyond `head_bytes`.
     pub head_bytes_long: u32,
     /// Most of them out of one packet, at most [`HEAD_PACKET_MAX`].
     pub head_packet_bytes: u32,

@@ -56,6 +56,13 @@ pub enum KernelEvent {
     },
     /// Packets were over a limit: told when an excess begins and each second while it lasts.
     Limited(Excess),
+    /// A frame with ARP, which has no flow.
+    Arp {
+        /// The frame's start, from the link header on: the first `len` bytes.
+        frame: [u8; abi::ARP_FRAME_MAX],
+        /// Bytes of it, at most [`abi::ARP_FRAME_MAX`].
+        len: usize,
+    },
 }
 
 /// What a program has cost since load, in this kernel's own accounting.
@@ -328,6 +335,10 @@ impl Sensor {
                     Some(excess) => each(KernelEvent::Limited(excess)),
                     None => self.unreadable += 1,
                 },
+                Some(abi::Event::Arp(e)) => {
+                    let len = usize::try_from(e.captured).unwrap_or(0).min(e.frame.len());
+                    each(KernelEvent::Arp { frame: e.frame, len });
+                }
                 None => self.unreadable += 1,
             }
         }

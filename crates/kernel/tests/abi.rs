@@ -227,6 +227,7 @@ fn structs_are_those_of_the_object() {
         protocol,
         enforced
     );
+    check!(btf, "arp_event", abi::ArpEvent, head, captured, frame);
     check!(
         btf,
         "head_event",
@@ -277,6 +278,7 @@ fn events_and_crossings_are_those_of_the_object() {
             ("EVENT_SOURCE_OVER", abi::EVENT_SOURCE_OVER),
             ("EVENT_LIMITED", abi::EVENT_LIMITED),
             ("EVENT_HEAD", abi::EVENT_HEAD),
+            ("EVENT_ARP", abi::EVENT_ARP),
         ])
     );
     let mut limits: BTreeMap<String, u32> =

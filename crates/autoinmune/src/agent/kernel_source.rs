@@ -66,6 +66,12 @@ fn answer(
                 tap.limited(&excess);
                 continue;
             }
+            // It makes no flow and leads to no block: nothing to apply.
+            KernelEvent::Arp { frame, len } => {
+                let frame = frame.get(..len).unwrap_or_default();
+                line.frame(now, Some(wire::LinkType::Ethernet), frame, len as u32, tap);
+                continue;
+            }
         };
         apply(sensor, tap, |at| reaction.note(at.saturating_sub(seen_ns)));
     }
@@ -217,6 +223,7 @@ impl KernelSource {
             (Counter::FragmentsOrphaned, "kernel_fragments_orphaned"),
             (Counter::FragmentsDropped, "kernel_fragments_dropped"),
             (Counter::TunnelUserOnly, "kernel_tunnel_user_only"),
+            (Counter::ArpLost, "kernel_arp_lost"),
         ] {
             losses.insert(name.into(), counters.get(counter));
         }

@@ -67,7 +67,8 @@ pub struct Sensor {
     pub ring_bytes: u32,
     /// Payload bytes of each direction of a flow that the kernel sends up for its messages to be read; 0: none.
     pub head_bytes: u32,
-    /// Likewise of flows that speak in messages throughout: DNS, SMB, DCE/RPC, Modbus.
+    /// Likewise of flows that speak in messages throughout: DNS, DHCP, SMB, DCE/RPC, Modbus. Beyond it the packets that
+    /// begin a message go on to be sent, as those of HTTP do beyond `head_bytes`.
     pub head_bytes_long: u32,
     /// Bytes of the ring that carries them, a power of two; counts double in resident memory, as above.
     pub head_ring_bytes: u32,

@@ -13,6 +13,8 @@ const CAPACITY: usize = 1024;
 const MEMORY_NS: u64 = 3600 * 1_000_000_000;
 /// Servers remembered for each network.
 const SERVERS: usize = 8;
+/// A server heard so long before another was here first.
+const SETTLED_NS: u64 = 600 * 1_000_000_000;
 /// Clients that asked within this time are counted together.
 const CLIENTS_NS: u64 = 60_000_000_000;
 /// Hardware addresses told apart in that time.
@@ -28,6 +30,8 @@ struct Server {
     id: Addr,
     router: Option<Addr>,
     name_server: Option<Addr>,
+    /// When it was first heard, ns.
+    since_ns: u64,
     last_ns: u64,
 }
 
@@ -56,8 +60,10 @@ impl Network {
     /// Notes a server's word: how many servers there are now, and whether it sends clients elsewhere than another does.
     fn answer(&mut self, now_ns: u64, said: Server) -> (usize, bool) {
         self.servers.retain(|s| now_ns.saturating_sub(s.last_ns) <= MEMORY_NS);
+        let mut since_ns = said.since_ns;
         if let Some(known) = self.servers.iter_mut().find(|s| s.id == said.id) {
-            *known = said;
+            since_ns = known.since_ns;
+            *known = Server { since_ns, ..said };
         } else if self.servers.len() < SERVERS {
             self.servers.push(said);
         }
@@ -65,6 +71,8 @@ impl Network {
         let contradicted = self
             .servers
             .iter()
+            // The one that was here long before is not the one to name; of two that came together it is not known.
+            .filter(|s| s.since_ns <= since_ns.saturating_add(SETTLED_NS))
             .any(|s| differs(s.router, said.router) || differs(s.name_server, said.name_server));
         (self.servers.len(), contradicted)
     }
@@ -125,7 +133,7 @@ impl Profile for DhcpServers {
 }
 
 const fn word(dhcp: &Dhcp, id: Addr, now_ns: u64) -> Server {
-    Server { id, router: dhcp.router, name_server: dhcp.name_server, last_ns: now_ns }
+    Server { id, router: dhcp.router, name_server: dhcp.name_server, since_ns: now_ns, last_ns: now_ns }
 }
 
 #[cfg(test)]
@@ -137,6 +145,7 @@ mod tests {
             id: Addr::v4([10, 0, 0, n]),
             router: Some(Addr::v4([10, 0, 0, router])),
             name_server: None,
+            since_ns: 1,
             last_ns: 1,
         }
     }
@@ -151,6 +160,16 @@ mod tests {
             network.answer(2 * MEMORY_NS, Server { last_ns: 2 * MEMORY_NS, ..server(3, 66) }),
             (1, false)
         );
+    }
+
+    #[test]
+    fn the_newcomer_is_named_and_not_the_one_that_was_here() {
+        let at = |now: u64, s: Server| Server { since_ns: now, last_ns: now, ..s };
+        let mut network = Network::default();
+        let late = SETTLED_NS + 2;
+        assert_eq!(network.answer(1, at(1, server(1, 254))), (1, false));
+        assert_eq!(network.answer(late, at(late, server(9, 66))), (2, true));
+        assert_eq!(network.answer(late + 1, at(late + 1, server(1, 254))), (2, false));
     }
 
     #[test]

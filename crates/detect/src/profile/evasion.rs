@@ -3,13 +3,18 @@
 use super::table::Table;
 use super::{Fact, Kind, Observation, Profile, Subject, Values};
 use crate::metric::Metric;
-use flow::Oddity;
+use flow::{FlowRecord, Oddity, Role};
 use wire::Addr;
 
 /// Sources remembered, some 40 bytes each.
 const CAPACITY: usize = 8192;
 /// A source that does nothing odd for this long begins anew.
 const MEMORY_NS: u64 = 60_000_000_000;
+
+/// Fragments of a flow before its fragments alone are observed.
+const ENOUGH: u32 = 4;
+/// Content below which no path makes a fragment, as in [`flow::fragment`]; the last of a datagram may be shorter.
+const MIN_CONTENT: u16 = 256;
 
 /// Flows of one source in which something was odd.
 #[derive(Debug, Default)]
@@ -38,11 +43,20 @@ impl Profile for Evasions {
     }
 
     fn wants(&self) -> &'static [Kind] {
-        &[Kind::Odd]
+        &[Kind::Odd, Kind::Active, Kind::Ended]
     }
 
     fn learn(&mut self, now_ns: u64, fact: &Fact<'_>, out: &mut Vec<Observation>) {
-        let Fact::Odd(flow, oddity) = fact else { return };
+        let (flow, oddity) = match fact {
+            Fact::Odd(flow, oddity) => (flow, oddity),
+            // Where packets are counted by the kernel, or where even the first fragment is too short to be read, the counts
+            // of the flow are all there is.
+            Fact::Active { entity, flow: Some(flow) } if entity.role == Role::Source => {
+                return small_fragments(now_ns, flow, out);
+            }
+            Fact::Ended(flow, _) => return small_fragments(now_ns, flow, out),
+            _ => return,
+        };
         let odd = self.sources.touch(flow.initiator().0, now_ns);
         if odd.since_ns == 0 {
             odd.since_ns = now_ns;
@@ -64,4 +78,14 @@ impl Profile for Evasions {
     fn evicted(&self) -> u64 {
         self.sources.evicted()
     }
+}
+
+/// Observes a flow that consists of fragments none of which any network makes, except as the last of a datagram.
+fn small_fragments(now_ns: u64, flow: &FlowRecord, out: &mut Vec<Observation>) {
+    let sent = flow.stats.from_initiator();
+    if sent.fragments < ENOUGH || sent.payload_max >= MIN_CONTENT {
+        return;
+    }
+    let values = Values::default().with(Metric::TinyFragments, f64::from(sent.fragments));
+    out.push(Observation::of_flow(Subject::Oddities, flow, flow.first_ns().min(now_ns), values));
 }

@@ -5,7 +5,7 @@ use crate::metric::Metric;
 use flow::Role;
 use wire::packet::protocol;
 
-/// Echoes of a pair before anything is observed.
+/// Requests or replies of a pair before anything is observed.
 const ENOUGH: u64 = 16;
 
 /// Echo conversations; what is known of one is in its flow.
@@ -33,7 +33,10 @@ impl Profile for Echoes {
             _ => return,
         };
         let (asked, answered) = (flow.stats.from_initiator(), flow.stats.from_responder());
-        if flow.initiator().1 != request || asked.packets < ENOUGH || answered.packets < ENOUGH {
+        if flow.initiator().1 != request
+            || asked.packets.max(answered.packets) < ENOUGH
+            || asked.packets.min(answered.packets) == 0
+        {
             return;
         }
         let mean = |bytes: u64, packets: u64| bytes as f64 / packets as f64;
@@ -41,6 +44,8 @@ impl Profile for Echoes {
             (mean(asked.payload_bytes, asked.packets), mean(answered.payload_bytes, answered.packets));
         let values = Values::default()
             .with(Metric::EchoPairs, asked.packets.min(answered.packets) as f64)
+            .with(Metric::EchoUnasked, answered.packets.saturating_sub(asked.packets) as f64)
+            .with(Metric::EchoRepliesPerRequest, answered.packets as f64 / asked.packets as f64)
             .with(Metric::EchoAsymmetry, (up - down).abs() / up.max(down).max(1.0))
             .with(
                 Metric::EchoSizes,

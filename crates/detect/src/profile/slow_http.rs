@@ -98,9 +98,10 @@ impl Profile for SlowHttp {
     fn learn(&mut self, now_ns: u64, fact: &Fact<'_>, _out: &mut Vec<Observation>) {
         match fact {
             Fact::Recognised(flow) => {
-                let asked = flow.stats.from_initiator().data_packets > 0;
+                // Only the answer is looked at: where counts come as snapshots, they lag behind what was recognised. An
+                // answer that has been read but not counted is told as a message next.
                 let answered = flow.stats.from_responder().data_packets > 0;
-                if flow.app() == App::Http && flow.key.protocol == protocol::TCP && asked && !answered {
+                if flow.app() == App::Http && flow.key.protocol == protocol::TCP && !answered {
                     self.await_from(now_ns, flow, Awaits::Head);
                 }
             }

@@ -86,6 +86,9 @@ pub struct Traffic {
     /// Payload bytes of each answer to them; without it those of the request.
     #[serde(default)]
     pub reply_size: Option<u32>,
+    /// Answers to each datagram or echo request beyond the first.
+    #[serde(default)]
+    pub more_replies: u32,
     /// The sender's port, instead of one from 32768 up.
     #[serde(default)]
     pub local: u16,

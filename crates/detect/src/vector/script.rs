@@ -198,7 +198,9 @@ impl Script<'_> {
         if t.answer == Answer::Reply {
             self.wait(ROUND_TRIP_NS / 2);
             let size = t.reply_size.unwrap_or(t.size).max(answered.len() as u32);
-            self.send(false, 0, size, &answered);
+            for _ in 0..t.more_replies.saturating_add(1) {
+                self.send(false, 0, size, &answered);
+            }
         }
     }
 }

@@ -123,6 +123,8 @@ counters! {
     FragmentsOrphaned = "fragments_orphaned",
     /// Fragments dropped: tiny, overlapping, or the rest of a datagram that lost one.
     FragmentsDropped = "fragments_dropped",
+    /// ARP packets not sent up: too many in one second, or a full ring buffer.
+    ArpLost = "arp_lost",
 }
 
 /// The counters of one CPU, or summed over all, `struct counters`.

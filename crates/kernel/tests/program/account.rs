@@ -27,6 +27,7 @@ fn kinds(events: &[Event]) -> Vec<&'static str> {
             Event::FlowEnd(_) => "end",
             Event::SourceOver(_) => "over",
             Event::Limited(_) => "limited",
+            Event::Arp(_) => "arp",
         })
         .collect()
 }
@@ -171,7 +172,7 @@ fn crossing_is_told_once_per_window_and_kind() {
         }
         let over = |e: Event| match e {
             Event::SourceOver(over) => Some((over.crossed, over.addr, over.counts)),
-            Event::FlowStart(_) | Event::FlowEnd(_) | Event::Limited(_) => None,
+            Event::FlowStart(_) | Event::FlowEnd(_) | Event::Limited(_) | Event::Arp(_) => None,
         };
         sensor.events().into_iter().filter_map(over).collect::<Vec<_>>()
     };

@@ -54,29 +54,85 @@ fn payloads_come_up_whole_with_their_place_from_every_hook() {
 
 #[test]
 fn a_head_ends_after_its_bytes_but_that_of_messages_goes_on() {
-    let check = |first: &[u8], port: u16, udp: bool, len: usize, expected: usize| {
-        let small = [Tunable::Word(tunable::HEAD_BYTES, 1000), Tunable::Word(tunable::HEAD_BYTES_LONG, 4000)];
-        let Some(mut sensor) = Sensor::load(&small) else { return };
-        let (client, (server, _)) = ends();
-        let mut payload = bytes(len);
-        payload[..first.len()].copy_from_slice(first);
-        for i in 0..20 {
-            let frame = if udp {
-                craft::udp(client, (server, port), &payload)
-            } else {
-                craft::tcp(client, (server, port), PSH | ACK, 1 + 2000 * i, 1, 64_240, &payload)
-            };
-            sensor.run(&frame);
+    // With `first` at the beginning of the first packet only, or of each.
+    let check = |first: &[u8], port: u16, udp: bool, len: usize, once: usize, each: usize| {
+        for (every, expected) in [(false, once), (true, each)] {
+            check_heads(first, (port, udp), len, every, expected);
         }
-        assert_eq!(sensor.heads().len(), expected, "{first:?} {port} {udp}");
     };
-    check(b"GET / HTTP/1.1", 80, false, 500, 2);
-    check(b"GET / HTTP/1.1", 53, true, 500, 8);
-    check(&[0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], 4444, true, 500, 8);
-    check(b"anything", 4444, true, 500, 2);
-    check(&[0, 0, 1, 0xf0, 0xfe, b'S', b'M', b'B'], 4445, false, 500, 8);
-    check(&[5, 0, 11, 3, 0x10, 0, 0, 0], 4135, false, 500, 8);
-    check(&[0, 1, 0, 0, 0, 194, 1, 3], 4502, false, 200, 20);
+    check(b"GET / HTTP/1.1", 80, false, 500, 2, 20);
+    check(b"HTTP/1.1 200 OK", 80, false, 500, 2, 20);
+    check(b"GET / HTTP/1.1", 53, true, 500, 20, 20);
+    check(b"anything", 67, true, 500, 20, 20);
+    check(&[0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], 4444, true, 500, 8, 20);
+    check(b"anything", 4444, true, 500, 2, 2);
+    check(b"anything", 80, false, 500, 2, 2);
+    check(&[0, 0, 1, 0xf0, 0xfe, b'S', b'M', b'B'], 4445, false, 500, 8, 20);
+    check(&[5, 0, 11, 3, 0x10, 0, 0, 0], 4135, false, 500, 8, 20);
+    check(&[0, 1, 0, 0, 0, 244, 1, 3], 4502, false, 250, 16, 20);
+}
+
+/// Twenty packets of `len` bytes where a head has 1000 bytes and a long one 4000.
+fn check_heads(first: &[u8], (port, udp): (u16, bool), len: usize, every: bool, expected: usize) {
+    let small = [Tunable::Word(tunable::HEAD_BYTES, 1000), Tunable::Word(tunable::HEAD_BYTES_LONG, 4000)];
+    let Some(mut sensor) = Sensor::load(&small) else { return };
+    let (client, (server, _)) = ends();
+    for i in 0..20 {
+        let mut payload = bytes(len);
+        if every || i == 0 {
+            payload[..first.len()].copy_from_slice(first);
+        }
+        let frame = if udp {
+            craft::udp(client, (server, port), &payload)
+        } else {
+            craft::tcp(client, (server, port), PSH | ACK, 1 + 2000 * i, 1, 64_240, &payload)
+        };
+        sensor.run(&frame);
+    }
+    assert_eq!(sensor.heads().len(), expected, "{first:?} {port} {udp} {every}");
+}
+
+/// ARP comes up from every hook, tags included, and nothing else without IP does.
+#[test]
+fn arp_comes_up_whole() {
+    let arp = |tags: &[u8]| {
+        let mut frame = vec![0xff; 6];
+        frame.extend([2, 0, 0, 0, 0, 1]);
+        frame.extend(tags);
+        frame.extend([
+            8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 192, 0, 2, 9,
+        ]);
+        frame.resize(60, 0);
+        frame
+    };
+    for program in ["sensor_xdp", "sensor_tc_ingress", "sensor_tc_egress"] {
+        for tags in [&[][..], &[0x81, 0, 0, 7], &[0x88, 0xa8, 0, 7, 0x81, 0, 0, 8]] {
+            let Some(mut sensor) = Sensor::load_program(program, &[]) else { return };
+            let frame = arp(tags);
+            sensor.run(&frame);
+            let events = sensor.events();
+            let [kernel::abi::Event::Arp(event)] = events.as_slice() else {
+                panic!("{program} {tags:?}: {events:?}")
+            };
+            let told =
+                wire::message::arp::parse(wire::LinkType::Ethernet, &event.frame[..event.captured as usize]);
+            assert_eq!(
+                told,
+                wire::message::arp::parse(wire::LinkType::Ethernet, &frame),
+                "{program} {tags:?}"
+            );
+            assert!(told.is_some(), "{program} {tags:?}");
+            let mut other = frame;
+            other[12 + tags.len()] = 0x88;
+            sensor.run(&other);
+            assert!(sensor.events().is_empty(), "{program} {tags:?}");
+        }
+    }
+    let Some(mut sensor) = Sensor::load(&[]) else { return };
+    for _ in 0..1100 {
+        sensor.run(&arp(&[]));
+    }
+    assert_eq!((sensor.events().len(), sensor.counter(Counter::ArpLost)), (1000, 100));
 }
 
 #[test]

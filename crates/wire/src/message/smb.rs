@@ -12,7 +12,7 @@ mod table;
 mod v1;
 mod v2;
 
-use super::bytes::be32;
+use super::bytes::{be32, le16};
 use super::{App, Message, Next, Progress, Side, Violation};
 use serde::Serialize;
 use table::Tables;
@@ -49,6 +49,12 @@ pub struct Smb {
 
 /// Bytes of a message that are read. Requests that name something fit, as do binds to several interfaces.
 pub const MAX_READ: usize = 4096;
+/// Writes and answers to reads above this are contents of files: calls come in fragments of 5,840 bytes at most as a rule
+/// (MS-RPCE §2.2.2.3 allows more, which implementations do not use).
+const CONTENTS: usize = 6144;
+/// Bytes read of those: the header (64) and the fixed part (48), and some to spare. Nothing more is waited for, since it
+/// may never come: the kernel sends up where messages begin, not what is in files.
+const CONTENTS_READ: usize = 256;
 /// Most bytes kept of a name.
 pub const MAX_NAME: usize = 256;
 /// Most messages of one compound that are read; clients send three or four.
@@ -79,7 +85,7 @@ impl super::Dissector for Dissector {
             if *kind == 0 && !may_be_smb(rest.get(NETBIOS..).unwrap_or_default(), length) {
                 return self.astray(from, bytes.len(), "magic", out);
             }
-            let held = length.min(MAX_READ);
+            let held = length.min(wanted(rest.get(NETBIOS..).unwrap_or_default(), length));
             let Some(message) = rest.get(NETBIOS..NETBIOS + held) else { break };
             // Session requests, their answers and keep-alives: whom NetBIOS calls does not matter.
             if *kind == 0 && length > 0 {
@@ -106,6 +112,20 @@ fn may_be_smb(bytes: &[u8], length: usize) -> bool {
     let magic = bytes.get(..length).unwrap_or(bytes);
     let fits = |at: usize, test: fn(u8) -> bool| magic.get(at).is_none_or(|b| test(*b));
     fits(0, |b| b >= 0xfc) && fits(1, |b| b == b'S') && fits(2, |b| b == b'M') && fits(3, |b| b == b'B')
+}
+
+/// Bytes to read of a message of `length` bytes that begins with `bytes`.
+fn wanted(bytes: &[u8], length: usize) -> usize {
+    const READ: u16 = 8;
+    const WRITE: u16 = 9;
+    let contents = match bytes {
+        [0xfe, ..] => le16(bytes, 12).zip(bytes.get(16)).is_some_and(|(command, flags)| {
+            // SMB2_FLAGS_SERVER_TO_REDIR, MS-SMB2 §2.2.1.2.
+            command == if flags & 1 == 0 { WRITE } else { READ }
+        }),
+        _ => false,
+    };
+    if contents && length > CONTENTS { CONTENTS_READ } else { MAX_READ }
 }
 
 impl Dissector {
