@@ -234,7 +234,7 @@ impl Line {
         for event in self.events.drain(..) {
             if let Event::Message(id, from, message) = &event {
                 if let Some(flow) = self.tracker.flow(*id) {
-                    tap.message(self.now_ns, flow, *from, message);
+                    tap.message(self.now_ns, &flow, *from, message);
                 }
             } else if let Event::FlowEnded(record, reason) = event {
                 if is_good(&record) {

@@ -3,12 +3,13 @@
 use crate::bound::Bound;
 use crate::count::Counts;
 use crate::metric::Metric;
-use crate::profile::{self, Fact, Observation, Profile, Subject};
+use crate::profile::{self, Fact, Kind, Observation, Profile, Subject};
 use crate::rule::Rule;
 use crate::{Actor, Evidence, RuleSet, Signal};
-use flow::{Direction, EndReason, Event, FlowKey, FlowRecord, Role, Span, TcpState, Tracker, Window};
+use flow::{Direction, EndReason, Event, FlowId, FlowKey, FlowRecord, Role, Span, TcpState, Tracker, Window};
 use rustc_hash::FxHashMap;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use wire::Addr;
 use wire::message::arp::Arp;
@@ -108,15 +109,17 @@ impl Occasion {
     }
 
     fn of(record: &FlowRecord) -> Self {
-        let (target, port) = record.responder();
-        Self {
-            key: record.key,
-            initiator: record.stats.initiator,
-            source: record.initiator().0,
-            target,
-            port,
-            protocol: record.key.protocol,
-        }
+        Self::from_key(record.key, record.stats.initiator)
+    }
+
+    fn from_key(key: FlowKey, initiator: Direction) -> Self {
+        let (target, port) = key.source(initiator.reverse());
+        Self { key, initiator, source: key.source(initiator).0, target, port, protocol: key.protocol }
+    }
+
+    /// Of a flow in the table.
+    fn at(tracker: &Tracker, id: FlowId) -> Option<Self> {
+        tracker.flow_key(id).map(|(key, initiator)| Self::from_key(key, initiator))
     }
 }
 
@@ -170,34 +173,34 @@ impl Detector {
         for event in events {
             match event {
                 Event::FlowStarted(id) => {
-                    if let Some(record) = tracker.flow(*id) {
-                        occasion = Some(Occasion::of(record));
-                        self.learn(now_ns, &Fact::Started(record), signals);
+                    occasion = Occasion::at(tracker, *id).or(occasion);
+                    if let Some(record) = self.wanted(tracker, *id, Kind::Started) {
+                        self.learn(now_ns, &Fact::Started(&record), signals);
                     }
                 }
                 Event::FlowFailed(id) => {
-                    occasion = tracker.flow(*id).map(Occasion::of).or(occasion);
+                    occasion = Occasion::at(tracker, *id).or(occasion);
                 }
                 Event::FlowClosed(id) => {
                     if let Some(record) = tracker.flow(*id) {
-                        occasion = Some(Occasion::of(record));
-                        self.count(now_ns, record, signals);
-                        self.learn(now_ns, &Fact::Closed(record), signals);
+                        occasion = Some(Occasion::of(&record));
+                        self.count(now_ns, &record, signals);
+                        self.learn(now_ns, &Fact::Closed(&record), signals);
                     }
                 }
                 Event::Recognised(id, _) => {
-                    if let Some(record) = tracker.flow(*id) {
-                        self.learn(now_ns, &Fact::Recognised(record), signals);
+                    if let Some(record) = self.wanted(tracker, *id, Kind::Recognised) {
+                        self.learn(now_ns, &Fact::Recognised(&record), signals);
                     }
                 }
                 Event::Message(id, from, message) => {
-                    if let Some(flow) = tracker.flow(*id) {
-                        self.learn(now_ns, &Fact::Message { flow, from: *from, message }, signals);
+                    if let Some(flow) = self.wanted(tracker, *id, Kind::Message) {
+                        self.learn(now_ns, &Fact::Message { flow: &flow, from: *from, message }, signals);
                     }
                 }
                 Event::Odd(id, oddity) => {
-                    if let Some(record) = tracker.flow(*id) {
-                        self.learn(now_ns, &Fact::Odd(record, *oddity), signals);
+                    if let Some(record) = self.wanted(tracker, *id, Kind::Odd) {
+                        self.learn(now_ns, &Fact::Odd(&record, *oddity), signals);
                     }
                 }
                 Event::FlowEnded(record, reason) => {
@@ -210,13 +213,13 @@ impl Detector {
                 }
                 Event::Active(id) => {
                     if let Some(entity) = tracker.entity(*id) {
-                        let occasion = tracker.flow(entity.prompted_by).map(Occasion::of).or(occasion);
+                        let occasion = Occasion::at(tracker, entity.prompted_by).or(occasion);
                         for span in Span::ALL {
                             let window = entity.window(span);
                             self.window(now_ns, (entity.addr, entity.role), span, window, occasion, signals);
                         }
                         let flow = tracker.flow(entity.prompted_by);
-                        self.learn(now_ns, &Fact::Active { entity, flow }, signals);
+                        self.learn(now_ns, &Fact::Active { entity, flow: flow.as_deref() }, signals);
                     }
                 }
             }
@@ -240,6 +243,11 @@ impl Detector {
         }
         self.compare(now_ns, &mut observations, signals);
         self.observations = observations;
+    }
+
+    /// The record of a flow, if a profile wants facts of this kind: young flows have none until one is made.
+    fn wanted<'t>(&self, tracker: &'t Tracker, id: FlowId, kind: Kind) -> Option<Cow<'t, FlowRecord>> {
+        if self.wanting[kind as usize].is_empty() { None } else { tracker.flow(id) }
     }
 
     /// Hands a fact to the profiles that want it, and what they observe to the rules.
@@ -294,8 +302,8 @@ impl Detector {
         window: &Window,
         signals: &mut Vec<Signal>,
     ) {
-        let flow = tracker.entity_at(addr, role).and_then(|e| tracker.flow(e.prompted_by));
-        self.window(now_ns, (addr, role), span, window, flow.map(Occasion::of), signals);
+        let occasion = tracker.entity_at(addr, role).and_then(|e| Occasion::at(tracker, e.prompted_by));
+        self.window(now_ns, (addr, role), span, window, occasion, signals);
     }
 
     /// The smallest bounds of the enabled 1-s rules about sources, for the kernel program.

@@ -3,9 +3,10 @@
 use crate::event::FlowId;
 use crate::fragment::Finding;
 use crate::session::{self, MESSAGES_PER_PACKET, Segment, Told};
-use crate::table::{FRESH, OVER};
+use crate::slot::{FRESH, Mark, OVER};
+use crate::table::Arrival;
 use crate::{Accumulator, App, Direction, EndReason, Event, FlowKey, FlowRecord, FlowStats};
-use crate::{Oddity, Outcome, Span, Talk, Tracker};
+use crate::{Oddity, Outcome, Role, Span, Talk, Tracker};
 use wire::message::app::{Recognition, datagram};
 use wire::message::ftp::Ftp;
 use wire::message::{Message, Side};
@@ -42,11 +43,13 @@ impl Tracker {
             found = None;
         }
         let slot = found.unwrap_or_else(|| {
+            self.make_room(events);
             let stats = awaited(now, segment.initiator);
-            let record = FlowRecord { key, stats, outcome: Outcome::Pending, talk: Talk::default() };
-            self.begin_flow(hash, now, record, true, true, events)
+            *self.flows.draft() = FlowRecord { key, stats, outcome: Outcome::Pending, talk: Talk::NOTHING };
+            let arrival = Arrival { young: None, resumed: true, merged: true };
+            self.begin_flow(hash, now, &arrival, events)
         });
-        if self.flows.at(slot).session != OVER {
+        if self.flows.session(slot) != OVER {
             let whole = segment.payload.len() >= segment.payload_len as usize;
             self.dissect(slot, now, direction, segment, whole, events);
         }
@@ -54,8 +57,8 @@ impl Tracker {
     }
 
     /// Whether a segment belongs to a connection after the one in the table, which is over.
-    fn is_successor(&self, slot: u32, direction: Direction, segment: &Segment<'_>) -> bool {
-        let stats = &self.flows.at(slot).record.stats;
+    fn is_successor(&mut self, slot: u32, direction: Direction, segment: &Segment<'_>) -> bool {
+        let stats = self.flows.stats(slot);
         stats.is_over()
             && segment
                 .start
@@ -72,13 +75,14 @@ impl Tracker {
         packet: &Packet<'_>,
         events: &mut Vec<Event>,
     ) {
-        let s = self.flows.at(slot);
-        if s.session == OVER || (s.session == FRESH && packet.payload_len == 0) {
+        let session = self.flows.session(slot);
+        if session == OVER || (session == FRESH && packet.payload_len == 0) {
             return;
         }
+        let tcp = packet.protocol == protocol::TCP;
         let segment = Segment {
-            initiator: s.record.stats.initiator,
-            start: start_of(&s.record.stats, direction),
+            initiator: self.flows.at(slot).initiator(),
+            start: if tcp { start_of(self.flows.stats(slot), direction) } else { None },
             seq: packet.tcp_seq,
             ack: packet.tcp_ack,
             flags: packet.tcp_flags,
@@ -102,39 +106,40 @@ impl Tracker {
         whole: bool,
         events: &mut Vec<Event>,
     ) {
-        let record = &self.flows.at(slot).record;
-        let from = if direction == record.stats.initiator { Side::Client } else { Side::Server };
-        match record.key.protocol {
+        let s = self.flows.at(slot);
+        let from = if direction == s.initiator() { Side::Client } else { Side::Server };
+        match s.key.protocol {
             protocol::TCP => self.dissect_segment(slot, now, from, segment, events),
             protocol::UDP => self.dissect_datagram(slot, from, segment.payload, whole, events),
             icmp @ (protocol::ICMP | protocol::ICMPV6) => {
                 // The ports of the sender's side are type and code.
-                let (kind, code) = (record.key.source(direction).1, record.key.source(direction.reverse()).1);
+                let (kind, code) = (s.key.source(direction).1, s.key.source(direction.reverse()).1);
                 if wire::quote::is_unreachable(icmp, kind as u8, code as u8) {
                     self.refuse(slot, now, segment.payload, events);
                 } else {
-                    self.flows.at_mut(slot).session = OVER;
+                    self.flows.set_session(slot, OVER);
                 }
             }
-            _ => self.flows.at_mut(slot).session = OVER,
+            _ => self.flows.set_session(slot, OVER),
         }
     }
 
     /// Fails the flow that an ICMP error in the flow at `slot` quotes, if nobody has answered it.
     fn refuse(&mut self, slot: u32, now: u64, payload: &[u8], events: &mut Vec<Event>) {
-        let error = self.flows.at(slot).record.key;
+        let error = self.flows.at(slot).key;
         let Some(q) = wire::quote::quote(error.protocol == protocol::ICMPV6, payload) else { return };
         let ends = [(q.src, q.src_port), (q.dst, q.dst_port)];
         let [(lo, lo_port), (hi, hi_port)] = if ends[0] <= ends[1] { ends } else { [ends[1], ends[0]] };
         let key = FlowKey { lo, hi, lo_port, hi_port, protocol: q.protocol, ..error };
         let Some(quoted) = self.flows.find(self.flows.hash(&key), &key) else { return };
         let s = self.flows.at(quoted);
-        let stats = &s.record.stats;
-        let ours = s.record.initiator() == ends[0]
+        let (begun_by, outcome, exempt) = (s.source(), s.outcome, s.is(Mark::Exempt));
+        let stats = self.flows.stats(quoted);
+        let ours = begun_by == ends[0]
             // Who has not seen the SYN can't know its number: forged errors fail no connections.
             && (q.protocol != protocol::TCP || q.tcp_seq == stats.from_initiator().first_seq);
-        let waits = matches!(s.record.outcome, Outcome::Pending | Outcome::Unanswered);
-        if ours && waits && !s.exempt && stats.from_responder().packets == 0 {
+        let waits = matches!(outcome, Outcome::Pending | Outcome::Unanswered);
+        if ours && waits && !exempt && stats.from_responder().packets == 0 {
             self.watch_idle(quoted);
             self.fail(quoted, Outcome::Refused, now, events);
         }
@@ -150,13 +155,13 @@ impl Tracker {
         segment: &Segment<'_>,
         events: &mut Vec<Event>,
     ) {
-        let mut at = self.flows.at(slot).session;
+        let mut at = self.flows.session(slot);
         if at == FRESH {
             if segment.payload_len == 0 {
                 return;
             }
             at = self.begin_session(slot, from, segment, events);
-            self.flows.at_mut(slot).session = at;
+            self.flows.set_session(slot, at);
             if at == OVER {
                 return;
             }
@@ -166,7 +171,7 @@ impl Tracker {
         self.report(slot, &told, events);
         if told.over {
             self.sessions.remove(at);
-            self.flows.at_mut(slot).session = OVER;
+            self.flows.set_session(slot, OVER);
             return;
         }
         self.sessions.weigh(at, now);
@@ -207,19 +212,21 @@ impl Tracker {
         let victim = self.sessions.victim().and_then(|at| self.sessions.remove(at));
         if let Some(session) = &victim {
             self.counters.sessions_evicted += 1;
-            self.flows.at_mut(session.slot).session = OVER;
+            self.flows.set_session(session.slot, OVER);
         }
         victim.is_some()
     }
 
     /// Takes a flow's session away, so that the flow may end and the session go on.
     pub(crate) fn detach(&mut self, slot: u32) -> u32 {
-        std::mem::replace(&mut self.flows.at_mut(slot).session, OVER)
+        let session = self.flows.session(slot);
+        self.flows.set_session(slot, OVER);
+        session
     }
 
     /// Gives a flow the session that [`Self::detach`] took.
     pub(crate) fn attach(&mut self, slot: u32, session: u32) {
-        self.flows.at_mut(slot).session = session;
+        self.flows.set_session(slot, session);
         if let Some(s) = self.sessions.get_mut(session) {
             s.slot = slot;
         }
@@ -228,14 +235,14 @@ impl Tracker {
     /// Ends the session of a flow about to end: what was held out of order is read.
     #[inline]
     pub(crate) fn conclude(&mut self, slot: u32, events: &mut Vec<Event>) {
-        let at = self.flows.at(slot).session;
+        let at = self.flows.session(slot);
         if at < OVER
             && let Some(session) = self.sessions.get_mut(at)
         {
             let told = session.finish(&mut self.outbox);
             self.report(slot, &told, events);
             self.sessions.remove(at);
-            self.flows.at_mut(slot).session = OVER;
+            self.flows.set_session(slot, OVER);
         }
     }
 
@@ -250,24 +257,23 @@ impl Tracker {
         whole: bool,
         events: &mut Vec<Event>,
     ) {
-        let s = self.flows.at_mut(slot);
-        if s.record.talk.app == App::Unknown {
+        if self.flows.talk(slot).app == App::Unknown {
+            let s = self.flows.at_mut(slot);
             s.looked += 1;
             let last = s.looked >= LOOK_DATAGRAMS;
-            let ports = (s.record.initiator().1, s.record.responder().1);
+            let ports = (s.source().1, s.target().1);
             let (client, server) = if from == Side::Client { (payload, &[][..]) } else { (&[][..], payload) };
             match datagram(client, server, ports) {
                 Recognition::Is(app) => self.recognise(slot, app, events),
                 Recognition::No | Recognition::Undecided if last => {
-                    s.session = OVER;
+                    self.flows.set_session(slot, OVER);
                     return;
                 }
                 Recognition::No | Recognition::Undecided => return,
             }
         }
-        let Some(mut reader) = wire::message::dissector(self.flows.at(slot).record.talk.app, protocol::UDP)
-        else {
-            self.flows.at_mut(slot).session = OVER;
+        let Some(mut reader) = wire::message::dissector(self.flows.talk(slot).app, protocol::UDP) else {
+            self.flows.set_session(slot, OVER);
             return;
         };
         if whole {
@@ -283,7 +289,8 @@ impl Tracker {
 
     fn recognise(&mut self, slot: u32, app: App, events: &mut Vec<Event>) {
         self.counters.recognised += 1;
-        self.flows.at_mut(slot).record.talk.app = app;
+        let talk = Talk { app, ..self.flows.talk(slot) };
+        self.flows.set_talk(slot, talk);
         events.push(Event::Recognised(self.flows.id(slot), app));
     }
 
@@ -308,9 +315,9 @@ impl Tracker {
             return;
         }
         let id = self.flows.id(slot);
-        let s = self.flows.at_mut(slot);
+        let mut talk = self.flows.talk(slot);
         let mut nobody = false;
-        let awaits = match self.sessions.get_mut(s.session) {
+        let awaits = match self.sessions.get_mut(self.flows.session(slot)) {
             Some(session) => &mut session.awaits_login,
             None => &mut nobody,
         };
@@ -318,7 +325,7 @@ impl Tracker {
         for (message, from) in self.outbox.messages.drain(..).zip(self.outbox.sides.drain(..)) {
             self.counters.messages += 1;
             self.counters.violations += u64::from(matches!(message, Message::Violation(_)));
-            note(&mut s.record.talk, awaits, &message);
+            note(&mut talk, awaits, &message);
             if reported < MESSAGES_PER_PACKET {
                 reported += 1;
                 events.push(Event::Message(id, from, Box::new(message)));
@@ -326,6 +333,7 @@ impl Tracker {
                 self.counters.messages_dropped += 1;
             }
         }
+        self.flows.set_talk(slot, talk);
     }
 
     fn tell_odd(&mut self, slot: u32, oddity: Oddity, events: &mut Vec<Event>) {
@@ -353,8 +361,9 @@ impl Tracker {
         self.counters.fragments_overlapping += u64::from(finding.overlap);
         self.counters.fragments_orphaned += u64::from(finding.orphan);
         let s = self.flows.at(slot);
-        let initiator = direction == s.record.stats.initiator;
-        if initiator && let Some(e) = self.entities.get_mut(s.source) {
+        let initiator = direction == s.initiator();
+        let source = s.source().0;
+        if initiator && let Some(e) = self.entities.at_mut(s.entities[0], &source, Role::Source) {
             for w in &mut e.windows {
                 w.note_fragment(finding);
             }

@@ -18,39 +18,42 @@ const SWEEP_SECONDS: u64 = 16;
 /// Its windows are brought up to date whenever the tracker reports an [`crate::Event`] about it, and at the latest every
 /// [`crate::window::JUDGE_EVERY`] packets; between, they lag by up to that much. [`Self::current`] does not.
 #[derive(Clone, Debug)]
+// A packet touches the first two cache lines and no window.
+#[repr(C, align(64))]
 pub struct Entity {
     /// Address.
     pub addr: Addr,
     /// Role its windows are about.
     pub role: Role,
-    /// Time of its last activity, ns.
-    pub last_ns: u64,
-    /// By [`Span`].
-    pub windows: [Window; 3],
-    /// Packets not yet in the windows. A packet touches this and no window: one cache line instead of twelve.
-    pending: Tally,
-    /// Earliest end of a window, ns: packets from then on are not for the windows as they are.
-    fold_by_ns: u64,
-    generation: u32,
-    hash: u32,
-    /// The flow that last made it worth judging; it may have left the table since.
-    pub prompted_by: FlowId,
-    /// Call of the tracker in which it was last reported as active.
-    pub(crate) judged_call: u32,
-    /// Packets since then or so.
-    unjudged: u32,
-    /// Raised whenever a window begins anew or begins to want peers, so that flows know to insert theirs again.
-    round: u32,
+    live: bool,
     /// Windows that want peers, by bit.
     wanting: u8,
-    live: bool,
+    /// Packets since it was last reported as active, or so.
+    unjudged: u32,
+    /// Earliest end of a window, ns: packets from then on are not for the windows as they are.
+    fold_by_ns: u64,
+    /// Time of its last activity, ns.
+    pub last_ns: u64,
+    /// Packets not yet in the windows.
+    pending: Tally,
+    /// Raised whenever a window begins anew or begins to want peers, so that flows know to insert theirs again. Never
+    /// begins anew in a slot, so that flows need not know whether it is another entity.
+    round: u32,
+    /// Call of the tracker in which it was last reported as active.
+    pub(crate) judged_call: u32,
+    /// The flow that last made it worth judging; it may have left the table since.
+    pub prompted_by: FlowId,
+    generation: u32,
+    hash: u32,
+    /// By [`Span`].
+    pub windows: [Window; 3],
 }
 
 // The memory figure in the tracker's documentation rests on it.
-const _: () = assert!(size_of::<Entity>() <= 536);
+const _: () = assert!(size_of::<Entity>() <= 576);
 
 impl Entity {
-    fn new(addr: Addr, role: Role, now: u64, hash: u32, generation: u32) -> Self {
+    fn new(addr: Addr, role: Role, now: u64, hash: u32, (generation, round): (u32, u32)) -> Self {
         Self {
             addr,
             role,
@@ -63,10 +66,15 @@ impl Entity {
             prompted_by: FlowId::NONE,
             judged_call: 0,
             unjudged: 0,
-            round: 1,
+            round,
             wanting: 0,
             live: true,
         }
+    }
+
+    /// Its handle, at its place in the table.
+    pub(crate) const fn id(&self, slot: u32) -> EntityId {
+        EntityId { slot, generation: self.generation }
     }
 
     /// The window of one length. It may have run out: see [`Window::covers`].
@@ -229,40 +237,45 @@ impl Entities {
         self.slots.iter().filter(|e| e.live)
     }
 
-    /// The entity behind `id`, or, if it is gone, the one of this address and role, made anew if need be: `id` and the
-    /// flow's `round` of sets are then those of the new one.
+    /// The entity of an address and role: the one at `place` if it is that, else it is looked up or made anew; `place` and
+    /// the flow's `round` of sets are then those of the other one.
     #[inline]
     pub(crate) fn resolve(
         &mut self,
-        id: &mut EntityId,
+        place: &mut u32,
         round: &mut u32,
         addr: Addr,
         role: Role,
         now: u64,
     ) -> (&mut Entity, &mut Allowance) {
-        let slot = id.slot as usize;
-        // A removed entity has another generation already.
-        if self.slots.get(slot).is_none_or(|e| e.generation != id.generation) {
-            *id = self.obtain(addr, role, now);
+        if !self.is_at(*place, &addr, role) {
+            *place = self.obtain(addr, role, now);
             *round = 0;
         }
-        (&mut self.slots[id.slot as usize], &mut self.allowance)
+        (&mut self.slots[*place as usize], &mut self.allowance)
     }
 
-    pub(crate) fn obtain(&mut self, addr: Addr, role: Role, now: u64) -> EntityId {
+    /// Whether the entity of an address and role lives in a slot.
+    #[inline]
+    fn is_at(&self, slot: u32, addr: &Addr, role: Role) -> bool {
+        self.slots.get(slot as usize).is_some_and(|e| e.live && e.role == role && e.addr == *addr)
+    }
+
+    pub(crate) fn obtain(&mut self, addr: Addr, role: Role, now: u64) -> u32 {
         let hash = self.hash(&addr, role);
         if let Some(slot) = self.index.find(hash, |s| self.is(s, &addr, role)) {
-            return EntityId { slot, generation: self.slots[slot as usize].generation };
+            return slot;
         }
         if self.live >= self.capacity {
             self.evict(now);
         }
         let slot = if let Some(slot) = self.free.pop() {
             let old = &mut self.slots[slot as usize];
-            *old = Entity::new(addr, role, now, hash, old.generation);
+            old.next_round();
+            *old = Entity::new(addr, role, now, hash, (old.generation, old.round));
             slot
         } else {
-            self.slots.push(Entity::new(addr, role, now, hash, 0));
+            self.slots.push(Entity::new(addr, role, now, hash, (0, 1)));
             (self.slots.len() - 1) as u32
         };
         let word = slot as usize / 64;
@@ -272,11 +285,17 @@ impl Entities {
         self.occupied[word] |= 1 << (slot % 64);
         self.index.insert(hash, slot, |s| self.slots[s as usize].hash);
         self.live += 1;
-        EntityId { slot, generation: self.slots[slot as usize].generation }
+        slot
     }
 
-    pub(crate) fn get_mut(&mut self, id: EntityId) -> Option<&mut Entity> {
-        self.slots.get_mut(id.slot as usize).filter(|e| e.live && e.generation == id.generation)
+    /// The entity of an address and role if it is at `slot`.
+    pub(crate) fn at_mut(&mut self, slot: u32, addr: &Addr, role: Role) -> Option<&mut Entity> {
+        if self.is_at(slot, addr, role) { self.slots.get_mut(slot as usize) } else { None }
+    }
+
+    /// Handle of the entity of an address and role if it is at `slot`, else a stale one.
+    pub(crate) fn id(&self, slot: u32, addr: &Addr, role: Role) -> EntityId {
+        if self.is_at(slot, addr, role) { self.slots[slot as usize].id(slot) } else { EntityId::NONE }
     }
 
     fn evict(&mut self, now: u64) {

@@ -94,6 +94,16 @@ pub struct Talk {
 }
 
 impl Talk {
+    /// Nothing was understood.
+    pub const NOTHING: Self = Self {
+        app: App::Unknown,
+        ftp_login: false,
+        http_requests: 0,
+        http_methods: 0,
+        ftp_commands: 0,
+        http_body_bytes: 0,
+    };
+
     /// Of the flow that goes on under the same key: what it is stays known, what was said begins at zero.
     #[must_use]
     pub fn resumed(&self) -> Self {

@@ -22,9 +22,12 @@ pub mod rates;
 pub mod recent;
 pub mod session;
 pub mod sketch;
+mod slot;
 pub mod stats;
 pub mod stream;
+mod summary;
 mod table;
+mod timer;
 pub mod tracker;
 pub mod window;
 

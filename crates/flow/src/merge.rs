@@ -1,7 +1,10 @@
 //! Kernel snapshots into the same table.
 
-use crate::event::EntityId;
+use crate::index::NONE;
 use crate::outcome::{Before, is_exempt, opening};
+use crate::slot::Mark;
+use crate::summary::Young;
+use crate::table::Arrival;
 use crate::tracker::millis;
 use crate::window::Share;
 use crate::{Accumulator, EndReason, Event, FlowKey, FlowRecord, FlowStats, Outcome, Talk, Tracker};
@@ -64,30 +67,37 @@ impl Tracker {
             return;
         }
         let grown = packets(stats) > packets(&known);
-        let record = self.flows.at(slot).record;
-        if grown && last.saturating_sub(record.first_ns()) > self.config.active_ns {
+        let first_ns = self.flows.first_ns(slot);
+        if grown && last.saturating_sub(first_ns) > self.config.active_ns {
+            let record = self.flows.record(slot).into_owned();
             let session = self.detach(slot);
             self.end(slot, EndReason::Active, events);
             let rest = difference(stats, &known);
-            let resumed = FlowRecord { stats: rest, talk: record.talk.resumed(), ..record };
+            *self.flows.draft() = FlowRecord { stats: rest, talk: record.talk.resumed(), ..record };
             let at = last.min(self.clock);
-            let slot = self.begin_flow(hash, at, resumed, true, true, events);
+            let arrival = Arrival { resumed: true, merged: true, young: None };
+            let slot = self.begin_flow(hash, at, &arrival, events);
             self.attach(slot, session);
             self.bases.insert(slot, known);
             self.apply(slot, now_ns, &known, stats, events);
             return;
         }
-        self.flows.at_mut(slot).record.stats = match self.bases.get(&slot) {
+        let rest = match self.bases.get(&slot) {
             Some(base) => difference(stats, base),
             None => *stats,
         };
+        self.flows.set_stats(slot, &rest);
         self.apply(slot, now_ns, &known, stats, events);
     }
 
     fn begin_merged(&mut self, hash: u32, key: FlowKey, stats: &FlowStats, events: &mut Vec<Event>) {
-        let record = FlowRecord { key, stats: *stats, outcome: Outcome::Pending, talk: Talk::default() };
+        self.make_room(events);
+        *self.flows.draft() =
+            FlowRecord { key, stats: *stats, outcome: Outcome::Pending, talk: Talk::NOTHING };
         let begun = stats.first_ns().min(self.clock);
-        let slot = self.begin_flow(hash, begun, record, false, true, events);
+        let young = Young::of_stats(stats, key.protocol);
+        let arrival = Arrival { young, resumed: false, merged: true };
+        let slot = self.begin_flow(hash, begun, &arrival, events);
         let nothing = FlowStats { dir: [Accumulator::EMPTY; 2], established_ns: 0, ..*stats };
         self.apply_from(slot, self.clock, &nothing, stats, Before::default(), events);
     }
@@ -95,16 +105,16 @@ impl Tracker {
     /// Completes the beginning of a flow that [`Self::data`] began: its first snapshot is here.
     fn adopt(&mut self, slot: u32, stats: &FlowStats, events: &mut Vec<Event>) {
         let begun = stats.first_ns().min(self.clock);
-        let turned = self.flows.at(slot).record.stats.initiator != stats.initiator;
+        let turned = self.flows.at(slot).initiator() != stats.initiator;
+        self.flows.set_stats(slot, stats);
         let s = self.flows.at_mut(slot);
-        s.record.stats = *stats;
         s.begun_ms = millis(begun);
         if turned {
-            // Stale handles are looked up anew.
-            (s.source, s.target) = (EntityId::NONE, EntityId::NONE);
+            // Looked up anew.
+            s.entities = [NONE; 2];
         }
-        let opening = opening(&s.record);
-        s.exempt = is_exempt(&s.record, opening);
+        let opening = opening(&s.key, stats);
+        s.mark(Mark::Exempt, is_exempt(&s.key, opening, &s.target().0));
         self.watch_idle(slot);
         self.each_window(slot, begun, begun, |w, peer, allowance| w.begin_flow(opening, peer, allowance));
         let nothing = FlowStats { dir: [Accumulator::EMPTY; 2], established_ns: 0, ..*stats };
@@ -132,24 +142,24 @@ impl Tracker {
         before: Before,
         events: &mut Vec<Event>,
     ) {
-        let share = share(self.flows.at(slot).record.key.protocol, known, stats);
+        let share = share(self.flows.at(slot).key.protocol, known, stats);
         let at = stats.last_ns().min(self.clock);
         if share.packets > 0 || share.reply_packets > 0 {
             let begins = if packets(known) == 0 { stats.first_ns() } else { known.last_ns() };
             self.count(slot, at, begins.min(at), &share, events);
             self.settle(slot, at, before, events);
         }
+        let due = self.flows.first_ns(slot).saturating_add(self.config.grace_ns);
         let s = self.flows.at(slot);
-        let due = s.record.first_ns().saturating_add(self.config.grace_ns);
-        if s.record.outcome == Outcome::Pending && !s.exempt && now_ns >= due {
+        if s.outcome == Outcome::Pending && !s.is(Mark::Exempt) && now_ns >= due {
             self.fail(slot, Outcome::Unanswered, due.min(self.clock), events);
         }
         self.fold(slot);
     }
 
     /// Sums of the source's flow as of the last snapshot.
-    fn known(&self, slot: u32) -> FlowStats {
-        let mut known = self.flows.at(slot).record.stats;
+    fn known(&mut self, slot: u32) -> FlowStats {
+        let mut known = *self.flows.stats(slot);
         if let Some(base) = self.bases.get(&slot) {
             for (d, b) in known.dir.iter_mut().zip(&base.dir) {
                 combine(d, b, u64::wrapping_add, u32::wrapping_add);

@@ -15,8 +15,10 @@
 //! - without ports (later fragments whose first fragment went elsewhere),
 //! - that continue a flow cut by the active timeout.
 
+use crate::slot::Mark;
 use crate::window::Opening;
-use crate::{Event, FlowKey, FlowRecord, FlowStats, Outcome, Span, TcpState, Tracker};
+use crate::{Event, FlowKey, FlowStats, Outcome, Span, TcpState, Tracker};
+use wire::Addr;
 use wire::packet::{protocol, tcp_flag};
 
 /// ICMP echo request type, RFC 792; its reply is 0.
@@ -41,7 +43,8 @@ impl Tracker {
     /// Draws the consequences of packets just counted at `now`.
     pub(crate) fn settle(&mut self, slot: u32, now: u64, before: Before, events: &mut Vec<Event>) {
         let s = self.flows.at(slot);
-        let (outcome, stats, exempt) = (s.record.outcome, &s.record.stats, s.exempt);
+        let (outcome, exempt) = (s.outcome, s.is(Mark::Exempt));
+        let stats = self.flows.stats(slot);
         let over = stats.is_over();
         let established = stats.established_ns != 0;
         let answers = stats.from_responder();
@@ -56,14 +59,15 @@ impl Tracker {
             if refused && !exempt {
                 self.fail(slot, Outcome::Refused, now, events);
             } else {
-                self.flows.at_mut(slot).record.outcome = Outcome::Answered;
+                self.flows.set_outcome(slot, Outcome::Answered);
             }
             if self.flows.is_waiting(slot) {
                 self.watch_idle(slot);
             }
         }
         if over {
-            if !exempt && is_aborted(&self.flows.at(slot).record) {
+            let answered = self.flows.at(slot).outcome == Outcome::Answered;
+            if !exempt && answered && is_aborted(self.flows.stats(slot)) {
                 self.fail(slot, Outcome::Aborted, now, events);
             }
             if !before.over {
@@ -76,13 +80,13 @@ impl Tracker {
     }
 
     pub(crate) fn fail(&mut self, slot: u32, outcome: Outcome, at: u64, events: &mut Vec<Event>) {
+        self.flows.set_outcome(slot, outcome);
         let s = self.flows.at_mut(slot);
-        s.record.outcome = outcome;
-        if s.failed {
+        if s.is(Mark::Failed) {
             return;
         }
-        s.failed = true;
-        let proto = s.record.key.protocol;
+        s.mark(Mark::Failed, true);
+        let proto = s.key.protocol;
         self.counters.flows_failed += 1;
         events.push(Event::FlowFailed(self.flows.id(slot)));
         self.each_window(slot, at, at, |w, peer, allowance| w.fail_flow(outcome, proto, peer, allowance));
@@ -90,17 +94,18 @@ impl Tracker {
     }
 
     fn complete(&mut self, slot: u32, at: u64, events: &mut Vec<Event>) {
-        let (with_syn, age) = (opening(&self.flows.at(slot).record).syn, self.age_ns(slot));
+        let key = self.flows.at(slot).key;
+        let (with_syn, age) = (opening(&key, self.flows.stats(slot)).syn, self.age_ns(slot));
         self.each_window(slot, at, at, |w, _, _| w.complete(with_syn, age, at));
         self.judge_both(slot, |e| e.window(Span::S1).handshakes, events);
     }
 }
 
-/// What kind of beginning a flow's record shows. A function of what both packets and snapshots carry.
-pub(crate) fn opening(r: &FlowRecord) -> Opening {
-    let flags = r.stats.first_flags;
-    let tcp = r.key.protocol == protocol::TCP && has_ports(&r.key);
-    let echo = match r.key.protocol {
+/// What kind of beginning a flow's sums show. A function of what both packets and snapshots carry.
+pub(crate) fn opening(key: &FlowKey, stats: &FlowStats) -> Opening {
+    let flags = stats.first_flags;
+    let tcp = key.protocol == protocol::TCP && has_ports(key);
+    let echo = match key.protocol {
         protocol::ICMP => Some(ECHO),
         protocol::ICMPV6 => Some(ECHO_V6),
         _ => None,
@@ -108,28 +113,27 @@ pub(crate) fn opening(r: &FlowRecord) -> Opening {
     Opening {
         syn: tcp && flags & (tcp_flag::SYN | tcp_flag::ACK | tcp_flag::RST) == tcp_flag::SYN,
         stealth: tcp && flags & (tcp_flag::SYN | tcp_flag::ACK | tcp_flag::RST) == 0,
-        echo: echo.is_some_and(|kind| r.initiator().1 == kind),
+        echo: echo.is_some_and(|kind| key.source(stats.initiator).1 == kind),
     }
 }
 
-/// Whether a flow can't fail; see the module.
-pub(crate) fn is_exempt(r: &FlowRecord, opening: Opening) -> bool {
-    let counts = match r.key.protocol {
+/// Whether a flow towards `target` can't fail; see the module.
+pub(crate) fn is_exempt(key: &FlowKey, opening: Opening, target: &Addr) -> bool {
+    let counts = match key.protocol {
         protocol::TCP => opening.syn || opening.stealth,
-        protocol::UDP => has_ports(&r.key),
+        protocol::UDP => has_ports(key),
         _ => opening.echo,
     };
-    !counts || r.responder().0.is_multicast()
+    !counts || target.is_multicast()
 }
 
 fn has_ports(key: &FlowKey) -> bool {
     key.lo_port != 0 || key.hi_port != 0
 }
 
-fn is_aborted(r: &FlowRecord) -> bool {
-    let s = &r.stats;
-    r.outcome == Outcome::Answered
-        && s.state == TcpState::Reset
+/// Whether an answered flow was given up by its initiator before anything was said.
+fn is_aborted(s: &FlowStats) -> bool {
+    s.state == TcpState::Reset
         && s.rst_mask & (1 << s.initiator as u8) != 0
         && s.syn_ns != 0
         && s.synack_ns != 0

@@ -38,10 +38,47 @@ pub(crate) struct Rates {
     /// See [`Self::second`].
     tag: u16,
     completed: Option<Traffic>,
-    addresses: Vec<u64>,
-    ports: Vec<u64>,
-    /// Bits set in either.
-    ones: [u32; 2],
+    addresses: Bits,
+    ports: Bits,
+}
+
+/// A set of bits that knows how many it has and in which blocks they are: most seconds of quiet traffic see few addresses
+/// and ports, and to clear all of it would cost more than to count them.
+struct Bits {
+    words: Vec<u64>,
+    /// Blocks of [`BLOCK`] words with bits set, by bit.
+    blocks: [u64; 2],
+    ones: u32,
+}
+
+/// Words of one block: a cache line.
+const BLOCK: usize = 8;
+const _: () = assert!(65_536 / 64 / BLOCK <= 128, "as many as there are bits in `Bits::blocks`");
+
+impl Bits {
+    fn new(bits: usize) -> Self {
+        Self { words: vec![0; bits / 64], blocks: [0; 2], ones: 0 }
+    }
+
+    #[inline]
+    fn set(&mut self, at: usize) {
+        let (word, bit) = (at / 64, 1_u64 << (at % 64));
+        let block = word / BLOCK;
+        self.blocks[block / 64] |= 1 << (block % 64);
+        self.ones += u32::from(self.words[word] & bit == 0);
+        self.words[word] |= bit;
+    }
+
+    fn clear(&mut self) {
+        for (half, blocks) in self.blocks.iter_mut().enumerate() {
+            while *blocks != 0 {
+                let block = half * 64 + blocks.trailing_zeros() as usize;
+                self.words[block * BLOCK..][..BLOCK].fill(0);
+                *blocks &= *blocks - 1;
+            }
+        }
+        self.ones = 0;
+    }
 }
 
 const SECOND: u64 = 1_000_000_000;
@@ -53,9 +90,8 @@ impl Rates {
             running: Traffic::default(),
             tag: 1,
             completed: None,
-            addresses: vec![0; ADDRESS_BITS as usize / 64],
-            ports: vec![0; 65_536 / 64],
-            ones: [0; 2],
+            addresses: Bits::new(ADDRESS_BITS as usize),
+            ports: Bits::new(65_536),
         }
     }
 
@@ -79,12 +115,8 @@ impl Rates {
         };
         self.running = Traffic { start_ns: start, ..Traffic::default() };
         self.tag = ((start / SECOND) as u16).max(1);
-        // Most seconds of quiet traffic see few addresses, and many see no port.
-        for (bits, ones) in [&mut self.addresses, &mut self.ports].into_iter().zip(&mut self.ones) {
-            if std::mem::take(ones) > 0 {
-                bits.fill(0);
-            }
-        }
+        self.addresses.clear();
+        self.ports.clear();
     }
 
     #[inline]
@@ -114,17 +146,17 @@ impl Rates {
         for addr in ends {
             let (a, b) = halves(addr);
             let bit = (mix(self.seed, a, b) % u64::from(ADDRESS_BITS)) as usize;
-            self.ones[0] += set(&mut self.addresses, bit);
+            self.addresses.set(bit);
         }
         if matches!(proto, protocol::TCP | protocol::UDP) {
-            self.ones[1] += set(&mut self.ports, usize::from(port));
+            self.ports.set(usize::from(port));
         }
     }
 
     pub(crate) fn running(&self) -> Traffic {
         Traffic {
-            unique_ips: linear_estimate(ADDRESS_BITS, self.ones[0]),
-            unique_ports: self.ones[1],
+            unique_ips: linear_estimate(ADDRESS_BITS, self.addresses.ones),
+            unique_ports: self.ports.ones,
             ..self.running
         }
     }
@@ -132,13 +164,4 @@ impl Rates {
     pub(crate) fn completed(&self) -> Option<Traffic> {
         self.completed
     }
-}
-
-/// Sets a bit; 1 if it was not set before.
-#[inline]
-fn set(bits: &mut [u64], at: usize) -> u32 {
-    let (word, bit) = (&mut bits[at / 64], 1_u64 << (at % 64));
-    let fresh = u32::from(*word & bit == 0);
-    *word |= bit;
-    fresh
 }

@@ -1,82 +1,55 @@
-//! The table of flows and the lists its timers run on.
+//! The table of flows.
 
-use crate::event::{EntityId, FlowId};
+use crate::event::FlowId;
 use crate::index::{Index, NONE};
 use crate::sketch::{halves, mix};
-use crate::{FlowKey, FlowRecord, Outcome};
+use crate::slot::{Depth, FRESH, Full, Mark, OVER, Slab, Slot};
+use crate::summary::{Summary, Young};
+use crate::timer::Timers;
+use crate::{Direction, FlowKey, FlowRecord, FlowStats, Outcome, Talk};
+use std::borrow::Cow;
+use wire::{Addr, Packet};
 
-/// Log2 of a timer tick, ns: 0.27 s.
-const TICK_SHIFT: u32 = 28;
-/// Buckets of the timer wheel: it spans 275 s; later deadlines are put off until their turn comes.
-const BUCKETS: usize = 1024;
-/// List of flows that wait for their first answer.
-const WAITING: u16 = BUCKETS as u16;
-/// In no list.
-const NOWHERE: u16 = u16::MAX;
 /// Flows looked at for eviction when the table is full.
 const EVICTION_SAMPLE: usize = 16;
 
-/// A flow without a session that may still get one.
-pub(crate) const FRESH: u32 = u32::MAX;
-/// A flow that gets no session any more.
-pub(crate) const OVER: u32 = u32::MAX - 1;
-
-/// A flow and what the tracker keeps beside its record.
-pub(crate) struct Slot {
-    pub(crate) record: FlowRecord,
-    pub(crate) source: EntityId,
-    pub(crate) target: EntityId,
-    pub(crate) generation: u32,
-    prev: u32,
-    next: u32,
-    /// When it began by the tracker's clock, ms, wrapped.
-    pub(crate) begun_ms: u32,
-    /// [`crate::Entity`]'s round of sets in which this flow's peer was last inserted, by role; 0 for never.
-    pub(crate) peer_rounds: [u32; 2],
-    /// Second of the clock, wrapped, in which its addresses last counted.
-    pub(crate) counted_second: u16,
-    list: u16,
-    /// Its session: a place in the table of sessions, [`FRESH`] or [`OVER`].
-    pub(crate) session: u32,
-    /// Datagrams whose application was looked for.
-    pub(crate) looked: u8,
-    /// Oddities told of, by bit.
-    pub(crate) odd: u8,
-    /// A failure was counted.
-    pub(crate) failed: bool,
-    /// Can't fail (see [`crate::tracker`]).
-    pub(crate) exempt: bool,
+/// How a flow enters the table.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Arrival {
+    /// Its packets, if it is to be kept as these.
+    pub(crate) young: Option<Young>,
+    /// It continues one cut by the active timeout.
+    pub(crate) resumed: bool,
     /// Fed by snapshots.
     pub(crate) merged: bool,
-    live: bool,
-}
-
-// Ten cache lines; the memory figure in the tracker's documentation rests on it.
-const _: () = assert!(size_of::<Slot>() <= 640);
-
-#[derive(Clone, Copy)]
-struct List {
-    head: u32,
-    tail: u32,
 }
 
 /// Bounded table of flows. Capacity: `flow_capacity`. When full, of the next [`EVICTION_SAMPLE`] flows in slot order the
 /// one idle longest goes, of those never answered if there are any: a flood of forged openings displaces itself
 /// rather than conversations.
 ///
+/// A flow is kept as its packets as long as these are one or two without a session, then as their sums. Which of both is
+/// of no consequence but for memory.
+///
 /// A flow that left stays readable until [`Self::free_ended`].
 pub(crate) struct Flows {
     seed: u64,
     capacity: usize,
-    slots: Vec<Slot>,
-    free: Vec<u32>,
+    pub(crate) slots: Vec<Slot>,
+    /// First of the free slots, which are linked by `next`.
+    free: u32,
+    seconds: Slab<Summary>,
+    full: Slab<Full>,
+    /// Record of the young flow in slot `opened`, or of one about to enter.
+    draft: FlowRecord,
+    opened: u32,
     ended: Vec<u32>,
     index: Index,
-    lists: Vec<List>,
+    pub(crate) timers: Timers,
     pub(crate) live: usize,
+    /// No slot below is live.
+    lowest: u32,
     eviction_hand: usize,
-    /// The next bucket's tick.
-    tick: u64,
 }
 
 impl Flows {
@@ -85,13 +58,17 @@ impl Flows {
             seed,
             capacity,
             slots: Vec::with_capacity(capacity + 1),
-            free: Vec::new(),
+            free: NONE,
+            seconds: Slab::new(capacity + 1),
+            full: Slab::new(capacity + 1),
+            draft: NOTHING,
+            opened: NONE,
             ended: Vec::new(),
             index: Index::new(),
-            lists: vec![List { head: NONE, tail: NONE }; BUCKETS + 1],
+            timers: Timers::new(),
             live: 0,
+            lowest: 0,
             eviction_hand: 0,
-            tick: 0,
         }
     }
 
@@ -102,7 +79,7 @@ impl Flows {
 
     #[inline]
     pub(crate) fn find(&self, hash: u32, key: &FlowKey) -> Option<u32> {
-        self.index.find(hash, |s| self.slots[s as usize].record.key == *key)
+        self.index.find(hash, |s| self.slots[s as usize].key == *key)
     }
 
     #[inline]
@@ -116,8 +93,9 @@ impl Flows {
     }
 
     /// A flow by handle, until the call after the one that ended it.
-    pub(crate) fn get(&self, id: FlowId) -> Option<&Slot> {
-        self.slots.get(id.slot as usize).filter(|s| s.generation == id.generation)
+    pub(crate) fn get(&self, id: FlowId) -> Option<u32> {
+        let slot = self.slots.get(id.slot as usize)?;
+        (slot.depth != Depth::Free && slot.generation == id.generation).then_some(id.slot)
     }
 
     pub(crate) fn id(&self, slot: u32) -> FlowId {
@@ -128,54 +106,293 @@ impl Flows {
         self.live >= self.capacity
     }
 
+    /// The record of a flow about to enter, to be filled in; [`Self::insert`] takes it from here.
+    #[inline]
+    pub(crate) fn draft(&mut self) -> &mut FlowRecord {
+        self.opened = NONE;
+        &mut self.draft
+    }
+
+    /// Puts the flow of the draft into the table.
     pub(crate) fn insert(
         &mut self,
         key_hash: u32,
         begun_ms: u32,
-        record: FlowRecord,
-        (source, target): (EntityId, EntityId),
+        arrival: &Arrival,
+        entities: [u32; 2],
         exempt: bool,
-        merged: bool,
     ) -> u32 {
-        let mut fresh = Slot {
-            record,
-            source,
-            target,
-            generation: 0,
-            prev: NONE,
-            next: NONE,
-            begun_ms,
-            peer_rounds: [0; 2],
-            counted_second: 0,
-            list: NOWHERE,
-            session: FRESH,
-            looked: 0,
-            odd: 0,
-            failed: false,
-            exempt,
-            merged,
-            live: true,
-        };
-        let slot = if let Some(slot) = self.free.pop() {
-            fresh.generation = self.slots[slot as usize].generation;
-            self.slots[slot as usize] = fresh;
-            slot
-        } else {
+        let mut fresh = Slot::new(&self.draft, entities, begun_ms);
+        fresh.mark(Mark::Exempt, exempt);
+        fresh.mark(Mark::Merged, arrival.merged);
+        match &arrival.young {
+            None => fresh.more = self.full.insert(Full::new(&self.draft, FRESH)),
+            Some(Young { first, second: None }) => (fresh.first, fresh.depth) = (*first, Depth::One),
+            Some(Young { first, second: Some(second) }) => {
+                (fresh.first, fresh.depth) = (*first, Depth::Two);
+                fresh.more = self.seconds.insert(*second);
+            }
+        }
+        let young = fresh.depth != Depth::Full;
+        let slot = self.free;
+        let slot = if slot == NONE {
             self.slots.push(fresh);
             (self.slots.len() - 1) as u32
+        } else {
+            let place = &mut self.slots[slot as usize];
+            self.free = place.next;
+            fresh.generation = place.generation;
+            *place = fresh;
+            slot
         };
-        let hash_of = |s: u32| hash(self.seed, &self.slots[s as usize].record.key);
+        if young {
+            self.opened = slot;
+        }
+        let hash_of = |s: u32| hash(self.seed, &self.slots[s as usize].key);
         self.index.insert(key_hash, slot, hash_of);
+        self.lowest = self.lowest.min(slot);
         self.live += 1;
         slot
     }
 
+    // --- records ----------------------------------------------------------------------------------------------
+
+    /// A flow's packets, if it is kept as these.
+    #[inline]
+    fn young(&self, slot: u32) -> Option<Young> {
+        let s = self.at(slot);
+        match s.depth {
+            Depth::One => Some(Young { first: s.first, second: None }),
+            Depth::Two => Some(Young { first: s.first, second: Some(*self.seconds.at(s.more)) }),
+            Depth::Free | Depth::Full => None,
+        }
+    }
+
+    #[inline]
+    fn full(&self, slot: u32) -> Option<&Full> {
+        let s = self.at(slot);
+        (s.depth == Depth::Full).then(|| self.full.at(s.more))
+    }
+
+    #[inline]
+    fn full_mut(&mut self, slot: u32) -> Option<&mut Full> {
+        let s = &self.slots[slot as usize];
+        if s.depth == Depth::Full { Some(self.full.at_mut(s.more)) } else { None }
+    }
+
+    /// Sums of a flow, as they stand.
+    #[inline]
+    pub(crate) fn stats(&mut self, slot: u32) -> &FlowStats {
+        let s = &self.slots[slot as usize];
+        if s.depth == Depth::Full {
+            return &self.full.at(s.more).record.stats;
+        }
+        self.open(slot);
+        &self.draft.stats
+    }
+
+    /// Makes the record of a young flow, if it is not the one at hand.
+    #[inline]
+    fn open(&mut self, slot: u32) {
+        if self.opened != slot
+            && let Some(young) = self.young(slot)
+        {
+            let s = &self.slots[slot as usize];
+            self.draft.key = s.key;
+            self.draft.outcome = s.outcome;
+            self.draft.talk = s.talk();
+            young.sum_up(s.key.protocol, &mut self.draft.stats);
+            self.opened = slot;
+        }
+    }
+
+    /// A flow as it stands.
+    pub(crate) fn record(&self, slot: u32) -> Cow<'_, FlowRecord> {
+        if let Some(full) = self.full(slot) {
+            return Cow::Borrowed(&full.record);
+        }
+        if self.opened == slot {
+            return Cow::Borrowed(&self.draft);
+        }
+        let s = self.at(slot);
+        let stats = self.young(slot).map_or(FlowStats::EMPTY, |y| y.stats(s.key.protocol));
+        Cow::Owned(FlowRecord { key: s.key, stats, outcome: s.outcome, talk: s.talk() })
+    }
+
+    pub(crate) fn set_outcome(&mut self, slot: u32, outcome: Outcome) {
+        self.slots[slot as usize].outcome = outcome;
+        if let Some(full) = self.full_mut(slot) {
+            full.record.outcome = outcome;
+        } else if self.opened == slot {
+            self.draft.outcome = outcome;
+        }
+    }
+
+    /// Time of a flow's first packet, ns.
+    pub(crate) fn first_ns(&self, slot: u32) -> u64 {
+        match (self.young(slot), self.full(slot)) {
+            (Some(young), _) => young.first_ns(),
+            (None, Some(full)) => full.record.first_ns(),
+            (None, None) => 0,
+        }
+    }
+
+    /// Time of a flow's last packet, ns.
+    pub(crate) fn last_ns(&self, slot: u32) -> u64 {
+        match (self.young(slot), self.full(slot)) {
+            (Some(young), _) => young.last_ns(),
+            (None, Some(full)) => full.record.last_ns(),
+            (None, None) => 0,
+        }
+    }
+
+    /// Adds a packet to a flow.
+    #[inline]
+    pub(crate) fn account(&mut self, slot: u32, now_ns: u64, packet: &Packet<'_>, direction: Direction) {
+        if let Some(full) = self.full_mut(slot) {
+            full.record.stats.account(now_ns, packet, direction);
+            return;
+        }
+        self.open(slot);
+        self.draft.stats.account(now_ns, packet, direction);
+        let s = &mut self.slots[slot as usize];
+        match Summary::of(now_ns, packet, direction) {
+            Some(second) if s.depth == Depth::One => {
+                s.depth = Depth::Two;
+                s.more = self.seconds.insert(second);
+            }
+            _ => self.grow(slot),
+        }
+    }
+
+    /// Keeps the record at hand instead of the packets they are of.
+    fn grow(&mut self, slot: u32) {
+        let s = &mut self.slots[slot as usize];
+        if s.depth == Depth::Two {
+            self.seconds.remove(s.more);
+        }
+        let session = if s.is(Mark::Over) { OVER } else { FRESH };
+        s.more = self.full.insert(Full::new(&self.draft, session));
+        s.depth = Depth::Full;
+        self.opened = NONE;
+    }
+
+    /// The flow's full record, which it gets if it has none.
+    fn grown(&mut self, slot: u32) -> &mut Full {
+        if self.slots[slot as usize].depth != Depth::Full {
+            self.open(slot);
+            self.grow(slot);
+        }
+        self.full.at_mut(self.slots[slot as usize].more)
+    }
+
+    /// Replaces the sums of a flow.
+    pub(crate) fn set_stats(&mut self, slot: u32, stats: &FlowStats) {
+        let s = self.at(slot);
+        let young = Young::of_stats(stats, s.key.protocol).filter(|_| self.is_plain(slot));
+        self.slots[slot as usize].set_initiator(stats.initiator);
+        let Some(young) = young else {
+            self.grown(slot).record.stats = *stats;
+            return;
+        };
+        let (talk, session) = (self.talk(slot), self.session(slot));
+        self.free_rest(slot);
+        let more = young.second.map(|second| self.seconds.insert(second));
+        let s = &mut self.slots[slot as usize];
+        (s.first, s.depth) = (young.first, if more.is_some() { Depth::Two } else { Depth::One });
+        (s.more, s.app) = (more.unwrap_or(NONE), talk.app);
+        s.mark(Mark::Over, session == OVER);
+        self.open(slot);
+    }
+
+    /// Whether there is nothing to a flow but its packets.
+    fn is_plain(&self, slot: u32) -> bool {
+        let talk = self.talk(slot);
+        self.session(slot) >= OVER && talk == (Talk { app: talk.app, ..Talk::NOTHING })
+    }
+
+    /// Frees what a flow has beside its slot.
+    fn free_rest(&mut self, slot: u32) {
+        let s = &self.slots[slot as usize];
+        match s.depth {
+            Depth::Two => self.seconds.remove(s.more),
+            Depth::Full => self.full.remove(s.more),
+            Depth::Free | Depth::One => {}
+        }
+        if self.opened == slot {
+            self.opened = NONE;
+        }
+    }
+
+    /// What was said in a flow.
+    pub(crate) fn talk(&self, slot: u32) -> Talk {
+        self.full(slot).map_or_else(|| self.at(slot).talk(), |full| full.record.talk)
+    }
+
+    pub(crate) fn set_talk(&mut self, slot: u32, talk: Talk) {
+        if let Some(full) = self.full_mut(slot) {
+            full.record.talk = talk;
+        } else if talk == (Talk { app: talk.app, ..Talk::NOTHING }) {
+            self.at_mut(slot).app = talk.app;
+            if self.opened == slot {
+                self.draft.talk = talk;
+            }
+        } else {
+            self.grown(slot).record.talk = talk;
+        }
+    }
+
+    /// A flow's session: a place in the table of sessions, [`FRESH`] or [`OVER`].
+    #[inline]
+    pub(crate) fn session(&self, slot: u32) -> u32 {
+        match self.full(slot) {
+            Some(full) => full.session,
+            None if self.at(slot).is(Mark::Over) => OVER,
+            None => FRESH,
+        }
+    }
+
+    pub(crate) fn set_session(&mut self, slot: u32, session: u32) {
+        if let Some(full) = self.full_mut(slot) {
+            full.session = session;
+        } else if session >= OVER {
+            self.at_mut(slot).mark(Mark::Over, session == OVER);
+        } else {
+            self.grown(slot).session = session;
+        }
+    }
+
+    /// The rounds in which a flow's peers were inserted. Those of young flows are not kept: inserting again is harmless.
+    #[inline]
+    pub(crate) fn peer_rounds(&self, slot: u32) -> [u32; 2] {
+        self.full(slot).map_or([0; 2], |full| full.peer_rounds)
+    }
+
+    #[inline]
+    pub(crate) fn set_peer_rounds(&mut self, slot: u32, rounds: [u32; 2]) {
+        if let Some(full) = self.full_mut(slot) {
+            full.peer_rounds = rounds;
+        }
+    }
+
+    /// Whether a flow's addresses have not counted in `second` yet; they count now. Young flows count each time, which is
+    /// harmless as well.
+    #[inline]
+    pub(crate) fn begins_second(&mut self, slot: u32, second: u16) -> bool {
+        match self.full_mut(slot) {
+            Some(full) => std::mem::replace(&mut full.counted_second, second) != second,
+            None => true,
+        }
+    }
+
+    // --- ends -------------------------------------------------------------------------------------------------
+
     /// Takes a flow out; its record stays readable until [`Self::free_ended`].
     pub(crate) fn remove(&mut self, slot: u32) {
         self.unlink(slot);
-        let hash_of = |s: u32| hash(self.seed, &self.slots[s as usize].record.key);
+        let hash_of = |s: u32| hash(self.seed, &self.slots[s as usize].key);
         self.index.remove(hash_of(slot), slot, hash_of);
-        self.slots[slot as usize].live = false;
+        self.slots[slot as usize].mark(Mark::Live, false);
         self.ended.push(slot);
         self.live -= 1;
     }
@@ -184,9 +401,11 @@ impl Flows {
     #[inline]
     pub(crate) fn free_ended(&mut self) {
         while let Some(slot) = self.ended.pop() {
+            self.free_rest(slot);
             let s = &mut self.slots[slot as usize];
             s.generation = s.generation.wrapping_add(1);
-            self.free.push(slot);
+            s.depth = Depth::Free;
+            s.next = std::mem::replace(&mut self.free, slot);
         }
     }
 
@@ -200,10 +419,10 @@ impl Flows {
             let at = self.eviction_hand;
             self.eviction_hand = (at + 1) % n;
             let s = &self.slots[at];
-            if !s.live {
+            if !s.is(Mark::Live) {
                 continue;
             }
-            let rank = (s.record.outcome == Outcome::Answered, s.record.last_ns(), at as u32);
+            let rank = (s.outcome == Outcome::Answered, self.last_ns(at as u32), at as u32);
             if best.is_none_or(|b| rank < b) {
                 best = Some(rank);
             }
@@ -215,104 +434,29 @@ impl Flows {
         best.map(|(_, _, slot)| slot)
     }
 
-    /// A live slot at or after `from`, for walking the table in slot order.
-    pub(crate) fn next_live(&self, from: u32) -> Option<u32> {
-        self.slots.iter().skip(from as usize).position(|s| s.live).map(|i| from + i as u32)
-    }
-
-    // --- timers -----------------------------------------------------------------------------------------------
-
-    /// Appends the flow to the list of those that wait for an answer, all for the same time.
-    pub(crate) fn wait_for_answer(&mut self, slot: u32) {
-        self.unlink(slot);
-        self.link(slot, WAITING);
-    }
-
-    pub(crate) fn is_waiting(&self, slot: u32) -> bool {
-        self.at(slot).list == WAITING
-    }
-
-    /// The flow that has waited longest.
-    #[inline]
-    pub(crate) fn longest_waiting(&self) -> Option<u32> {
-        let head = self.lists[WAITING as usize].head;
-        (head != NONE).then_some(head)
-    }
-
-    /// Has the flow looked at once `due_ns` has passed, or before.
-    pub(crate) fn wake_at(&mut self, slot: u32, due_ns: u64) {
-        let tick = (due_ns >> TICK_SHIFT).saturating_add(1).clamp(self.tick, self.tick + BUCKETS as u64 - 1);
-        let bucket = (tick % BUCKETS as u64) as u16;
-        if self.at(slot).list != bucket {
-            self.unlink(slot);
-            self.link(slot, bucket);
-        }
-    }
-
-    /// Turns the wheel to `now`; only while it is empty.
-    pub(crate) fn restart_wheel(&mut self, now: u64) {
-        self.tick = now >> TICK_SHIFT;
-    }
-
-    /// Whether [`Self::next_due`] has a bucket to turn to at `now`.
-    #[inline]
-    pub(crate) fn is_tick_due(&self, now: u64) -> bool {
-        now >> TICK_SHIFT >= self.tick
-    }
-
-    /// Empties the next bucket that is due at `now` into `woken`; false when none is left.
-    pub(crate) fn next_due(&mut self, now: u64, woken: &mut Vec<u32>) -> bool {
-        let current = now >> TICK_SHIFT;
-        if current < self.tick {
-            return false;
-        }
-        // After a long silence one turn of the wheel meets every flow.
-        if current - self.tick >= BUCKETS as u64 {
-            self.tick = current - BUCKETS as u64 + 1;
-        }
-        let bucket = (self.tick % BUCKETS as u64) as usize;
-        self.tick += 1;
-        while self.lists[bucket].head != NONE {
-            let slot = self.lists[bucket].head;
-            self.unlink(slot);
-            woken.push(slot);
-        }
-        true
-    }
-
-    fn link(&mut self, slot: u32, list: u16) {
-        let tail = self.lists[list as usize].tail;
-        let s = &mut self.slots[slot as usize];
-        s.list = list;
-        s.prev = tail;
-        s.next = NONE;
-        if tail == NONE {
-            self.lists[list as usize].head = slot;
-        } else {
-            self.slots[tail as usize].next = slot;
-        }
-        self.lists[list as usize].tail = slot;
-    }
-
-    fn unlink(&mut self, slot: u32) {
-        let s = &mut self.slots[slot as usize];
-        let (list, prev, next) = (s.list, s.prev, s.next);
-        if list == NOWHERE {
-            return;
-        }
-        s.list = NOWHERE;
-        if prev == NONE {
-            self.lists[list as usize].head = next;
-        } else {
-            self.slots[prev as usize].next = next;
-        }
-        if next == NONE {
-            self.lists[list as usize].tail = prev;
-        } else {
-            self.slots[next as usize].prev = prev;
-        }
+    /// The live flow in the lowest slot.
+    pub(crate) fn lowest_live(&mut self) -> Option<u32> {
+        let above = self.slots.iter().skip(self.lowest as usize).position(|s| s.is(Mark::Live));
+        self.lowest = above.map_or(self.slots.len(), |i| self.lowest as usize + i) as u32;
+        above.map(|_| self.lowest)
     }
 }
+
+/// A record of nothing.
+const NOTHING: FlowRecord = FlowRecord {
+    key: FlowKey {
+        lo: Addr::UNSPECIFIED,
+        hi: Addr::UNSPECIFIED,
+        lo_port: 0,
+        hi_port: 0,
+        vlan: 0,
+        protocol: 0,
+        tunnel: 0,
+    },
+    stats: FlowStats::EMPTY,
+    outcome: Outcome::Pending,
+    talk: Talk::NOTHING,
+};
 
 #[inline]
 fn hash(seed: u64, key: &FlowKey) -> u32 {

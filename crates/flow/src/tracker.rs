@@ -13,10 +13,13 @@ use crate::outcome::{Before, is_exempt, opening};
 use crate::rates::Rates;
 use crate::session::{Outbox, Sessions};
 use crate::sketch::addr_hash;
-use crate::table::Flows;
+use crate::slot::Mark;
+use crate::summary::{Summary, Young};
+use crate::table::{Arrival, Flows};
 use crate::window::{Allowance, Peer, Role, Share, Span, Window};
-use crate::{EndReason, Event, FlowKey, FlowRecord, FlowStats, Outcome, Talk, Traffic};
+use crate::{Direction, EndReason, Event, FlowKey, FlowRecord, FlowStats, Outcome, Talk, Traffic};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use wire::packet::{protocol, tcp_flag};
 use wire::{Addr, Fragment, Packet};
@@ -201,29 +204,32 @@ impl Tracker {
         let hash = self.flows.hash(&key);
         let found = self.flows.find(hash, &key).and_then(|slot| self.keep(slot, now_ns, packet, events));
         let (slot, before) = match found {
-            Some(Kept::Same(slot)) => {
-                let stats = &mut self.flows.at_mut(slot).record.stats;
-                let before = Before::of(stats);
-                stats.account(now_ns, packet, direction);
+            Some(Kept::Same(slot, before)) => {
+                self.flows.account(slot, now_ns, packet, direction);
                 (slot, before)
             }
             Some(Kept::Cut(earlier, session)) => {
                 let mut stats = FlowStats::resume(&earlier.stats);
                 stats.account(now_ns, packet, direction);
-                let record = FlowRecord { stats, talk: earlier.talk.resumed(), ..*earlier };
-                let slot = self.begin_flow(hash, now, record, true, false, events);
+                *self.flows.draft() = FlowRecord { stats, talk: earlier.talk.resumed(), ..*earlier };
+                let slot =
+                    self.begin_flow(hash, now, &Arrival { resumed: true, ..Arrival::default() }, events);
                 self.attach(slot, session);
                 (slot, Before::of(&stats))
             }
             None => {
-                let mut stats = FlowStats::begin(packet, direction);
-                stats.account(now_ns, packet, direction);
-                let record = FlowRecord { key, stats, outcome: Outcome::Pending, talk: Talk::default() };
-                (self.begin_flow(hash, now, record, false, false, events), Before::default())
+                self.make_room(events);
+                let draft = self.flows.draft();
+                (draft.key, draft.outcome, draft.talk) = (key, Outcome::Pending, Talk::NOTHING);
+                draft.stats = FlowStats::begin(packet, direction);
+                draft.stats.account(now_ns, packet, direction);
+                let young = Summary::of(now_ns, packet, direction).map(|first| Young { first, second: None });
+                let arrival = Arrival { young, ..Arrival::default() };
+                (self.begin_flow(hash, now, &arrival, events), Before::default())
             }
         };
         let mut share = Share { protocol: packet.protocol, ..Share::default() };
-        if direction == self.flows.at(slot).record.stats.initiator {
+        if direction == self.flows.at(slot).initiator() {
             share.packets = 1;
             share.bytes = u64::from(packet.ip_len);
             share.syn_packets = u32::from(packet.tcp_flags & tcp_flag::SYN != 0);
@@ -263,13 +269,20 @@ impl Tracker {
         self.expire_waiting(0, events);
         self.end_some(flows, EndReason::Shutdown, events);
         self.end_call();
-        self.flows.next_live(0).is_some()
+        self.flows.live > 0
     }
 
     /// A flow by its handle: live, or ended by the latest call.
     #[must_use]
-    pub fn flow(&self, id: FlowId) -> Option<&FlowRecord> {
-        self.flows.get(id).map(|s| &s.record)
+    pub fn flow(&self, id: FlowId) -> Option<Cow<'_, FlowRecord>> {
+        self.flows.get(id).map(|slot| self.flows.record(slot))
+    }
+
+    /// Whose flow it is, and the direction of its initiator's packets. Costs less than [`Self::flow`].
+    #[must_use]
+    pub fn flow_key(&self, id: FlowId) -> Option<(FlowKey, Direction)> {
+        let slot = self.flows.at(self.flows.get(id)?);
+        Some((slot.key, slot.initiator()))
     }
 
     /// An entity by its handle.
@@ -287,7 +300,12 @@ impl Tracker {
     /// The source and the target entity of a flow. Either handle may be stale if the entity was evicted since.
     #[must_use]
     pub fn flow_entities(&self, id: FlowId) -> Option<(EntityId, EntityId)> {
-        self.flows.get(id).map(|s| (s.source, s.target))
+        let s = self.flows.at(self.flows.get(id)?);
+        let [source, target] = s.entities;
+        Some((
+            self.entities.id(source, &s.source().0, Role::Source),
+            self.entities.id(target, &s.target().0, Role::Target),
+        ))
     }
 
     /// The live flow under a key.
@@ -386,7 +404,7 @@ impl Tracker {
             if self.age_ns(slot) < patience_ns {
                 break;
             }
-            let due = self.flows.at(slot).record.first_ns().saturating_add(self.config.grace_ns);
+            let due = self.flows.first_ns(slot).saturating_add(self.config.grace_ns);
             self.watch_idle(slot);
             self.fail(slot, Outcome::Unanswered, due, events);
         }
@@ -413,14 +431,15 @@ impl Tracker {
     }
 
     /// When and why the flow ends if nothing more comes.
-    fn deadline(&self, slot: u32) -> (u64, EndReason) {
+    fn deadline(&mut self, slot: u32) -> (u64, EndReason) {
+        let last = self.flows.last_ns(slot);
+        let over = self.flows.stats(slot).is_over();
         let s = self.flows.at(slot);
-        let last = s.record.last_ns();
-        let slack = if s.merged { crate::merge::SNAPSHOT_SLACK_NS } else { 0 };
-        if s.record.stats.is_over() {
+        let slack = if s.is(Mark::Merged) { crate::merge::SNAPSHOT_SLACK_NS } else { 0 };
+        if over {
             (last.saturating_add(self.config.linger_ns), EndReason::Closed)
         } else {
-            (last.saturating_add(self.idle_ns(s.record.key.protocol)).saturating_add(slack), EndReason::Idle)
+            (last.saturating_add(self.idle_ns(s.key.protocol)).saturating_add(slack), EndReason::Idle)
         }
     }
 
@@ -437,56 +456,61 @@ impl Tracker {
 
     /// Whether `packet` belongs to the flow its key leads to. If not, ends that flow.
     fn keep(&mut self, slot: u32, now_ns: u64, packet: &Packet<'_>, events: &mut Vec<Event>) -> Option<Kept> {
-        let record = &self.flows.at(slot).record;
-        let stats = &record.stats;
+        let idle_ns = self.idle_ns(self.flows.at(slot).key.protocol);
+        let stats = self.flows.stats(slot);
         let syn = packet.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN;
         let reason = if syn && stats.is_over() {
             EndReason::Reused
-        } else if now_ns.saturating_sub(stats.last_ns()) > self.idle_ns(record.key.protocol) {
+        } else if now_ns.saturating_sub(stats.last_ns()) > idle_ns {
             EndReason::Idle
         } else if now_ns.saturating_sub(stats.first_ns()) > self.config.active_ns {
-            let earlier = Box::new(*record);
+            let earlier = Box::new(self.flows.record(slot).into_owned());
             let session = self.detach(slot);
             self.end(slot, EndReason::Active, events);
             return Some(Kept::Cut(earlier, session));
         } else {
-            return Some(Kept::Same(slot));
+            return Some(Kept::Same(slot, Before::of(stats)));
         };
         self.end(slot, reason, events);
         None
     }
 
-    /// Puts a flow into the table, its first packets already accounted in `record`, and counts its beginning.
-    pub(crate) fn begin_flow(
-        &mut self,
-        hash: u32,
-        begun_ns: u64,
-        record: FlowRecord,
-        resumed: bool,
-        merged: bool,
-        events: &mut Vec<Event>,
-    ) -> u32 {
+    /// Gives up a flow if there is no room for another one.
+    pub(crate) fn make_room(&mut self, events: &mut Vec<Event>) {
         if self.flows.is_full()
             && let Some(victim) = self.flows.victim()
         {
             self.counters.flows_evicted += 1;
             self.end(victim, EndReason::Evicted, events);
         }
-        let opening = opening(&record);
-        let exempt = resumed || is_exempt(&record, opening);
-        let entities = (
-            self.entities.obtain(record.initiator().0, Role::Source, begun_ns),
-            self.entities.obtain(record.responder().0, Role::Target, begun_ns),
-        );
-        let slot = self.flows.insert(hash, millis(begun_ns), record, entities, exempt, merged);
+    }
+
+    /// Puts the flow of the draft into the table, for which there is room, its first packets already accounted, and counts
+    /// its beginning.
+    pub(crate) fn begin_flow(
+        &mut self,
+        hash: u32,
+        begun_ns: u64,
+        arrival: &Arrival,
+        events: &mut Vec<Event>,
+    ) -> u32 {
+        let record = self.flows.draft();
+        let (source, target) = (record.initiator().0, record.responder().0);
+        let opening = opening(&record.key, &record.stats);
+        let exempt = arrival.resumed || is_exempt(&record.key, opening, &target);
+        let entities = [
+            self.entities.obtain(source, Role::Source, begun_ns),
+            self.entities.obtain(target, Role::Target, begun_ns),
+        ];
+        let slot = self.flows.insert(hash, millis(begun_ns), arrival, entities, exempt);
         self.counters.flows_total += 1;
         events.push(Event::FlowStarted(self.flows.id(slot)));
-        if exempt || merged {
+        if exempt || arrival.merged {
             self.watch_idle(slot);
         } else {
             self.flows.wait_for_answer(slot);
         }
-        if !resumed {
+        if !arrival.resumed {
             self.each_window(slot, begun_ns, begun_ns, |w, peer, allowance| {
                 w.begin_flow(opening, peer, allowance);
             });
@@ -496,7 +520,7 @@ impl Tracker {
 
     pub(crate) fn end(&mut self, slot: u32, reason: EndReason, events: &mut Vec<Event>) {
         self.conclude(slot, events);
-        events.push(Event::FlowEnded(Box::new(self.flows.at(slot).record), reason));
+        events.push(Event::FlowEnded(Box::new(self.flows.record(slot).into_owned()), reason));
         self.flows.remove(slot);
         self.bases.remove(&slot);
     }
@@ -506,12 +530,9 @@ impl Tracker {
     }
 
     fn end_some(&mut self, flows: usize, reason: EndReason, events: &mut Vec<Event>) {
-        let mut next = self.flows.next_live(0);
-        let mut left = flows;
-        while let Some(slot) = next.filter(|_| left > 0) {
+        for _ in 0..flows {
+            let Some(slot) = self.flows.lowest_live() else { break };
             self.end(slot, reason, events);
-            left -= 1;
-            next = self.flows.next_live(slot + 1);
         }
     }
 
@@ -526,43 +547,46 @@ impl Tracker {
         mut f: impl FnMut(&mut Window, Peer, &mut Allowance),
     ) {
         let seed = self.config.seed;
+        let mut rounds = self.flows.peer_rounds(slot);
         let s = self.flows.at_mut(slot);
-        let ((source, _), (target, port)) = (s.record.initiator(), s.record.responder());
-        let [source_round, target_round] = &mut s.peer_rounds;
-        for (role, id, round, addr, peer) in [
-            (Role::Source, &mut s.source, source_round, source, target),
-            (Role::Target, &mut s.target, target_round, target, source),
+        let ((source, _), (target, port)) = (s.source(), s.target());
+        let ([source_at, target_at], [source_round, target_round]) = (&mut s.entities, &mut rounds);
+        for (role, place, round, addr, peer) in [
+            (Role::Source, source_at, source_round, source, target),
+            (Role::Target, target_at, target_round, target, source),
         ] {
             let peer = Peer { seed, hash: addr_hash(seed, &peer), port };
-            let (e, allowance) = self.entities.resolve(id, round, addr, role, at);
+            let (e, allowance) = self.entities.resolve(place, round, addr, role, at);
             e.turn(at, begins, allowance);
             for w in &mut e.windows {
                 f(w, peer, allowance);
             }
         }
+        self.flows.set_peer_rounds(slot, rounds);
     }
 
     /// Adds packets of a flow, the last of them at `at` and none before `begins`, to its entities and to the rates.
     #[inline]
     pub(crate) fn count(&mut self, slot: u32, at: u64, begins: u64, share: &Share, events: &mut Vec<Event>) {
         let (seed, call, flow) = (self.config.seed, self.call, self.flows.id(slot));
+        let (mut rounds, second) = (self.flows.peer_rounds(slot), self.rates.second());
+        let begins_second = self.flows.begins_second(slot, second);
         let s = self.flows.at_mut(slot);
-        let ((source, _), (target, port)) = (s.record.initiator(), s.record.responder());
+        let ((source, _), (target, port)) = (s.source(), s.target());
         let packets = u64::from(share.packets) + u64::from(share.reply_packets);
         let bytes = share.bytes.saturating_add(share.reply_bytes);
         self.counters.packets += packets;
         self.counters.bytes = self.counters.bytes.saturating_add(bytes);
         self.rates.count(share.protocol, packets, bytes, u64::from(share.syn_packets));
-        if s.counted_second != self.rates.second() {
-            s.counted_second = self.rates.second();
+        if begins_second {
             self.rates.count_flow([&source, &target], share.protocol, port);
         }
-        let [source_round, target_round] = &mut s.peer_rounds;
-        for (role, id, round, addr, peer) in [
-            (Role::Source, &mut s.source, source_round, source, &target),
-            (Role::Target, &mut s.target, target_round, target, &source),
+        let ([source_at, target_at], [source_round, target_round]) = (&mut s.entities, &mut rounds);
+        for (role, place, round, addr, peer) in [
+            (Role::Source, source_at, source_round, source, &target),
+            (Role::Target, target_at, target_round, target, &source),
         ] {
-            let (e, allowance) = self.entities.resolve(id, round, addr, role, at);
+            let (e, allowance) = self.entities.resolve(place, round, addr, role, at);
             let due = e.add(at, begins, share, allowance);
             if let Some(now) = e.wants(share)
                 && *round != now
@@ -573,32 +597,38 @@ impl Tracker {
             if due && e.judged_call != call {
                 e.judged_call = call;
                 e.prompted_by = flow;
-                events.push(Event::Active(*id));
+                events.push(Event::Active(e.id(*place)));
             }
         }
+        self.flows.set_peer_rounds(slot, rounds);
     }
 
     /// Brings the windows of both entities of a flow up to date.
     pub(crate) fn fold(&mut self, slot: u32) {
-        let s = self.flows.at(slot);
-        for id in [s.source, s.target] {
-            if let Some(e) = self.entities.get_mut(id) {
+        for (place, addr, role) in self.ends(slot) {
+            if let Some(e) = self.entities.at_mut(place, &addr, role) {
                 e.fold();
             }
         }
     }
 
+    /// Where the entities of a flow are, or were: place, address and role.
+    fn ends(&self, slot: u32) -> [(u32, Addr, Role); 2] {
+        let s = self.flows.at(slot);
+        let [source, target] = s.entities;
+        [(source, s.source().0, Role::Source), (target, s.target().0, Role::Target)]
+    }
+
     /// Asks for both entities of a flow to be judged, thinned out where `count` says there is a lot to judge.
     pub(crate) fn judge_both(&mut self, slot: u32, count: impl Fn(&Entity) -> u32, events: &mut Vec<Event>) {
         let flow = self.flows.id(slot);
-        let s = self.flows.at(slot);
-        for id in [s.source, s.target] {
-            if let Some(e) = self.entities.get_mut(id) {
+        for (place, addr, role) in self.ends(slot) {
+            if let Some(e) = self.entities.at_mut(place, &addr, role) {
                 let n = count(e);
                 if (n <= JUDGE_ALL || n.is_multiple_of(JUDGE_THIN)) && e.judged_call != self.call {
                     e.judged_call = self.call;
                     e.prompted_by = flow;
-                    events.push(Event::Active(id));
+                    events.push(Event::Active(e.id(place)));
                 }
             }
         }
@@ -613,7 +643,7 @@ pub(crate) const fn millis(ns: u64) -> u32 {
 /// What became of the flow a packet's key led to.
 enum Kept {
     /// The packet is one of its own.
-    Same(u32),
+    Same(u32, Before),
     /// It was cut by the active timeout; the packet continues it and its session.
     Cut(Box<FlowRecord>, u32),
 }
