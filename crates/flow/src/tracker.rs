@@ -36,9 +36,9 @@ const JUDGE_THIN: u32 = 16;
 /// Sizes and times of a [`Tracker`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct TrackerConfig {
-    /// Most live flows, 1..=[`MAX_CAPACITY`]; about 390 bytes each.
+    /// Most live flows, 1..=[`MAX_CAPACITY`]; about 110 bytes each, 24 more from the second packet and 544 from the third.
     pub flow_capacity: usize,
-    /// Most live entities, 2..=[`MAX_CAPACITY`]; about 540 bytes each. A quarter as many windows may hold sets.
+    /// Most live entities, 2..=[`MAX_CAPACITY`]; about 590 bytes each. A quarter as many windows may hold sets.
     pub entity_capacity: usize,
     /// Silence that ends a TCP flow, ns.
     pub idle_tcp_ns: u64,
@@ -139,8 +139,9 @@ pub struct TrackerCounters {
 
 /// The flow table and the entity table; see the module.
 ///
-/// Memory: `flow_capacity` × 384 bytes, `entity_capacity` × 536 bytes, `entity_capacity` / 4 × at most 1.7 KB of sets, and
-/// up to 11 bytes of index per entry. Pages are touched only as entries come to be.
+/// Memory: `flow_capacity` × 104 bytes, 24 for each flow of two packets and 544 for each of more or with a session
+/// ([`crate::session`]), `entity_capacity` × 576 bytes, `entity_capacity` / 4 × at most 1.7 KB of sets, and up to 11 bytes
+/// of index per entry. Pages are touched only as entries come to be.
 pub struct Tracker {
     pub(crate) config: TrackerConfig,
     pub(crate) flows: Flows,

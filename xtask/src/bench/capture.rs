@@ -169,17 +169,26 @@ fn scenarios(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
         .collect()
 }
 
-/// A capture of `flows` UDP flows from `sources` addresses, all within five seconds, so that all are live at its end.
-pub(crate) fn flows(name: &str, flows: u32, sources: u32) -> anyhow::Result<Capture> {
-    let capture = Capture { path: directory()?.join(name), packets: u64::from(flows), ..Capture::default() };
+/// A capture of `flows` UDP flows from `sources` addresses, of one packet each or of two if they are answered, all within
+/// five seconds, so that all are live at its end.
+///
+/// # Errors
+/// The file cannot be written, or there are not enough ports.
+pub(crate) fn flows(name: &str, flows: u32, sources: u32, answered: bool) -> anyhow::Result<Capture> {
+    let packets = u64::from(flows) * if answered { 2 } else { 1 };
+    let capture = Capture { path: directory()?.join(name), packets, ..Capture::default() };
     let mut writer = create(&capture.path)?;
     let step = 5_000_000_000 / u64::from(flows.max(1));
     let target = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1));
     for n in 0..flows {
         let source = IpAddr::V6(Ipv6Addr::from_bits(SOURCES6.to_bits() + u128::from(n % sources)));
         let port = u16::try_from(1024 + n / sources).context("too many flows for so few sources")?;
-        let frame = craft::udp((source.into(), port), (target.into(), 9), &[0x58; 64]);
-        writer.write(START_NS + step * u64::from(n), &frame).context("cannot write a capture")?;
+        let (from, to) = ((source.into(), port), (target.into(), 9));
+        let at = START_NS + step * u64::from(n);
+        writer.write(at, &craft::udp(from, to, &[0x58; 64])).context("cannot write a capture")?;
+        if answered {
+            writer.write(at, &craft::udp(to, from, &[0x59; 64])).context("cannot write a capture")?;
+        }
     }
     writer.finish().context("cannot write a capture")?;
     Ok(capture)

@@ -45,7 +45,7 @@ pub(crate) fn measure(setup: &Setup) -> anyhow::Result<Section> {
     }
     section.explain_missed(
         "no function takes a tenth of the time. It goes into beginning and ending flows and entities (each of \
-         384 and 512 bytes, spread over memory; the mix of every kind begins one flow per four packets), then \
+         104 to 650 and 576 bytes, spread over memory; the mix of every kind begins one flow per four packets), then \
          into the packets of known flows, a tenth into rules, and a twentieth into reading the file.",
     );
     Ok(section)

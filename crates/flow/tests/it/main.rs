@@ -12,3 +12,4 @@ mod sessions;
 mod state_machine;
 mod stream;
 mod table;
+mod young;
