@@ -244,8 +244,6 @@ metrics! {
             "Longest less shortest IP length of requests and replies.";
         EchoUnasked "echo_unasked" "replies" "replies beyond requests"
             "Replies less requests.";
-        EchoRepliesPerRequest "echo_replies_per_request" "ratio" "replies to each request"
-            "Replies over requests.";
         EchoKilobytes "echo_kilobytes" "kB" "kilobytes carried"
             "Payload of requests and replies together.";
     }

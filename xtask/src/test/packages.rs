@@ -15,6 +15,13 @@ const PACKAGES: &[(&str, &[&str], &str)] = &[
     ("openssh-client", &["/usr/bin/ssh"], "the ordinary SSH session that must never be blocked"),
     ("hydra", &["/usr/bin/hydra"], "real password guessing"),
     ("curl", &["/usr/bin/curl"], "the ordinary HTTP download that must never be blocked"),
+    ("nginx-light", &["/usr/sbin/nginx"], "the web server that slow requests hold up, in a namespace"),
+    ("slowhttptest", &["/usr/bin/slowhttptest"], "real slow requests"),
+    ("iodine", &["/usr/sbin/iodine"], "a real tunnel in DNS"),
+    ("dsniff", &["/usr/sbin/arpspoof"], "real spoofing of ARP"),
+    ("dnsmasq-base", &["/usr/sbin/dnsmasq"], "DHCP servers, the right one and the other, in a namespace"),
+    ("udhcpc", &["/usr/sbin/udhcpc", "/sbin/udhcpc"], "a DHCP client"),
+    ("ptunnel", &["/usr/sbin/ptunnel"], "a real tunnel in ping"),
 ];
 
 /// Installs what is missing, if this is root on Debian or a derivative; says what it does. Failure is no error here: a

@@ -10,6 +10,7 @@ mod blocks;
 mod control;
 mod demo;
 mod fallback;
+mod families;
 mod http_api;
 mod refusals;
 mod simulation;

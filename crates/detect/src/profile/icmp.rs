@@ -45,7 +45,6 @@ impl Profile for Echoes {
         let values = Values::default()
             .with(Metric::EchoPairs, asked.packets.min(answered.packets) as f64)
             .with(Metric::EchoUnasked, answered.packets.saturating_sub(asked.packets) as f64)
-            .with(Metric::EchoRepliesPerRequest, answered.packets as f64 / asked.packets as f64)
             .with(Metric::EchoAsymmetry, (up - down).abs() / up.max(down).max(1.0))
             .with(
                 Metric::EchoSizes,
