@@ -13,6 +13,10 @@ use crate::{Accumulator, EndReason, Event, FlowKey, FlowRecord, FlowStats, Outco
 /// it alive may be in a snapshot still to come.
 pub(crate) const SNAPSHOT_SLACK_NS: u64 = 2_000_000_000;
 
+/// Beginnings at most this far apart are one beginning, ns (5 ms): a source that converts its clock to another tells them
+/// a little differently each time that it compares the two. No connection ends and begins anew so soon.
+const SAME_NS: u64 = 5_000_000;
+
 impl Tracker {
     /// Takes in a snapshot of a flow read at `now_ns`: `stats` are its sums since it began. The difference to what is
     /// known goes into the windows; the same snapshot again changes nothing.
@@ -56,7 +60,8 @@ impl Tracker {
         }
         let (first, last) = (stats.first_ns(), stats.last_ns());
         let fewer = packets(stats) < packets(&known);
-        if first > known.last_ns() || (fewer && first > known.first_ns()) {
+        let other = first.abs_diff(known.first_ns()) > SAME_NS;
+        if other && (first > known.last_ns() || (fewer && first > known.first_ns())) {
             let idle = first.saturating_sub(known.last_ns()) > self.idle_ns(key.protocol);
             self.end(slot, if idle { EndReason::Idle } else { EndReason::Reused }, events);
             self.begin_merged(hash, key, stats, events);

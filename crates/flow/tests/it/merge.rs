@@ -131,6 +131,21 @@ fn a_flow_begun_anew_at_the_source_begins_anew_here() {
     assert_eq!(t.counters().flows_total, 2);
 }
 
+/// The source's clock is compared with ours once in a while, and then its times move a little.
+#[test]
+fn a_clock_that_moved_a_little_makes_no_other_flow() {
+    for (before, after) in [(T0, T0 + MS / 10), (T0 + MS / 10, T0)] {
+        let mut t = Tracker::new(TrackerConfig::default());
+        let mut events = Vec::new();
+        let (key, first) = stats(before, ">S");
+        let (_, second) = stats(after, ">S <SA >A");
+        t.merge(T0 + S / 2, key, &first, &mut events);
+        t.merge(T0 + S + S / 2, key, &second, &mut events);
+        assert!(ended(&events).is_empty(), "{events:?}");
+        assert_eq!((t.counters().packets, t.counters().flows_total), (3, 1));
+    }
+}
+
 #[test]
 fn stale_snapshots_change_nothing() {
     let mut t = Tracker::new(TrackerConfig::default());
