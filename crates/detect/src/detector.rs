@@ -6,10 +6,11 @@ use crate::metric::Metric;
 use crate::profile::{self, Fact, Kind, Observation, Profile, Subject};
 use crate::rule::Rule;
 use crate::{Actor, Evidence, RuleSet, Signal};
-use flow::{Direction, EndReason, Event, FlowId, FlowKey, FlowRecord, Role, Span, TcpState, Tracker, Window};
+use flow::{
+    Direction, EndReason, Event, FlowId, FlowKey, FlowRecord, Record, Role, Span, TcpState, Tracker, Window,
+};
 use rustc_hash::FxHashMap;
 use serde::Serialize;
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use wire::Addr;
 use wire::message::arp::Arp;
@@ -246,7 +247,7 @@ impl Detector {
     }
 
     /// The record of a flow, if a profile wants facts of this kind: young flows have none until one is made.
-    fn wanted<'t>(&self, tracker: &'t Tracker, id: FlowId, kind: Kind) -> Option<Cow<'t, FlowRecord>> {
+    fn wanted<'t>(&self, tracker: &'t Tracker, id: FlowId, kind: Kind) -> Option<Record<'t>> {
         if self.wanting[kind as usize].is_empty() { None } else { tracker.flow(id) }
     }
 

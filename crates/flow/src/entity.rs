@@ -15,7 +15,7 @@ const SWEEP_SECONDS: u64 = 16;
 
 /// One address in one role.
 ///
-/// Its windows are brought up to date whenever the tracker reports an [`crate::Event`] about it, and at the latest every
+/// Its windows are up to date whenever the tracker reports [`crate::Event::Active`] about it, and at the latest every
 /// [`crate::window::JUDGE_EVERY`] packets; between, they lag by up to that much. [`Self::current`] does not.
 #[derive(Clone, Debug)]
 // A packet touches the first two cache lines and no window.

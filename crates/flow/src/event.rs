@@ -76,6 +76,38 @@ pub struct FlowRecord {
     pub talk: Talk,
 }
 
+/// A flow's record as [`crate::Tracker::flow`] hands it out: that of most is kept, that of a flow of few packets may have to
+/// be made from these.
+#[derive(Clone, Debug)]
+pub enum Record<'a> {
+    /// In the tracker.
+    Kept(&'a FlowRecord),
+    /// Made for the caller.
+    Made(Box<FlowRecord>),
+}
+
+impl std::ops::Deref for Record<'_> {
+    type Target = FlowRecord;
+
+    fn deref(&self) -> &FlowRecord {
+        match self {
+            Self::Kept(record) => record,
+            Self::Made(record) => record,
+        }
+    }
+}
+
+impl Record<'_> {
+    /// For keeping.
+    #[must_use]
+    pub fn into_box(self) -> Box<FlowRecord> {
+        match self {
+            Self::Kept(record) => Box::new(*record),
+            Self::Made(record) => record,
+        }
+    }
+}
+
 /// What a session learnt of a flow's content; all zero where nothing was understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize)]
 pub struct Talk {
@@ -130,6 +162,22 @@ pub enum Oddity {
 }
 
 impl FlowRecord {
+    /// Of no flow.
+    pub(crate) const NOTHING: Self = Self {
+        key: FlowKey {
+            lo: Addr::UNSPECIFIED,
+            hi: Addr::UNSPECIFIED,
+            lo_port: 0,
+            hi_port: 0,
+            vlan: 0,
+            protocol: 0,
+            tunnel: 0,
+        },
+        stats: FlowStats::EMPTY,
+        outcome: Outcome::Pending,
+        talk: Talk::NOTHING,
+    };
+
     /// Address and port of the side that began the flow.
     #[must_use]
     pub const fn initiator(&self) -> (Addr, u16) {

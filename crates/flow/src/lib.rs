@@ -34,7 +34,7 @@ pub mod window;
 pub use app::App;
 pub use community_id::{community_id, community_id_from};
 pub use entity::Entity;
-pub use event::{EndReason, EntityId, Event, FlowId, FlowRecord, Oddity, Outcome, Talk};
+pub use event::{EndReason, EntityId, Event, FlowId, FlowRecord, Oddity, Outcome, Record, Talk};
 pub use key::{Direction, FlowKey};
 pub use rates::Traffic;
 pub use recent::Recent;

@@ -74,7 +74,7 @@ impl Tracker {
         let grown = packets(stats) > packets(&known);
         let first_ns = self.flows.first_ns(slot);
         if grown && last.saturating_sub(first_ns) > self.config.active_ns {
-            let record = self.flows.record(slot).into_owned();
+            let record = *self.flows.record(slot);
             let session = self.detach(slot);
             self.end(slot, EndReason::Active, events);
             let rest = difference(stats, &known);
@@ -159,7 +159,6 @@ impl Tracker {
         if s.outcome == Outcome::Pending && !s.is(Mark::Exempt) && now_ns >= due {
             self.fail(slot, Outcome::Unanswered, due.min(self.clock), events);
         }
-        self.fold(slot);
     }
 
     /// Sums of the source's flow as of the last snapshot.

@@ -1,14 +1,13 @@
 //! The table of flows.
 
-use crate::event::FlowId;
+use crate::event::{FlowId, Record};
 use crate::index::{Index, NONE};
 use crate::sketch::{halves, mix};
 use crate::slot::{Depth, FRESH, Full, Mark, OVER, Slab, Slot};
 use crate::summary::{Summary, Young};
 use crate::timer::Timers;
 use crate::{Direction, FlowKey, FlowRecord, FlowStats, Outcome, Talk};
-use std::borrow::Cow;
-use wire::{Addr, Packet};
+use wire::Packet;
 
 /// Flows looked at for eviction when the table is full.
 const EVICTION_SAMPLE: usize = 16;
@@ -61,7 +60,7 @@ impl Flows {
             free: NONE,
             seconds: Slab::new(capacity + 1),
             full: Slab::new(capacity + 1),
-            draft: NOTHING,
+            draft: FlowRecord::NOTHING,
             opened: NONE,
             ended: Vec::new(),
             index: Index::new(),
@@ -207,16 +206,33 @@ impl Flows {
     }
 
     /// A flow as it stands.
-    pub(crate) fn record(&self, slot: u32) -> Cow<'_, FlowRecord> {
-        if let Some(full) = self.full(slot) {
-            return Cow::Borrowed(&full.record);
+    #[inline]
+    pub(crate) fn record(&self, slot: u32) -> Record<'_> {
+        match self.full(slot) {
+            Some(full) => Record::Kept(&full.record),
+            None if self.opened == slot => Record::Kept(&self.draft),
+            None => self.made(slot),
         }
-        if self.opened == slot {
-            return Cow::Borrowed(&self.draft);
-        }
+    }
+
+    #[inline(never)]
+    fn made(&self, slot: u32) -> Record<'_> {
         let s = self.at(slot);
-        let stats = self.young(slot).map_or(FlowStats::EMPTY, |y| y.stats(s.key.protocol));
-        Cow::Owned(FlowRecord { key: s.key, stats, outcome: s.outcome, talk: s.talk() })
+        let mut record =
+            Box::new(FlowRecord { key: s.key, outcome: s.outcome, talk: s.talk(), ..FlowRecord::NOTHING });
+        if let Some(young) = self.young(slot) {
+            young.sum_up(s.key.protocol, &mut record.stats);
+        }
+        Record::Made(record)
+    }
+
+    /// Whether a flow's connection is over.
+    #[inline]
+    pub(crate) fn is_over(&mut self, slot: u32) -> bool {
+        if self.young(slot).is_some_and(|y| !y.may_be_over(self.at(slot).key.protocol)) {
+            return false;
+        }
+        self.stats(slot).is_over()
     }
 
     pub(crate) fn set_outcome(&mut self, slot: u32, outcome: Outcome) {
@@ -441,22 +457,6 @@ impl Flows {
         above.map(|_| self.lowest)
     }
 }
-
-/// A record of nothing.
-const NOTHING: FlowRecord = FlowRecord {
-    key: FlowKey {
-        lo: Addr::UNSPECIFIED,
-        hi: Addr::UNSPECIFIED,
-        lo_port: 0,
-        hi_port: 0,
-        vlan: 0,
-        protocol: 0,
-        tunnel: 0,
-    },
-    stats: FlowStats::EMPTY,
-    outcome: Outcome::Pending,
-    talk: Talk::NOTHING,
-};
 
 #[inline]
 fn hash(seed: u64, key: &FlowKey) -> u32 {

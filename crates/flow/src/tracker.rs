@@ -7,7 +7,7 @@
 //! end, all windows are dropped, `clock_restarts` counts it.
 
 use crate::entity::{Entities, Entity};
-use crate::event::{EntityId, FlowId};
+use crate::event::{EntityId, FlowId, Record};
 use crate::fragment::{Finding, Fragments};
 use crate::outcome::{Before, is_exempt, opening};
 use crate::rates::Rates;
@@ -19,7 +19,6 @@ use crate::table::{Arrival, Flows};
 use crate::window::{Allowance, Peer, Role, Share, Span, Window};
 use crate::{Direction, EndReason, Event, FlowKey, FlowRecord, FlowStats, Outcome, Talk, Traffic};
 use serde::Serialize;
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use wire::packet::{protocol, tcp_flag};
 use wire::{Addr, Fragment, Packet};
@@ -199,7 +198,6 @@ impl Tracker {
 
     #[inline]
     fn take(&mut self, now_ns: u64, packet: &Packet<'_>, fragment: Option<Finding>, events: &mut Vec<Event>) {
-        let reported = events.len();
         let now = self.begin_call(now_ns, events);
         let (key, direction) = FlowKey::of(packet);
         let hash = self.flows.hash(&key);
@@ -245,9 +243,6 @@ impl Tracker {
         }
         self.listen(slot, now, direction, packet, events);
         self.settle(slot, now, before, events);
-        if events.len() > reported {
-            self.fold(slot);
-        }
         self.end_call();
     }
 
@@ -275,7 +270,7 @@ impl Tracker {
 
     /// A flow by its handle: live, or ended by the latest call.
     #[must_use]
-    pub fn flow(&self, id: FlowId) -> Option<Cow<'_, FlowRecord>> {
+    pub fn flow(&self, id: FlowId) -> Option<Record<'_>> {
         self.flows.get(id).map(|slot| self.flows.record(slot))
     }
 
@@ -434,7 +429,7 @@ impl Tracker {
     /// When and why the flow ends if nothing more comes.
     fn deadline(&mut self, slot: u32) -> (u64, EndReason) {
         let last = self.flows.last_ns(slot);
-        let over = self.flows.stats(slot).is_over();
+        let over = self.flows.is_over(slot);
         let s = self.flows.at(slot);
         let slack = if s.is(Mark::Merged) { crate::merge::SNAPSHOT_SLACK_NS } else { 0 };
         if over {
@@ -465,7 +460,7 @@ impl Tracker {
         } else if now_ns.saturating_sub(stats.last_ns()) > idle_ns {
             EndReason::Idle
         } else if now_ns.saturating_sub(stats.first_ns()) > self.config.active_ns {
-            let earlier = Box::new(self.flows.record(slot).into_owned());
+            let earlier = self.flows.record(slot).into_box();
             let session = self.detach(slot);
             self.end(slot, EndReason::Active, events);
             return Some(Kept::Cut(earlier, session));
@@ -521,7 +516,7 @@ impl Tracker {
 
     pub(crate) fn end(&mut self, slot: u32, reason: EndReason, events: &mut Vec<Event>) {
         self.conclude(slot, events);
-        events.push(Event::FlowEnded(Box::new(self.flows.record(slot).into_owned()), reason));
+        events.push(Event::FlowEnded(self.flows.record(slot).into_box(), reason));
         self.flows.remove(slot);
         self.bases.remove(&slot);
     }
@@ -604,15 +599,6 @@ impl Tracker {
         self.flows.set_peer_rounds(slot, rounds);
     }
 
-    /// Brings the windows of both entities of a flow up to date.
-    pub(crate) fn fold(&mut self, slot: u32) {
-        for (place, addr, role) in self.ends(slot) {
-            if let Some(e) = self.entities.at_mut(place, &addr, role) {
-                e.fold();
-            }
-        }
-    }
-
     /// Where the entities of a flow are, or were: place, address and role.
     fn ends(&self, slot: u32) -> [(u32, Addr, Role); 2] {
         let s = self.flows.at(slot);
@@ -627,6 +613,7 @@ impl Tracker {
             if let Some(e) = self.entities.at_mut(place, &addr, role) {
                 let n = count(e);
                 if (n <= JUDGE_ALL || n.is_multiple_of(JUDGE_THIN)) && e.judged_call != self.call {
+                    e.fold();
                     e.judged_call = self.call;
                     e.prompted_by = flow;
                     events.push(Event::Active(e.id(place)));

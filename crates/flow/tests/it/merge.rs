@@ -202,6 +202,6 @@ fn an_old_flow_is_cut_and_its_rest_counted_from_the_cut() {
     }
     assert_eq!(t.counters().packets, 38);
     assert!(parts.iter().all(|(r, _)| r.initiator() == (CLIENT, 40_000)));
-    let w = t.entity_at(CLIENT, Role::Source).expect("active").window(Span::S60);
+    let w = t.entity_at(CLIENT, Role::Source).expect("active").current(Span::S60);
     assert_eq!((w.flows, w.handshakes, w.packets + w.reply_packets), (1, 1, 38));
 }

@@ -175,7 +175,7 @@ fn a_clock_set_back_far_begins_anew() {
     assert_eq!((t.counters().time_went_back, t.counters().clock_restarts), (1, 1));
     assert_eq!(ended(&events).len(), 1);
     assert_eq!(t.now_ns(), T0 - 3600 * S);
-    let w = t.entity_at(CLIENT, Role::Source).expect("active").window(Span::S60);
+    let w = t.entity_at(CLIENT, Role::Source).expect("active").current(Span::S60);
     assert_eq!((w.start_ns, w.packets), (T0 - 3600 * S, 1));
 }
 
