@@ -300,6 +300,8 @@ metrics! {
             "ClearEventLog.";
         DirectoryQuestions "directory_questions" "operations" "different questions about users, groups and shares"
             "Different operations that list or look up accounts, groups, shares and sessions, at most 32.";
+        FirstQuestion "first_question" "" "first question of the day to that server"
+            "1 where the client had asked this server nothing of the kind within a day.";
     }
     FanOut {
         AdministeredHosts "administered_hosts" "hosts" "hosts reached by protocols of administration"

@@ -17,8 +17,8 @@ const CAPACITY: usize = 8192;
 const MEMORY_NS: u64 = 300_000_000_000;
 /// Controllers remembered: hosts that others contact for Kerberos or LDAP.
 const CONTROLLERS: usize = 4096;
-/// How long a controller is remembered.
-const CONTROLLER_NS: u64 = 24 * 3600 * 1_000_000_000;
+/// How long a controller, and who asks whom, is remembered.
+const DAY_NS: u64 = 24 * 3600 * 1_000_000_000;
 /// Different servers of one caller told apart.
 const SERVERS: usize = 32;
 /// Different questions of one caller told apart.
@@ -50,11 +50,17 @@ struct Caller {
 pub(crate) struct RemoteCalls {
     callers: Table<Addr, Caller>,
     controllers: Table<Addr, ()>,
+    /// Who asked which server about accounts or shares before.
+    askers: Table<(Addr, Addr), ()>,
 }
 
 impl Default for RemoteCalls {
     fn default() -> Self {
-        Self { callers: Table::new(CAPACITY, MEMORY_NS), controllers: Table::new(CONTROLLERS, CONTROLLER_NS) }
+        Self {
+            callers: Table::new(CAPACITY, MEMORY_NS),
+            controllers: Table::new(CONTROLLERS, DAY_NS),
+            askers: Table::new(CAPACITY, DAY_NS),
+        }
     }
 }
 
@@ -94,7 +100,7 @@ impl Profile for RemoteCalls {
     }
 
     fn evicted(&self) -> u64 {
-        self.callers.evicted() + self.controllers.evicted()
+        self.callers.evicted() + self.controllers.evicted() + self.askers.evicted()
     }
 }
 
@@ -109,6 +115,11 @@ impl RemoteCalls {
     ) {
         let ((client, _), (server, _)) = speaker(flow, from);
         let controller = self.controllers.get(&client, now_ns).is_some();
+        let mut first_question = false;
+        if purpose == Purpose::Ask {
+            first_question = self.askers.get(&(client, server), now_ns).is_none();
+            self.askers.touch((client, server), now_ns);
+        }
         let caller = self.callers.touch(client, now_ns);
         if caller.since_ns == 0 {
             caller.since_ns = now_ns;
@@ -138,7 +149,8 @@ impl RemoteCalls {
             .with(Metric::LogonChallenges, f64::from(caller.challenges))
             .with(Metric::CoercionCalls, f64::from(caller.coercions))
             .with(Metric::LogsCleared, f64::from(caller.logs_cleared))
-            .with(Metric::DirectoryQuestions, caller.questions.len() as f64);
+            .with(Metric::DirectoryQuestions, caller.questions.len() as f64)
+            .with(Metric::FirstQuestion, f64::from(u8::from(first_question)));
         let mut o = Observation::of_speaker(Subject::RemoteCalls, flow, from, caller.since_ns, values);
         o.detail = Some(match (call.operation, call.pipe.as_deref().filter(|p| !p.is_empty())) {
             (Some(operation), Some(pipe)) => format!("{name}, operation {operation}, pipe {pipe}").into(),
