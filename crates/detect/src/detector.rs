@@ -12,6 +12,7 @@ use flow::{
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use wire::Addr;
 use wire::message::arp::Arp;
 
@@ -141,6 +142,7 @@ impl Detector {
             spoken: FxHashMap::default(),
             counters: DetectCounters::default(),
         };
+        let home = Arc::new(set.home().clone());
         for rule in set.into_rules().into_iter().filter(|r| r.enabled) {
             // A set holds at most MAX_RULES.
             let index = detector.rules.len() as u16;
@@ -158,7 +160,7 @@ impl Detector {
             });
         }
         let asked = |p: &dyn Profile| p.subjects().iter().any(|s| detector.observed.contains_key(s));
-        detector.profiles = profile::all().into_iter().filter(|p| asked(p.as_ref())).collect();
+        detector.profiles = profile::all(&home).into_iter().filter(|p| asked(p.as_ref())).collect();
         for (i, p) in detector.profiles.iter().enumerate() {
             for kind in p.wants() {
                 detector.wanting[*kind as usize].push(i);

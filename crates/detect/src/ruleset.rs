@@ -2,6 +2,7 @@
 
 use crate::bound::Bound;
 use crate::field::Field;
+use crate::home::Home;
 use crate::metric::Metric;
 use crate::names;
 use crate::rule::Rule;
@@ -88,6 +89,7 @@ pub struct RuleOverride {
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct RuleSet {
     rules: Vec<Rule>,
+    home: Home,
 }
 
 /// One file.
@@ -158,6 +160,17 @@ impl RuleSet {
         Ok(())
     }
 
+    /// What rules that tell inside from outside take for inside.
+    #[must_use]
+    pub const fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// As [`Self::home`], to add to.
+    pub const fn home_mut(&mut self) -> &mut Home {
+        &mut self.home
+    }
+
     /// The rules, in the order of their `sid`.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
@@ -179,7 +192,7 @@ impl RuleSet {
     /// The same rules, all in use.
     pub(crate) fn all_enabled(&self) -> Self {
         let rules = self.rules.iter().map(|r| Rule { enabled: true, ..r.clone() }).collect();
-        Self { rules }
+        Self { rules, home: self.home.clone() }
     }
 
     /// Runs every vector of every rule through a tracker and a detector, and says what did not come out as stated.

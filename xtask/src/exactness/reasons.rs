@@ -49,7 +49,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         "ics-modbus-labelled/CnC_uploading_exe_modbus_6RTU_with_operate.pcap",
         "a program sent over a remote shell between two controllers",
         &["c2_beacon", "lateral_movement", "ot_abuse"],
-        Some("the shell's connection begins before the capture and looks like TLS records between two hosts"),
+        None,
     ),
     attack(
         "ics-modbus-labelled/characterization_modbus_6RTU_with_operate.pcap",
@@ -61,7 +61,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         "ics-modbus-labelled/moving_two_files_modbus_6RTU.pcap",
         "files moved over two remote shells between controllers",
         &["c2_beacon", "lateral_movement", "ot_abuse"],
-        Some("39 packets of shells that begin before the capture and look like TLS records"),
+        None,
     ),
     attack(
         "lateral/C2_Foudre_Backdoor_DGA.pcapng",
@@ -98,7 +98,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
     attack(
         "lateral/DE_byt3bl33d3r_remote_eventservice_crash.pcapng",
         "the event log is cleared remotely, which crashes the service",
-        &["lateral_movement", "dos", "protocol_anomaly"],
+        &["evasion", "lateral_movement", "dos", "protocol_anomaly"],
         None,
     ),
     attack(

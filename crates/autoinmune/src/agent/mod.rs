@@ -67,6 +67,11 @@ fn configure(args: &RunArgs) -> anyhow::Result<Config> {
     if let Some(dir) = &args.state_dir {
         config.state_dir.clone_from(dir);
     }
+    if args.simulate.is_none() {
+        for (addr, _) in kernel::host::own_addresses() {
+            config::add_home(&mut config.rules, respond::Prefix::host(addr));
+        }
+    }
     if args.simulate.is_some() {
         // Nothing real may be blocked on account of generated traffic.
         config.policy.mode = Mode::Shadow;

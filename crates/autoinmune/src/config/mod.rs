@@ -84,6 +84,12 @@ pub struct Config {
     pub bpffs: PathBuf,
 }
 
+/// Has the rules count a prefix as inside.
+pub fn add_home(rules: &mut RuleSet, prefix: respond::Prefix) {
+    let mapped = if prefix.addr().is_v4() { 96 } else { 0 };
+    rules.home_mut().add(prefix.addr(), mapped + prefix.len());
+}
+
 impl Config {
     /// Checks a typed configuration.
     ///
@@ -146,6 +152,9 @@ impl Config {
             rules.extend(&files).map_err(|e| fail(Exit::Config, e.to_string()))?;
         }
         rules.apply(&raw.rules).map_err(|e| wrong("rules", e.to_string()))?;
+        for prefix in &raw.networks.inside {
+            add_home(&mut rules, *prefix);
+        }
         let second = 1_000_000_000;
         Ok(Self {
             file: file.map(Path::to_path_buf),

@@ -1,7 +1,7 @@
 //! The configuration as people type it.
 
 use detect::RuleOverride;
-use respond::Policy;
+use respond::{Policy, Prefix};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,6 +17,8 @@ pub struct RawConfig {
     pub sensor: Sensor,
     /// Limits of the kernel's fast path.
     pub limits: Limits,
+    /// Which networks are whose.
+    pub networks: Networks,
     /// The flow table.
     pub flow: Flow,
     /// Incidents.
@@ -31,6 +33,16 @@ pub struct RawConfig {
     pub paths: Paths,
     /// Changes to rules, by rule identifier.
     pub rules: BTreeMap<String, RuleOverride>,
+}
+
+/// Which networks are whose.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Networks {
+    /// Addresses and prefixes that count as inside, beside private ones and, live, the agent's own addresses. What leaves the
+    /// inside is judged for uploads and regular calls home.
+    #[schemars(with = "Vec<String>")]
+    pub inside: Vec<Prefix>,
 }
 
 /// How to attach to interfaces.

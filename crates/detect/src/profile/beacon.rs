@@ -4,11 +4,12 @@
 //! their median, and Bowley's measure of skewness. An agent that waits its interval with a uniform jitter of ± j has an
 //! expected dispersion of j / 2 and no skew; people and crawlers come in bursts, with a dispersion near 1.
 
-use super::place::{is_host, is_inside};
 use super::table::Table;
 use super::{Fact, Kind, Observation, Profile, Subject, Values};
+use crate::home::{Home, is_host};
 use crate::metric::Metric;
 use flow::FlowRecord;
+use std::sync::Arc;
 use wire::Addr;
 use wire::packet::protocol;
 
@@ -44,6 +45,7 @@ struct Calls {
 /// Calls at regular intervals; see the module.
 #[derive(Debug)]
 pub(crate) struct Beacons {
+    home: Arc<Home>,
     pairs: Table<Pair, Calls>,
     /// Callers of each service outside, up to [`Callers::MOST`].
     callers: Table<(Addr, u16), Callers>,
@@ -74,16 +76,16 @@ impl Callers {
     }
 }
 
-impl Default for Beacons {
-    fn default() -> Self {
-        Self { pairs: Table::new(CAPACITY, MEMORY_NS), callers: Table::new(CAPACITY / 4, MEMORY_NS) }
+impl Beacons {
+    pub(crate) fn new(home: Arc<Home>) -> Self {
+        Self { home, pairs: Table::new(CAPACITY, MEMORY_NS), callers: Table::new(CAPACITY / 4, MEMORY_NS) }
     }
 }
 
-fn pair(flow: &FlowRecord) -> Option<Pair> {
+fn pair(home: &Home, flow: &FlowRecord) -> Option<Pair> {
     let ((source, _), (target, port)) = (flow.initiator(), flow.responder());
     let spoken = matches!(flow.key.protocol, protocol::TCP | protocol::UDP);
-    let calls = spoken && is_host(target) && is_inside(source) && !is_inside(target);
+    let calls = spoken && is_host(target) && home.contains(source) && !home.contains(target);
     (calls && !REGULAR_PORTS.contains(&port)).then_some((source, target, port, flow.key.protocol))
 }
 
@@ -99,12 +101,12 @@ impl Profile for Beacons {
     fn learn(&mut self, now_ns: u64, fact: &Fact<'_>, out: &mut Vec<Observation>) {
         match fact {
             Fact::Started(flow) => {
-                if let Some(pair) = pair(flow) {
+                if let Some(pair) = pair(&self.home, flow) {
                     self.call(now_ns, pair, flow, out);
                 }
             }
             Fact::Ended(flow, _) => {
-                if let Some(calls) = pair(flow).and_then(|p| self.pairs.get_mut(&p, now_ns)) {
+                if let Some(calls) = pair(&self.home, flow).and_then(|p| self.pairs.get_mut(&p, now_ns)) {
                     let size = u32::try_from(flow.stats.from_initiator().payload_bytes).unwrap_or(u32::MAX);
                     calls.sizes[calls.sized as usize % KEPT] = size;
                     calls.sized = calls.sized.saturating_add(1);

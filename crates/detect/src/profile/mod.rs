@@ -21,7 +21,6 @@ mod letters;
 mod logins;
 mod modbus;
 mod names;
-mod place;
 mod protocol;
 mod requests;
 mod rpc;
@@ -30,9 +29,11 @@ mod table;
 mod volume;
 
 use crate::Actor;
+use crate::home::Home;
 use crate::metric::Metric;
 use flow::{EndReason, Entity, FlowRecord, Oddity};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use wire::Addr;
 use wire::message::arp::Arp;
 use wire::message::{Message, Side};
@@ -302,12 +303,12 @@ pub trait Profile: std::fmt::Debug + Send {
     fn evicted(&self) -> u64;
 }
 
-/// All profiles, empty.
+/// All profiles, empty. Some tell inside from outside by `home`.
 #[must_use]
-pub fn all() -> Vec<Box<dyn Profile>> {
+pub fn all(home: &Arc<Home>) -> Vec<Box<dyn Profile>> {
     vec![
-        Box::<beacon::Beacons>::default(),
-        Box::<volume::Volumes>::default(),
+        Box::new(beacon::Beacons::new(Arc::clone(home))),
+        Box::new(volume::Volumes::new(Arc::clone(home))),
         Box::<amplify::Amplification>::default(),
         Box::<icmp::Echoes>::default(),
         Box::<arp::ArpClaims>::default(),

@@ -3,10 +3,10 @@
 //! Three things are observed: an application on a port that belongs to another one, something that is no DNS on the port of
 //! DNS, and messages that break the rules of their protocol, by who sends them.
 
-use super::place::is_host;
 use super::table::Table;
 use super::{Fact, Kind, Observation, Profile, Subject, Values};
 use crate::Actor;
+use crate::home::is_host;
 use crate::metric::Metric;
 use flow::sketch::Distinct;
 use flow::{App, FlowKey, FlowRecord};

@@ -2,9 +2,9 @@
 //! of administration.
 
 use super::calls::{Purpose, activation, purpose};
-use super::place::is_host;
 use super::table::Table;
 use super::{Fact, Kind as Want, Observation, Profile, Subject, Values, speaker};
+use crate::home::is_host;
 use crate::metric::Metric;
 use flow::FlowRecord;
 use wire::Addr;

@@ -1,10 +1,11 @@
 //! Data leaving a host: how much in a minute, against what that host usually sends.
 
-use super::place::{is_host, is_inside};
 use super::table::Table;
 use super::{Fact, Kind, Observation, Profile, Subject, Values};
+use crate::home::{Home, is_host};
 use crate::metric::Metric;
 use flow::{Role, Span};
+use std::sync::Arc;
 use wire::Addr;
 
 /// Hosts remembered, some 60 bytes each.
@@ -59,12 +60,13 @@ impl Habit {
 /// Data leaving hosts; see the module.
 #[derive(Debug)]
 pub(crate) struct Volumes {
+    home: Arc<Home>,
     hosts: Table<Addr, Habit>,
 }
 
-impl Default for Volumes {
-    fn default() -> Self {
-        Self { hosts: Table::new(CAPACITY, MEMORY_NS) }
+impl Volumes {
+    pub(crate) fn new(home: Arc<Home>) -> Self {
+        Self { home, hosts: Table::new(CAPACITY, MEMORY_NS) }
     }
 }
 
@@ -80,7 +82,8 @@ impl Profile for Volumes {
     fn learn(&mut self, now_ns: u64, fact: &Fact<'_>, out: &mut Vec<Observation>) {
         let Fact::Active { entity, flow: Some(flow) } = fact else { return };
         let (target, _) = flow.responder();
-        if entity.role != Role::Source || !is_inside(entity.addr) || is_inside(target) || !is_host(target) {
+        let leaves = self.home.contains(entity.addr) && !self.home.contains(target) && is_host(target);
+        if entity.role != Role::Source || !leaves {
             return;
         }
         let window = entity.window(Span::S60);
