@@ -47,6 +47,14 @@ pub struct Metrics {
     pub flows: u64,
     /// Entities held now.
     pub entities: u64,
+    /// Sessions held now: flows whose content is read.
+    pub sessions: u64,
+    /// Bytes that sessions hold out of order or unread.
+    pub session_bytes: u64,
+    /// Messages read.
+    pub messages: u64,
+    /// What was odd about messages, segments and fragments, by kind.
+    pub oddities: BTreeMap<String, u64>,
     /// Blocks in force now.
     pub blocks: u64,
     /// Incidents opened.
@@ -269,6 +277,12 @@ impl Collector for Metrics {
         p.counters("autoinmune_loss", loss, None, ["reason"], one(&self.losses))?;
         p.gauge("autoinmune_flows", "Flows held in the flow table", None, self.flows)?;
         p.gauge("autoinmune_entities", "Entities held in the entity table", None, self.entities)?;
+        p.gauge("autoinmune_sessions", "Flows whose content is being read", None, self.sessions)?;
+        let held = "Bytes that sessions hold out of order or unread";
+        p.gauge("autoinmune_session_memory", held, Some(&Unit::Bytes), self.session_bytes)?;
+        p.counter("autoinmune_messages", "Messages of applications read", None, self.messages)?;
+        let odd = "Broken messages, contradicting segments and odd fragments, by kind";
+        p.counters("autoinmune_oddities", odd, None, ["kind"], one(&self.oddities))?;
         p.gauge("autoinmune_blocks", "Blocks in force", None, self.blocks)?;
         p.counters(
             "autoinmune_incidents",
@@ -324,6 +338,10 @@ mod tests {
             losses: [("flow_map_full".to_owned(), 3), ("bad \"label\"\n{x}".to_owned(), 1)].into(),
             flows: 100,
             entities: 20,
+            sessions: 7,
+            session_bytes: 4096,
+            messages: 9,
+            oddities: [("violation".to_owned(), 2)].into(),
             blocks: 1,
             incidents: vec![IncidentCount { class: "port_scan".into(), severity: "medium".into(), total: 4 }],
             decisions: [("blocked".to_owned(), 4)].into(),
@@ -405,6 +423,10 @@ mod tests {
             ("autoinmune_loss_total{reason=\"bad__label___x_\"}", 1.0),
             ("autoinmune_flows", 100.0),
             ("autoinmune_entities", 20.0),
+            ("autoinmune_sessions", 7.0),
+            ("autoinmune_session_memory_bytes", 4096.0),
+            ("autoinmune_messages_total", 9.0),
+            ("autoinmune_oddities_total{kind=\"violation\"}", 2.0),
             ("autoinmune_blocks", 1.0),
             ("autoinmune_incidents_total{class=\"port_scan\",severity=\"medium\"}", 4.0),
             ("autoinmune_decisions_total{outcome=\"blocked\"}", 4.0),

@@ -158,6 +158,10 @@ impl Board {
             losses: losses.clone(),
             flows: counters.flows_live,
             entities: counters.entities_live,
+            sessions: counters.sessions_live,
+            session_bytes: counters.session_bytes,
+            messages: counters.messages,
+            oddities: oddities(counters),
             blocks,
             incidents: tap
                 .incidents
@@ -204,6 +208,19 @@ impl Board {
         shown.flows_total = counters.flows_total;
         shown.alerts = tap.alerts;
     }
+}
+
+/// What was odd, by kind.
+fn oddities(c: &flow::TrackerCounters) -> BTreeMap<String, u64> {
+    [
+        ("violation", c.violations),
+        ("segment_conflict", c.segment_conflicts),
+        ("fragment_tiny", c.fragments_tiny),
+        ("fragment_overlap", c.fragments_overlapping),
+        ("fragment_orphan", c.fragments_orphaned),
+    ]
+    .map(|(kind, count)| (kind.to_owned(), count))
+    .into()
 }
 
 impl server::http::Source for Board {

@@ -127,6 +127,8 @@ impl Config {
             ("flow.idle_s", raw.flow.idle_s, 1, 86_400),
             ("flow.active_s", raw.flow.active_s, 10, 7 * 86_400),
             ("flow.answer_ms", raw.flow.answer_ms, 10, 60_000),
+            ("flow.sessions", raw.flow.sessions, 16, 1 << 22),
+            ("flow.session_mb", raw.flow.session_mb, 1, 65_536),
             ("incidents.quiet_s", raw.incidents.quiet_s, 1, 86_400),
             ("output.eve_queue", raw.output.eve_queue, 16, 1 << 20),
             ("output.stats_s", raw.output.stats_s, 1, 86_400),
@@ -179,6 +181,8 @@ impl Config {
                 idle_ns: u64::from(raw.flow.idle_s) * second,
                 active_ns: u64::from(raw.flow.active_s) * second,
                 grace_ns: u64::from(raw.flow.answer_ms) * 1_000_000,
+                session_capacity: raw.flow.sessions as usize,
+                session_bytes: raw.flow.session_mb as usize * (1 << 20),
                 ..flow::TrackerConfig::default()
             },
             incident_quiet: Duration::from_secs(raw.incidents.quiet_s.into()),

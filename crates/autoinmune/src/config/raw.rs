@@ -178,11 +178,22 @@ pub struct Flow {
     pub active_s: u32,
     /// Milliseconds the responder has to answer before a flow counts as unanswered.
     pub answer_ms: u32,
+    /// Flows whose content is read at once; the one silent longest makes room.
+    pub sessions: u32,
+    /// Megabytes that sessions may hold of what is out of order or unread.
+    pub session_mb: u32,
 }
 
 impl Default for Flow {
     fn default() -> Self {
-        Self { idle_tcp_s: 300, idle_s: 60, active_s: 1800, answer_ms: 1000 }
+        Self {
+            idle_tcp_s: 300,
+            idle_s: 60,
+            active_s: 1800,
+            answer_ms: 1000,
+            sessions: 65_536,
+            session_mb: 64,
+        }
     }
 }
 
