@@ -173,7 +173,9 @@ impl Entity {
     /// observation, and a flood of one-packet strangers must not push it out.
     fn is_of_interest(&self) -> bool {
         let minute = self.window(Span::S60);
-        minute.failed_flows > 1 || minute.packets.saturating_add(minute.reply_packets) > 8
+        let packets = u64::from(minute.packets) + u64::from(minute.reply_packets);
+        let pending = u64::from(self.pending.packets) + u64::from(self.pending.reply_packets);
+        minute.failed_flows > 1 || packets + pending > 8
     }
 }
 

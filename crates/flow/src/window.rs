@@ -205,7 +205,7 @@ pub(crate) struct Tally {
     pub(crate) bytes: u64,
     reply_bytes: u64,
     pub(crate) packets: u32,
-    reply_packets: u32,
+    pub(crate) reply_packets: u32,
     tcp_packets: u32,
     syn_packets: u32,
     reply_resets: u32,
