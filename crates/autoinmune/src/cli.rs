@@ -31,6 +31,8 @@ pub enum Command {
     Unban(UnbanArgs),
     /// List the blocks in force
     Bans(ClientArgs),
+    /// List the kernel's limits and who was over one lately, or give full buckets again
+    Limits(LimitsArgs),
     /// Say whether an address is allowed or blocked, why, until when, and what was seen of it
     Explain(ExplainArgs),
     /// Show attach modes, rates, losses, own load and blocks of the running agent
@@ -221,6 +223,32 @@ pub struct UnbanArgs {
     /// Where the agent is and how to print.
     #[command(flatten)]
     pub client: ClientArgs,
+}
+
+/// `limits`.
+#[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct LimitsArgs {
+    /// What else to do with limits.
+    #[command(subcommand)]
+    pub command: Option<LimitsCommand>,
+    /// Where the agent is and how to print.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// `limits …`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum LimitsCommand {
+    /// Forget what a source and its services have used up, so that the next packets pass
+    Clear {
+        /// Address, in IPv6 its /64, or `all`
+        #[arg(value_name = "ADDR|all", default_value = "all")]
+        address: String,
+        /// Where the agent is and how to print.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
 }
 
 /// `explain`.

@@ -1,13 +1,13 @@
-//! Commands that ask the running agent: `ban`, `unban`, `bans`, `explain`, `status`.
+//! Commands that ask the running agent: `ban`, `unban`, `bans`, `limits`, `explain`, `status`.
 
-use crate::cli::{BanArgs, ClientArgs, ExplainArgs, Format, UnbanArgs};
+use crate::cli::{BanArgs, ClientArgs, ExplainArgs, Format, LimitsArgs, LimitsCommand, UnbanArgs};
 use crate::exit::{Exit, fail};
 use crate::text::{number, si, span, table};
 use respond::Ttl;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use server::control::{CallError, Code, Request, call, socket_in};
-use server::view::{BlockView, ExplainView, IncidentView, Standing, Status};
+use server::view::{BlockView, ExplainView, IncidentView, LimitTotals, LimitsView, Standing, Status};
 use std::fmt::Write as _;
 use wire::Addr;
 
@@ -93,15 +93,88 @@ pub fn bans(args: &ClientArgs) -> anyhow::Result<Exit> {
     })
 }
 
+fn address(text: &str) -> anyhow::Result<Addr> {
+    text.parse().map_err(|_| fail(Exit::Input, format!("'{text}' is not an IP address")))
+}
+
+/// `limits`.
+///
+/// # Errors
+/// Bad input, no agent, or one without a kernel program.
+pub fn limits(args: &LimitsArgs) -> anyhow::Result<Exit> {
+    let Some(LimitsCommand::Clear { address: whose, client }) = &args.command else {
+        let data = ask(&args.client, &Request::Limits)?;
+        return show(&args.client, data, rates_and_excesses);
+    };
+    let address = if whose == "all" { None } else { Some(address(whose)?) };
+    let data = ask(client, &Request::ClearLimits { address })?;
+    show(client, data, |cleared: &u64| format!("{cleared} sources and services start anew\n"))
+}
+
+fn rates_and_excesses(l: &LimitsView) -> String {
+    let mut rows = vec![["LIMIT", "PACKETS/S"].map(str::to_owned).to_vec()];
+    for (name, rate) in &l.rates {
+        rows.push(vec![name.clone(), if *rate == 0 { "off".into() } else { rate.to_string() }]);
+    }
+    let mut out = table(&rows);
+    for (what, dropped) in [("tiny", l.block_tiny_fragments), ("overlapping", l.block_overlapping_fragments)]
+    {
+        if dropped {
+            let _ = writeln!(out, "{what} fragments are dropped");
+        }
+    }
+    if l.syn_cookies {
+        out.push_str("SYNs over the limit of their service are answered with SYN cookies\n");
+    }
+    let _ = writeln!(out, "{}", limited(&l.totals));
+    if l.excesses.is_empty() {
+        out.push_str("Nobody was over a limit in the last minute.\n");
+        return out;
+    }
+    let over = if l.enforced { "DROPPED" } else { "WOULD DROP" };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let ago = |at_ns: u64| span((now.as_secs_f64() - at_ns as f64 / 1e9).max(0.0));
+    let mut rows =
+        vec![["OVER A LIMIT", "LIMIT", over, "BYTES", "BEGAN", "LAST"].map(str::to_owned).to_vec()];
+    for e in &l.excesses {
+        let who = match e.port {
+            Some(port) => std::net::SocketAddr::new(e.address.ip(), port).to_string(),
+            None if e.address.is_v4() => e.address.to_string(),
+            None => format!("{}/64", e.address),
+        };
+        let ago = |at_ns| format!("{} ago", ago(at_ns));
+        let counts = [si(e.packets as f64), si(e.bytes as f64)];
+        rows.push(
+            [vec![who, e.limit.clone()], counts.to_vec(), vec![ago(e.since_ns), ago(e.last_ns)]].concat(),
+        );
+    }
+    out.push_str(&table(&rows));
+    out
+}
+
+/// What limits did, in one line.
+fn limited(t: &LimitTotals) -> String {
+    let mut out = format!("limits: {} packets dropped", si(t.dropped_packets as f64));
+    for (count, what) in [
+        (t.would_drop_packets, "would be dropped without shadow mode"),
+        (t.allowed_packets, "over one but on the allowlist"),
+        (t.cookies_sent, "answered with SYN cookies"),
+        (t.cookies_valid, "valid cookies came back"),
+        (t.cookies_invalid, "acknowledgements without one"),
+    ] {
+        if count > 0 {
+            let _ = write!(out, ", {} {what}", si(count as f64));
+        }
+    }
+    out
+}
+
 /// `explain`.
 ///
 /// # Errors
 /// Bad input or no agent.
 pub fn explain(args: &ExplainArgs) -> anyhow::Result<Exit> {
-    let address: Addr = args
-        .address
-        .parse()
-        .map_err(|_| fail(Exit::Input, format!("'{}' is not an IP address", args.address)))?;
+    let address = address(&args.address)?;
     let data = ask(&args.client, &Request::Explain { address })?;
     show(&args.client, data, explanation)
 }
@@ -232,6 +305,9 @@ fn report(s: &Status) -> String {
             p50 * 1e3,
             p99 * 1e3
         );
+    }
+    if let Some(totals) = &s.limits {
+        let _ = writeln!(out, "{}", limited(totals));
     }
     let lost: Vec<String> =
         s.losses.iter().filter(|(_, n)| **n > 0).map(|(name, n)| format!("{name} {n}")).collect();

@@ -48,6 +48,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Ban(args) => client::ban(&args),
         Command::Unban(args) => client::unban(&args),
         Command::Bans(args) => client::bans(&args),
+        Command::Limits(args) => client::limits(&args),
         Command::Explain(args) => client::explain(&args),
         Command::Status(args) => client::status(&args),
         Command::Doctor(args) => doctor::run(args.output),

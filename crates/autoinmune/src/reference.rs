@@ -62,6 +62,8 @@ mod tests {
             "ban",
             "unban",
             "bans",
+            "limits",
+            "limits clear",
             "explain",
             "status",
             "doctor",

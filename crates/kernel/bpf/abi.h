@@ -192,10 +192,12 @@ struct limits {
 
 /* One bucket with its excess. Value of limit_sources, keyed by struct addr, and of limit_services. */
 struct limit_state {
-	__u64 tat_ns[3]; /* by enum limit; of a service only the first */
+	__u64 tat_ns[3]; /* by enum limit; of a service: its bucket, and when it last answered a SYN itself */
 	__u64 since_ns;  /* when the excess began; 0: there was none */
 	__u64 last_ns;   /* its last packet over the limit */
 	__u64 told_ns;   /* when it was last told of */
+	__u32 kinds;     /* the limits that were exceeded in it, bit 1 << enum limit */
+	__u32 pad;
 	__u64 packets;   /* dropped in it (in shadow mode: that would have been, likewise below) */
 	__u64 bytes;     /* of their frames */
 };
@@ -283,7 +285,7 @@ enum counter {
 	COUNTER_HEAD_SUPPRESSED_SOURCE = 37, /* records over the per-source budget */
 	COUNTER_HEAD_SUPPRESSED_CPU = 38, /* records over the per-CPU budget */
 	COUNTER_HEAD_LOST = 39, /* records: ring buffer full */
-	COUNTER_LIMITED_SOURCE_SYN = 40, /* frames dropped by each limit (enum limit) */
+	COUNTER_LIMITED_SOURCE_SYN = 40, /* frames over each limit (enum limit) that were dropped */
 	COUNTER_LIMITED_SOURCE_UDP = 41, /* likewise */
 	COUNTER_LIMITED_SOURCE_ICMP = 42, /* likewise */
 	COUNTER_LIMITED_SERVICE_SYN = 43, /* likewise */
@@ -295,7 +297,10 @@ enum counter {
 	COUNTER_FRAGMENTS_ORPHANED = 49, /* later ones whose first was not seen */
 	COUNTER_FRAGMENTS_DROPPED = 50, /* dropped: tiny, overlapping, or the rest of a datagram that lost one */
 	COUNTER_ARP_LOST = 51, /* ARP packets over ARP_PER_SECOND, or ring buffer full */
-	COUNTERS = 52,
+	COUNTER_COOKIES_SENT = 52,    /* SYNs over a service's limit answered with a SYN cookie */
+	COUNTER_COOKIES_VALID = 53,   /* acknowledgements of no known flow with a valid one */
+	COUNTER_COOKIES_INVALID = 54, /* without one, to a service that was over its limit lately */
+	COUNTERS = 55,
 };
 
 /* The one value of the per-CPU array `counters`. */

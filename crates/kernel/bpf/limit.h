@@ -30,6 +30,15 @@
 /* How often an excess that lasts is told of. */
 #define LIMIT_TELL_NS 1000000000ULL
 
+/* In tat_ns of a service. */
+#define SERVICE_BUCKET 0
+#define SERVICE_ANSWERED 1
+
+/* How long after a service's own last answer SYNs to it may be answered in its place; see cookie.h. */
+#define LIMIT_ANSWERS_NS 60000000000ULL
+/* limit_over(): the SYN may be answered instead of dropped. */
+#define LIMIT_ANSWERABLE 8
+
 static const struct limit_state no_limit_state;
 
 /* Takes a token; whether there was none. */
@@ -41,6 +50,15 @@ static __always_inline int limit_take(__u64 *tat, __u64 interval, __u64 now)
 		return 1;
 	*tat = at + interval;
 	return 0;
+}
+
+/* The service that `p` goes to. */
+static __always_inline void service_key_of(struct service_key *key, const struct packet *p)
+{
+	__builtin_memcpy(&key->addr, &p->dst, 16);
+	key->port = p->dst_port;
+	key->protocol = p->protocol;
+	key->pad = 0;
 }
 
 static __always_inline void limit_addr(struct addr *to, const struct packet *p)
@@ -72,10 +90,12 @@ static __noinline int limit_excess(struct limit_state *s, const struct packet *p
 	if (now - s->last_ns > LIMIT_QUIET_NS) {
 		s->since_ns = now;
 		s->told_ns = 0;
+		s->kinds = 0;
 		s->packets = 0;
 		s->bytes = 0;
 	}
 	s->last_ns = now;
+	s->kinds |= 1U << (kind & 31);
 	s->packets++;
 	s->bytes += p->frame_len;
 	if (s->told_ns && now - s->told_ns < LIMIT_TELL_NS)
@@ -123,8 +143,8 @@ static __noinline int limit_note_known(const struct packet *p, __u64 now)
 }
 
 /*
- * Whether a packet that limits are about, of that kind of its source, is over one: 0, or the limit plus one. Lookups come
- * before insertions: what a flood of forged sources has dropped leaves nothing behind.
+ * Whether a packet that limits are about, of that kind of its source, is over one: 0, or the limit plus one, with
+ * LIMIT_ANSWERABLE added where SYN cookies are on and the service has sent some itself lately. Lookups come before insertions: what a flood of forged sources has dropped leaves nothing behind.
  */
 __noinline int limit_over(const struct packet *p, __u32 kind, __u64 now, struct counters *c)
 {
@@ -153,19 +173,19 @@ __noinline int limit_over(const struct packet *p, __u32 kind, __u64 now, struct 
 		struct service_key key __attribute__((aligned(8)));
 		struct limit_state *service;
 
-		__builtin_memcpy(&key.addr, &p->dst, 16);
-		key.port = p->dst_port;
-		key.protocol = p->protocol;
-		key.pad = 0;
+		service_key_of(&key, p);
 		service = bpf_map_lookup_elem(&limit_services, &key);
 		if (!service) {
 			bpf_map_update_elem(&limit_services, &key, &no_limit_state, BPF_NOEXIST);
 			service = bpf_map_lookup_elem(&limit_services, &key);
 		}
-		if (service && limit_take(&service->tat_ns[0], l->interval_ns[LIMIT_SERVICE_SYN], now) &&
+		if (service && limit_take(&service->tat_ns[SERVICE_BUCKET], l->interval_ns[LIMIT_SERVICE_SYN], now) &&
 		    !limit_known(p, l, now)) {
+			int answerable = syn_cookies && service->tat_ns[SERVICE_ANSWERED] &&
+					 now - service->tat_ns[SERVICE_ANSWERED] < LIMIT_ANSWERS_NS;
+
 			limit_excess(service, p, LIMIT_SERVICE_SYN, now, c);
-			return LIMIT_SERVICE_SYN + 1;
+			return (LIMIT_SERVICE_SYN + 1) | (answerable ? LIMIT_ANSWERABLE : 0);
 		}
 	}
 	if (interval && !source) {

@@ -24,6 +24,7 @@
 #include "arp.h"
 #include "head.h"
 #include "limit.h"
+#include "cookie.h"
 
 /* The clock of tests (see test_clock); not zero, so that it lies in .data and not in .bss. */
 volatile __u64 test_now_ns = 1;
@@ -46,6 +47,8 @@ enum hook {
 
 /* What sense() returns besides 0 (pass) and COUNTER_LINK_TRUNCATED... (passed, did not parse). */
 #define VERDICT_DROP 1
+/* The SYN is to be answered in its place; XDP only. */
+#define VERDICT_ANSWER 6
 
 /*
  * This CPU's notes, with the clock's parts brought up to the current tick. CLOCK_BOOTTIME differs from CLOCK_MONOTONIC
@@ -313,15 +316,29 @@ static __always_inline __u32 limit_of(const struct packet *p, const struct flow_
 	return LIMITS;
 }
 
-/* What becomes of a packet that is to be dropped for the reason `counter`: whether it is. Not inlined: rare. */
-__noinline int drop_or_spare(const struct packet *p, enum counter counter, struct counters *c)
+/* Counts a frame as dropped for the reason `counter`. */
+static __always_inline void count_drop(const struct packet *p, enum counter counter, struct counters *c)
 {
-	struct interface_stats *i;
-	__u32 ifindex;
+	__u32 ifindex = p->ifindex;
+	struct interface_stats *i = bpf_map_lookup_elem(&interfaces, &ifindex);
+
+	if (counter < COUNTERS)
+		c->v[counter]++;
+	if (i) {
+		i->dropped_packets++;
+		i->dropped_bytes += p->frame_len;
+	}
+}
+
+/*
+ * What becomes of a packet that is to be dropped for the reason `counter`: 0 if it is spared, VERDICT_DROP, or where it may
+ * be answered instead VERDICT_ANSWER. Not inlined: rare.
+ */
+__noinline int drop_or_spare(const struct packet *p, enum counter counter, __u32 answerable, struct counters *c)
+{
 
 	if (!p || !c)
 		return 0;
-	ifindex = p->ifindex;
 	if (allowed(p)) {
 		c->v[COUNTER_LIMITED_ALLOWED]++;
 		return 0;
@@ -330,16 +347,12 @@ __noinline int drop_or_spare(const struct packet *p, enum counter counter, struc
 		c->v[COUNTER_LIMITED_WOULD_DROP]++;
 		return 0;
 	}
-	if (counter < COUNTERS)
-		c->v[counter]++;
-	i = bpf_map_lookup_elem(&interfaces, &ifindex);
-	if (i) {
-		i->dropped_packets++;
-		i->dropped_bytes += p->frame_len;
-	}
+	if (syn_cookies && answerable && cookie_able(p))
+		return VERDICT_ANSWER;
+	count_drop(p, counter, c);
 	if (p->fragment)
 		fragment_drop(p);
-	return 1;
+	return VERDICT_DROP;
 }
 
 /* A fragment: takes its ports from the datagram's first; whether it is dropped. */
@@ -363,10 +376,10 @@ __noinline int sense_fragment(struct packet *p, enum hook hook, __u64 now, struc
 	if (!(finding & FRAGMENT_TINY && l->block_tiny) && !(finding & FRAGMENT_OVERLAP && l->block_overlapping) &&
 	    !fragment_dropped(p))
 		return 0;
-	return drop_or_spare(p, COUNTER_FRAGMENTS_DROPPED, c);
+	return drop_or_spare(p, COUNTER_FRAGMENTS_DROPPED, 0, c);
 }
 
-/* Fragments, limits, flow, source, events. Whether to drop. */
+/* Fragments, limits, flow, source, events. 0 to pass, or VERDICT_*. */
 static __always_inline int account(void *ctx, enum hook hook, struct packet *p)
 {
 	__u32 zero = 0;
@@ -386,7 +399,7 @@ static __always_inline int account(void *ctx, enum hook hook, struct packet *p)
 	if (!c)
 		return 0;
 	if (__builtin_expect(p->fragment, 0) && sense_fragment(p, hook, now, c))
-		return 1;
+		return VERDICT_DROP;
 	dir = flow_key_of(&key, p);
 	f = bpf_map_lookup_elem(&flows, &key);
 	if (hook != HOOK_TC_EGRESS) {
@@ -395,11 +408,23 @@ static __always_inline int account(void *ctx, enum hook hook, struct packet *p)
 		if (kind != LIMITS) {
 			__u32 over = limit_over(p, kind, now, c);
 
-			if (over && drop_or_spare(p, COUNTER_LIMITED_SOURCE_SYN + over - 1, c))
-				return 1;
+			if (over) {
+				__u32 limit = (over & ~LIMIT_ANSWERABLE) - 1;
+				int verdict = drop_or_spare(p, COUNTER_LIMITED_SOURCE_SYN + limit,
+							    hook == HOOK_XDP && over & LIMIT_ANSWERABLE, c);
+
+				if (verdict)
+					return verdict;
+			}
 		}
 	}
+	if (syn_cookies && hook == HOOK_TC_EGRESS && p->protocol == PROTOCOL_TCP &&
+	    (p->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK))
+		cookie_note_answer(p, now);
 	if (__builtin_expect(!f, 0)) {
+		if (syn_cookies && hook == HOOK_XDP && p->protocol == PROTOCOL_TCP &&
+		    (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_ACK)
+			cookie_ack(ctx, p, now, c);
 		/* Inserted empty and begun in place: a whole flow does not fit on the stack beside the packet. */
 		bpf_map_update_elem(&flows, &key, &no_flow, BPF_NOEXIST);
 		f = bpf_map_lookup_elem(&flows, &key);
@@ -517,7 +542,7 @@ static __noinline int enter_tunnels(void *ctx, enum hook hook, struct packet *p,
 	return 0;
 }
 
-/* A frame on which parse_ip() returned `result`: 0 to pass, VERDICT_DROP, or why it did not parse (passes too). */
+/* A frame on which parse_ip() returned `result`: 0 to pass, VERDICT_*, or why it did not parse (passes too). */
 static __always_inline int sense(void *ctx, enum hook hook, struct packet *p, const void *data, const void *data_end,
 				 int result, __u32 ifindex, struct counters *c, struct interface_stats *i)
 {
@@ -534,7 +559,7 @@ static __always_inline int sense(void *ctx, enum hook hook, struct packet *p, co
 	}
 	p->ifindex = ifindex;
 	if (hook == HOOK_XDP)
-		return account_xdp(ctx, p) ? VERDICT_DROP : 0;
+		return account_xdp(ctx, p);
 	if (hook == HOOK_TC_INGRESS)
 		return account_ingress(ctx, p) ? VERDICT_DROP : 0;
 	if (account_egress)
@@ -605,6 +630,14 @@ int sensor_xdp(struct xdp_md *ctx)
 		verdict = sense(ctx, HOOK_XDP, &p, data, data_end, verdict, ifindex, c, i);
 	if (verdict == VERDICT_DROP)
 		return XDP_DROP;
+	if (syn_cookies && verdict == VERDICT_ANSWER) {
+		if (cookie_answer(ctx, &p)) {
+			c->v[COUNTER_COOKIES_SENT]++;
+			return XDP_TX;
+		}
+		count_drop(&p, COUNTER_LIMITED_SERVICE_SYN, c);
+		return XDP_DROP;
+	}
 	if (verdict)
 		count_skip(verdict, c);
 	if (verdict == COUNTER_NOT_IP)

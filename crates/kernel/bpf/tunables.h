@@ -10,6 +10,8 @@
 
 /* 1: blocks drop. 0: never drop, count COUNTER_WOULD_DROP_* instead (shadow mode's second safety catch). */
 const volatile __u8 enforce = 1;
+/* 1: SYNs over the limit of their service are answered with SYN cookies (Linux 6.0, net.ipv4.tcp_syncookies=2). */
+const volatile __u8 syn_cookies = 0;
 /* 1: sensor_tc_egress accounts flows. 0: it only counts frames. */
 const volatile __u8 account_egress = 1;
 /* Tests only. 1: the clock is the variable test_now_ns. */

@@ -69,6 +69,8 @@ pub mod tunable {
     pub const ENFORCE: &str = "enforce";
     /// `u8`, 1: account flows on egress; 0: count frames only.
     pub const ACCOUNT_EGRESS: &str = "account_egress";
+    /// `u8`, 1: answer SYNs over the limit of their service with SYN cookies; needs Linux 6.0.
+    pub const SYN_COOKIES: &str = "syn_cookies";
     /// `u8`, tests only: the clock is [`TEST_NOW_NS`].
     pub const TEST_CLOCK: &str = "test_clock";
     /// `u32`, SYNs without completed handshake per source and second.

@@ -11,6 +11,9 @@ use std::path::PathBuf;
 pub struct Tunables {
     /// Account flows on egress too; else frames are only counted.
     pub account_egress: bool,
+    /// Answer SYNs over the limit of their service with SYN cookies, while `enforce` is on. See
+    /// [`crate::limits::syn_cookies_possible`] for what the host must offer.
+    pub syn_cookies: bool,
     /// SYNs without completed handshake per source and second that make an event.
     pub source_syn_pending: u32,
     /// UDP packets per source and second that make an event.
@@ -44,6 +47,7 @@ impl Default for Tunables {
     fn default() -> Self {
         Self {
             account_egress: true,
+            syn_cookies: false,
             source_syn_pending: 100,
             source_udp: 1000,
             source_icmp: 100,

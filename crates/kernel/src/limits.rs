@@ -7,10 +7,8 @@ use crate::error::{AttachError, SensorError};
 use crate::start::taken;
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, MapError};
+use std::time::Duration;
 use wire::Addr;
-
-/// Quiet that ends an excess, ns; `LIMIT_QUIET_NS` of `bpf/limit.h`.
-const QUIET_NS: u64 = 2_000_000_000;
 
 /// Packets per second from which on packets are dropped at once; 0: no limit. A source is an address, in IPv6 a /64, and
 /// may send one second's worth in a burst.
@@ -67,10 +65,32 @@ impl LimitRates {
     }
 }
 
+/// Whether this host opens connections by SYN cookies that the kernel program has sent. The program needs helpers of
+/// Linux 6.0. The host's TCP takes a cookie that it has not sent itself only while it sends some, which
+/// `net.ipv4.tcp_syncookies = 2` has it do always (Linux, Documentation/networking/ip-sysctl.rst).
+///
+/// # Errors
+/// What is missing, with the way out.
+pub fn syn_cookies_possible() -> Result<(), String> {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let major: u32 = release.split('.').next().and_then(|n| n.parse().ok()).unwrap_or(0);
+    if major < 6 {
+        return Err(format!("they need Linux 6.0 or newer, this is {release}"));
+    }
+    match std::fs::read_to_string("/proc/sys/net/ipv4/tcp_syncookies") {
+        Ok(text) if text.trim() == "2" => Ok(()),
+        Ok(text) => Err(format!(
+            "net.ipv4.tcp_syncookies is {} and must be 2: sysctl -w net.ipv4.tcp_syncookies=2",
+            text.trim()
+        )),
+        Err(e) => Err(format!("net.ipv4.tcp_syncookies cannot be read: {e}")),
+    }
+}
+
 /// Packets of one source, or to one service, over a limit; times are wall-clock ns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Excess {
-    /// Which limit; [`None`] in a list of sources, whose counts are of all their limits together.
+    /// Which limit; [`None`] in a list where a source is over several, as the counts are of all of them together.
     pub limit: Option<Limit>,
     /// The source (IPv6: first address of its /64), or the service.
     pub addr: Addr,
@@ -126,12 +146,20 @@ impl LimitMaps {
         self.rates.set(0, rates.to_abi(), 0).map_err(|e| failed("writing the limits", &e))
     }
 
-    /// Sources and services with packets over a limit in the last two seconds.
-    pub(crate) fn excesses(&self, clock: &WallClock, enforced: bool) -> Result<Vec<Excess>, SensorError> {
+    /// Sources and services with packets over a limit `within` so long, most packets first.
+    pub(crate) fn excesses(
+        &self,
+        within: Duration,
+        clock: &WallClock,
+        enforced: bool,
+    ) -> Result<Vec<Excess>, SensorError> {
         let now = boot_ns();
-        let lasting = |s: &LimitState| s.since_ns != 0 && now.saturating_sub(s.last_ns) <= QUIET_NS;
-        let view = |limit, addr, port, s: &LimitState| Excess {
-            limit,
+        let lately = |s: &LimitState| {
+            s.since_ns != 0 && u128::from(now.saturating_sub(s.last_ns)) <= within.as_nanos()
+        };
+        let only = |kinds: u32| Limit::ALL.into_iter().find(|l| kinds == 1 << *l as u32);
+        let view = |addr, port, s: &LimitState| Excess {
+            limit: only(s.kinds),
             addr: Addr(addr),
             port,
             since_ns: clock.wall(s.since_ns),
@@ -143,7 +171,7 @@ impl LimitMaps {
         let mut all = Vec::new();
         for pair in self.sources.iter() {
             match pair {
-                Ok((addr, s)) if lasting(&s) => all.push(view(None, addr, 0, &s)),
+                Ok((addr, s)) if lately(&s) => all.push(view(addr, 0, &s)),
                 Ok(_) => {}
                 // An entry may go while the map is read; the list then ends early.
                 Err(e) if errno(&e) == Some(libc::ENOENT) => break,
@@ -152,9 +180,7 @@ impl LimitMaps {
         }
         for pair in self.services.iter() {
             match pair {
-                Ok((key, s)) if lasting(&s) => {
-                    all.push(view(Some(Limit::ServiceSyn), key.addr, key.port, &s));
-                }
+                Ok((key, s)) if lately(&s) => all.push(view(key.addr, key.port, &s)),
                 Ok(_) => {}
                 Err(e) if errno(&e) == Some(libc::ENOENT) => break,
                 Err(e) => return Err(failed("reading the limited services", &e)),
@@ -164,10 +190,17 @@ impl LimitMaps {
         Ok(all)
     }
 
-    /// Gives every source and service a full bucket again. Returns how many there were.
-    pub(crate) fn clear(&mut self) -> Result<usize, SensorError> {
-        let sources: Vec<_> = self.sources.keys().map_while(Result::ok).collect();
-        let services: Vec<_> = self.services.keys().map_while(Result::ok).collect();
+    /// Gives a full bucket again to the source and the services of one address (in IPv6, of its /64), or to all. Returns
+    /// how many there were.
+    pub(crate) fn clear(&mut self, addr: Option<Addr>) -> Result<usize, SensorError> {
+        let within = |found: &[u8; 16]| match addr {
+            None => true,
+            Some(addr) if addr.is_v4() => *found == addr.0,
+            Some(addr) => found[..8] == addr.0[..8],
+        };
+        let sources: Vec<_> = self.sources.keys().map_while(Result::ok).filter(|a| within(a)).collect();
+        let services: Vec<_> =
+            self.services.keys().map_while(Result::ok).filter(|k| within(&k.addr)).collect();
         for key in &sources {
             gone_is_fine(self.sources.remove(key)).map_err(|e| failed("clearing the limits", &e))?;
         }

@@ -124,6 +124,8 @@ pub struct Sensor {
     events: RingBuf<MapData>,
     heads: RingBuf<MapData>,
     limits: LimitMaps,
+    rates: LimitRates,
+    syn_cookies: bool,
     enforce: bool,
     flows: HashMap<MapData, abi::FlowKey, abi::FlowStats>,
     flows_fd: OwnedFd,
@@ -167,6 +169,14 @@ impl Sensor {
             .iter()
             .map(|why| format!("blocks end with the agent, nothing is pinned: {why}"))
             .collect();
+        let mut config = config.clone();
+        if config.tunables.syn_cookies
+            && let Err(why) = limits::syn_cookies_possible()
+        {
+            notes.push(format!("no SYN cookies: {why}"));
+            config.tunables.syn_cookies = false;
+        }
+        let config = &config;
         let fresh = FreshPins::new(pins.as_ref(), config.block_capacity, &mut notes)?;
         let mut left = pins.as_ref().map(PinDirectory::links).unwrap_or_default();
 
@@ -210,6 +220,8 @@ impl Sensor {
             events,
             heads: taken(&mut ebpf, map::HEADS)?,
             limits,
+            rates,
+            syn_cookies: config.enforce && config.tunables.syn_cookies,
             enforce: config.enforce,
             flows: HashMap::try_from(flows).map_err(|e| map_error(map::FLOWS, &e))?,
             flows_fd,
@@ -380,23 +392,46 @@ impl Sensor {
     /// [`SensorError::Map`] if they cannot be written.
     pub fn set_limits(&mut self, rates: LimitRates) -> Result<(), SensorError> {
         let egress = self.reports.iter().all(|r| r.egress);
-        self.limits.set(if egress { rates } else { rates.without_egress() })
+        let rates = if egress { rates } else { rates.without_egress() };
+        self.limits.set(rates)?;
+        self.rates = rates;
+        Ok(())
     }
 
-    /// Who is over a limit now, most packets first.
+    /// Who was over a limit `within` so long, most packets first. What is listed is the latest excess of each: a
+    /// stretch of packets over the limit without two seconds of quiet.
     ///
     /// # Errors
     /// [`SensorError::Map`] if it cannot be read.
-    pub fn excesses(&self) -> Result<Vec<Excess>, SensorError> {
-        self.limits.excesses(&self.clock, self.enforce)
+    pub fn excesses(&self, within: Duration) -> Result<Vec<Excess>, SensorError> {
+        self.limits.excesses(within, &self.clock, self.enforce)
     }
 
-    /// Gives every source and service a full bucket again. Returns how many there were.
+    /// Gives a full bucket again to the source and the services of one address (in IPv6, of its /64), or to all. Returns
+    /// how many there were.
     ///
     /// # Errors
     /// [`SensorError::Map`] if the kernel refuses.
-    pub fn clear_limits(&mut self) -> Result<usize, SensorError> {
-        self.limits.clear()
+    pub fn clear_limits(&mut self, addr: Option<Addr>) -> Result<usize, SensorError> {
+        self.limits.clear(addr)
+    }
+
+    /// The limits in force: those asked for, without those that need to see answers where egress is not watched.
+    #[must_use]
+    pub const fn limits(&self) -> LimitRates {
+        self.rates
+    }
+
+    /// Whether blocks and limits drop; else what they would have dropped is counted.
+    #[must_use]
+    pub const fn enforces(&self) -> bool {
+        self.enforce
+    }
+
+    /// Whether SYNs over the limit of their service are answered with SYN cookies, on interfaces watched by XDP.
+    #[must_use]
+    pub const fn syn_cookies(&self) -> bool {
+        self.syn_cookies
     }
 
     /// Hands out the flows with a packet since the last call, with their sums so far. A flow may come although it has

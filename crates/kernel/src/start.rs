@@ -153,6 +153,8 @@ pub(crate) fn load(
     let ring = |bytes: u32| bytes.checked_next_power_of_two().unwrap_or(1 << 31).max(4096);
     let (enforce, account_egress) = (flag(config.enforce), flag(config.tunables.account_egress));
     let t = &config.tunables;
+    // What is off must cost nothing and drop nothing: answering is no smaller intervention than dropping.
+    let syn_cookies = flag(config.enforce && t.syn_cookies);
     let highest = interfaces.iter().map(|i| i.index).max().unwrap_or(0);
     let mut loader = EbpfLoader::new();
     loader
@@ -170,6 +172,7 @@ pub(crate) fn load(
         .override_global(tunable::SOURCE_HEAD_BUDGET, &t.source_head_budget, true)
         .override_global(tunable::CPU_HEAD_BUDGET, &t.cpu_head_budget, true)
         .override_global(tunable::IDLE_TCP_NS, &t.idle_tcp_ns, true)
+        .override_global(tunable::SYN_COOKIES, &syn_cookies, true)
         .override_global(tunable::IDLE_NS, &t.idle_ns, true)
         .map_max_entries(map::FLOWS, config.flow_capacity)
         .map_max_entries(map::INTERFACES, highest.saturating_add(1).min(MAX_INTERFACES))

@@ -211,7 +211,19 @@ fn structs_are_those_of_the_object() {
     check!(btf, "flow_event", abi::FlowEvent, head, key, pad, stats);
     check!(btf, "source_event", abi::SourceEvent, head, addr, counts, crossed, pad);
     check!(btf, "limits", abi::Limits, interval_ns, known_ns, block_tiny, block_overlapping);
-    check!(btf, "limit_state", abi::LimitState, tat_ns, since_ns, last_ns, told_ns, packets, bytes);
+    check!(
+        btf,
+        "limit_state",
+        abi::LimitState,
+        tat_ns,
+        since_ns,
+        last_ns,
+        told_ns,
+        kinds,
+        pad,
+        packets,
+        bytes
+    );
     check!(btf, "service_key", abi::ServiceKey, addr, port, protocol, pad);
     check!(
         btf,

@@ -174,6 +174,9 @@ pub struct Status {
     /// How fast blocks follow.
     #[serde(default)]
     pub reaction: ReactionView,
+    /// What the kernel's limits did; absent where the kernel program does not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitTotals>,
     /// Own kernel programs.
     pub programs: Vec<ProgramView>,
     /// Flows held now.
@@ -192,6 +195,64 @@ pub struct Status {
     /// Configuration file in use, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,
+}
+
+/// What the limits of the kernel's fast path did since the agent started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitTotals {
+    /// Packets dropped: over a limit, and odd fragments where those are dropped.
+    pub dropped_packets: u64,
+    /// Packets that would have been but for shadow mode.
+    pub would_drop_packets: u64,
+    /// Packets over a limit that the allowlist saved.
+    pub allowed_packets: u64,
+    /// SYNs over the limit of their service that were answered with SYN cookies instead of dropped.
+    pub cookies_sent: u64,
+    /// Acknowledgements that carried a valid cookie.
+    pub cookies_valid: u64,
+    /// Acknowledgements of no known flow that did not, to a service that was over its limit.
+    pub cookies_invalid: u64,
+}
+
+/// Answer of `limits`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitsView {
+    /// Whether packets over a limit are dropped; `false` in shadow mode.
+    pub enforced: bool,
+    /// Rates in force by the limit's name in the configuration, packets per second; 0: no limit.
+    pub rates: BTreeMap<String, u32>,
+    /// How long a source stays known good, s.
+    pub known_seconds: u32,
+    /// Whether tiny fragments are dropped.
+    pub block_tiny_fragments: bool,
+    /// Whether overlapping fragments are dropped.
+    pub block_overlapping_fragments: bool,
+    /// Whether SYNs over the limit of their service are answered with SYN cookies.
+    pub syn_cookies: bool,
+    /// What they did so far.
+    pub totals: LimitTotals,
+    /// Who was over one within the last minute, most packets first.
+    pub excesses: Vec<ExcessView>,
+}
+
+/// One source or service over a limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExcessView {
+    /// The source (IPv6: first address of its /64), or the service.
+    pub address: Addr,
+    /// The service's port; absent for a source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Name of the limit; `several` if it was over more than one.
+    pub limit: String,
+    /// When it began, ns.
+    pub since_ns: u64,
+    /// The last packet over the limit, ns.
+    pub last_ns: u64,
+    /// Packets over the limit.
+    pub packets: u64,
+    /// Their frame bytes.
+    pub bytes: u64,
 }
 
 /// One block: entry of the answer to `bans`.

@@ -41,10 +41,24 @@ impl Agent {
     /// # Errors
     /// It did not start; the error is the last thing it said.
     pub(crate) fn start(setup: &Setup, range: &Range, name: &str, enforce: bool) -> anyhow::Result<Self> {
+        Self::start_with(setup, range, name, enforce, "")
+    }
+
+    /// As [`Self::start`], with more of a configuration: further tables in TOML.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub(crate) fn start_with(
+        setup: &Setup,
+        range: &Range,
+        name: &str,
+        enforce: bool,
+        tables: &str,
+    ) -> anyhow::Result<Self> {
         let scratch = range.scratch().join(name);
         fs::create_dir(&scratch).context("cannot make the agent's directory")?;
         let (config, run, log) = (scratch.join("config.toml"), scratch.join("run"), scratch.join("log"));
-        fs::write(&config, CONFIG).context("cannot write the agent's configuration")?;
+        fs::write(&config, format!("{CONFIG}{tables}")).context("cannot write the agent's configuration")?;
         let output = File::create(&log).context("cannot write the agent's log")?;
         let errors = output.try_clone().context("cannot duplicate a file handle")?;
         let mut args: Vec<std::ffi::OsString> =

@@ -7,6 +7,7 @@ mod agent;
 mod background;
 mod capture;
 mod figure;
+mod flood;
 mod kernel;
 mod load;
 mod machine;
@@ -35,12 +36,13 @@ pub(crate) struct Setup {
 /// One part: the name for `--section`, its title, and what measures it.
 type Part = (&'static str, &'static str, fn(&Setup) -> anyhow::Result<Section>);
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     ("kernel", "Kernel programs", kernel::measure),
     ("replay", "Replay of captures", replay::measure),
     ("reaction", "Reaction", reaction::measure),
     ("memory", "Memory", memory::measure),
     ("load", "Processor", load::measure),
+    ("flood", "Floods", flood::measure),
 ];
 
 /// Says what goes on.

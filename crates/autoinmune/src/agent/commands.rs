@@ -68,6 +68,8 @@ pub fn answer(agent: &mut Agent, request: Request) -> Answer {
                 .collect();
             to_value(&views)
         }
+        Request::Limits => to_value(&agent.source.limits()?),
+        Request::ClearLimits { address } => to_value(&agent.source.clear_limits(address)?),
         Request::Incidents => to_value(&agent.line.book().open().map(incident).collect::<Vec<_>>()),
         Request::Explain { address } => to_value(&explain(agent, address)),
         Request::Ban { prefix, for_seconds, why } => {

@@ -7,16 +7,20 @@ use super::wall_ns;
 use crate::exit::{Exit, fail};
 use crate::line::{Intake, Line};
 use flow::{FlowKey, Window};
-use kernel::abi::Counter;
-use kernel::{AttachMode, KernelEvent, Sensor};
+use kernel::abi::{Counter, Limit};
+use kernel::{AttachMode, KernelCounters, KernelEvent, Sensor};
 use respond::Effect;
-use server::view::{InterfaceView, ProgramView};
+use server::control::{AgentError, Code};
+use server::view::{ExcessView, InterfaceView, LimitTotals, LimitsView, ProgramView};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use wire::Skip;
 
 /// Ended flows gathered before the kernel is told to forget them.
 const FORGET_BATCH: usize = 1024;
+
+/// How far back excesses over limits are listed.
+const EXCESSES_LISTED: Duration = Duration::from_secs(60);
 
 /// Flows read at a stretch before events are looked at again: some 0.1 ms, while a whole table takes tens of them.
 const STRETCH: usize = 256;
@@ -77,7 +81,64 @@ fn answer(
     }
 }
 
+/// What limits did, as the kernel counts it.
+fn limit_totals(counters: &KernelCounters) -> LimitTotals {
+    let dropped = [
+        Counter::LimitedSourceSyn,
+        Counter::LimitedSourceUdp,
+        Counter::LimitedSourceIcmp,
+        Counter::LimitedServiceSyn,
+        Counter::FragmentsDropped,
+    ];
+    LimitTotals {
+        dropped_packets: dropped.into_iter().map(|c| counters.get(c)).sum(),
+        would_drop_packets: counters.get(Counter::LimitedWouldDrop),
+        allowed_packets: counters.get(Counter::LimitedAllowed),
+        cookies_sent: counters.get(Counter::CookiesSent),
+        cookies_valid: counters.get(Counter::CookiesValid),
+        cookies_invalid: counters.get(Counter::CookiesInvalid),
+    }
+}
+
 impl KernelSource {
+    /// The limits in force and who was over one lately.
+    ///
+    /// # Errors
+    /// The kernel's reason.
+    pub fn limits(&self) -> Result<LimitsView, AgentError> {
+        let internal = |e: kernel::SensorError| AgentError::new(Code::Internal, e.to_string());
+        let rates = self.sensor.limits();
+        let excesses = self.sensor.excesses(EXCESSES_LISTED).map_err(internal)?;
+        Ok(LimitsView {
+            enforced: self.sensor.enforces(),
+            rates: [
+                (Limit::SourceSyn, rates.source_syn),
+                (Limit::SourceUdp, rates.source_udp),
+                (Limit::SourceIcmp, rates.source_icmp),
+                (Limit::ServiceSyn, rates.service_syn),
+            ]
+            .map(|(limit, rate)| (limit.name().to_owned(), rate))
+            .into(),
+            known_seconds: rates.known_s,
+            block_tiny_fragments: rates.block_tiny,
+            block_overlapping_fragments: rates.block_overlapping,
+            syn_cookies: self.sensor.syn_cookies(),
+            totals: limit_totals(&self.sensor.counters().map_err(internal)?),
+            excesses: excesses
+                .into_iter()
+                .map(|e| ExcessView {
+                    address: e.addr,
+                    port: (e.port != 0).then_some(e.port),
+                    limit: e.limit.map_or("several", Limit::name).to_owned(),
+                    since_ns: e.since_ns,
+                    last_ns: e.last_ns,
+                    packets: e.packets,
+                    bytes: e.bytes,
+                })
+                .collect(),
+        })
+    }
+
     /// A source over an attached sensor, whose flows are read every `snapshot`.
     pub fn new(sensor: Sensor, snapshot: Duration) -> Self {
         Self { sensor, snapshot, taken: Instant::now(), events: Vec::new(), skipped: [0; Skip::ALL.len()] }
@@ -245,6 +306,7 @@ impl KernelSource {
             ringbuf_lost: counters.events_lost(),
             losses,
             programs,
+            limits: Some(limit_totals(&counters)),
         }
     }
 }

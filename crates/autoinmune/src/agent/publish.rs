@@ -194,6 +194,7 @@ impl Board {
                 p50_seconds: reaction.quantile(0.5),
                 p99_seconds: reaction.quantile(0.99),
             },
+            limits: sight.limits,
             programs,
             flows: counters.flows_live,
             entities: counters.entities_live,

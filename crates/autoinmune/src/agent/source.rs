@@ -14,10 +14,11 @@ use kernel::af_packet::AfPacket;
 use kernel::nft::Nft;
 use kernel::{AttachChoice, AttachError, AttachMode, AttachReport, Sensor, SensorConfig, Tunables};
 use respond::{Block, Effect, Prefix};
-use server::view::{Attachment, InterfaceView, ProgramView};
+use server::control::{AgentError, Code};
+use server::view::{Attachment, InterfaceView, LimitTotals, LimitsView, ProgramView};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
-use wire::LinkType;
+use wire::{Addr, LinkType};
 
 /// What the board shows of a source.
 #[derive(Default)]
@@ -36,6 +37,8 @@ pub struct Sight {
     pub losses: BTreeMap<String, u64>,
     /// Kernel programs.
     pub programs: Vec<ProgramView>,
+    /// What the kernel's limits did.
+    pub limits: Option<LimitTotals>,
 }
 
 /// AF_PACKET sockets with nftables for blocks.
@@ -55,6 +58,13 @@ pub enum Source {
     Frames(FrameSource),
     /// Generated traffic; blocks nothing.
     Simulation(Simulation),
+}
+
+fn no_limits() -> AgentError {
+    AgentError::new(
+        Code::Refused,
+        "there are no limits here: they are part of the kernel program, which does not watch this traffic",
+    )
 }
 
 fn attach_failed(error: &AttachError) -> anyhow::Error {
@@ -115,6 +125,7 @@ impl Source {
                 source_flows: thresholds.flows,
                 source_event_budget: config.flow_events_per_source,
                 cpu_event_budget: config.flow_events_per_cpu,
+                syn_cookies: config.syn_cookies,
                 head_bytes: config.head_bytes,
                 head_bytes_long: config.head_bytes_long.max(config.head_bytes),
                 idle_tcp_ns: config.tracker.idle_tcp_ns,
@@ -317,6 +328,30 @@ impl Source {
             k.sensor.set_limits(limits)?;
         }
         Ok(())
+    }
+
+    /// The limits in force and who was over one lately.
+    ///
+    /// # Errors
+    /// Only the kernel sensor has limits.
+    pub fn limits(&self) -> Result<LimitsView, AgentError> {
+        match self {
+            Self::Kernel(k) => k.limits(),
+            Self::Frames(_) | Self::Simulation(_) => Err(no_limits()),
+        }
+    }
+
+    /// Gives full buckets again; returns how many.
+    ///
+    /// # Errors
+    /// As [`Self::limits`].
+    pub fn clear_limits(&mut self, address: Option<Addr>) -> Result<usize, AgentError> {
+        match self {
+            Self::Kernel(k) => {
+                k.sensor.clear_limits(address).map_err(|e| AgentError::new(Code::Internal, e.to_string()))
+            }
+            Self::Frames(_) | Self::Simulation(_) => Err(no_limits()),
+        }
     }
 
     /// Packets dropped per block, where the effector counts them.

@@ -48,6 +48,8 @@ pub struct Config {
     pub snap: u32,
     /// Limits of the kernel's fast path.
     pub limits: kernel::LimitRates,
+    /// Whether SYNs over the limit of their service are answered with SYN cookies where the host takes them.
+    pub syn_cookies: bool,
     /// Blocks the kernel maps can hold, per IP version.
     pub block_capacity: u32,
     /// How often the kernel's flows are read.
@@ -170,6 +172,7 @@ impl Config {
             head_ring_bytes: raw.sensor.head_ring_bytes,
             snap: raw.sensor.snap,
             limits: raw.limits.rates(),
+            syn_cookies: raw.limits.syn_cookies == raw::SynCookies::Auto,
             block_capacity: raw.respond.max_blocks,
             snapshot: Duration::from_millis(raw.sensor.snapshot_ms.into()),
             flow_events_per_source: raw.sensor.flow_events_per_source,
@@ -212,7 +215,7 @@ impl Config {
                 (c.head_bytes, c.head_bytes_long, c.head_ring_bytes, c.snap),
                 (c.snapshot, c.flow_events_per_source, c.flow_events_per_cpu),
                 (c.tracker.idle_tcp_ns, c.tracker.idle_ns, c.tracker.active_ns, c.tracker.grace_ns),
-                c.policy.mode == respond::Mode::Enforce,
+                (c.policy.mode == respond::Mode::Enforce, c.syn_cookies),
                 c.bpffs.clone(),
             )
         };

@@ -114,6 +114,17 @@ impl Default for Sensor {
     }
 }
 
+/// What becomes of new connections over the limit of their service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SynCookies {
+    /// They are dropped.
+    #[default]
+    Off,
+    /// They are answered with SYN cookies where the host takes them.
+    Auto,
+}
+
 /// Limits of the kernel's fast path: packets per second from which on packets of a kind are dropped at once and only while
 /// the excess lasts; 0 is no limit. Never against the allowlist; in shadow mode what would be dropped is counted and passes.
 /// The defaults are far above what a client does, or many behind one address. A source is an address, in IPv6 its /64. A
@@ -129,6 +140,11 @@ pub struct Limits {
     pub source_icmp: u32,
     /// New TCP connections to one service (address and port) of sources it has not served lately.
     pub service_syn: u32,
+    /// What becomes of new connections over `service_syn`. "off": they are dropped. "auto": they are answered with SYN
+    /// cookies, so that whoever is there can still connect; needs XDP, Linux 6.0 and `net.ipv4.tcp_syncookies=2`, which
+    /// the agent checks and does not set. Such connections have no window scaling and no selective acknowledgements.
+    /// Takes effect at start.
+    pub syn_cookies: SynCookies,
     /// Seconds for which a source that a service has answered with payload counts as known good.
     pub known_s: u32,
     /// Drop fragments too small for anything but evasion, and the rest of their datagrams.
@@ -144,6 +160,7 @@ impl Default for Limits {
             source_udp: 50_000,
             source_icmp: 1000,
             service_syn: 20_000,
+            syn_cookies: SynCookies::Off,
             known_s: 86_400,
             block_tiny_fragments: false,
             block_overlapping_fragments: false,

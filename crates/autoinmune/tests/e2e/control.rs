@@ -141,3 +141,39 @@ fn sighup_reloads_or_keeps_the_old_configuration_and_says_why() {
     assert!(agent.block(ATTACKERS[0]).is_none());
     agent.stop();
 }
+
+#[test]
+fn limits_are_listed_with_who_is_over_them_and_cleared() {
+    let Some(host) = Host::new("limits_are_listed_with_who_is_over_them_and_cleared", &[]) else { return };
+    let config = "[limits]\nsource_icmp = 5\n[respond]\nallow = []\n[http]\naddress = 'off'\n";
+    let agent = host.agent(config, &["--enforce"]);
+    let before = agent.json(&["limits"]);
+    assert_eq!((&before["enforced"], &before["syn_cookies"]), (&true.into(), &false.into()), "{before}");
+    assert_eq!(before["rates"]["source_icmp"], 5);
+    assert_eq!(before["excesses"], serde_json::json!([]));
+
+    let (noisy, target) = (ATTACKERS[0].to_string(), VICTIM.to_string());
+    let pings = ["-n", "-q", "-c", "40", "-i", "0.005", "-W", "1", "-I", &noisy, &target];
+    let output = host.outside("ping", &pings).output().expect("ping runs");
+    assert!(text(&output.stdout).contains("40 packets transmitted"), "{}", text(&output.stdout));
+    let after = agent.json(&["limits"]);
+    let over = &after["excesses"][0];
+    assert_eq!((&over["address"], &over["limit"]), (&noisy.clone().into(), &"source_icmp".into()), "{after}");
+    let dropped = over["packets"].as_u64().expect("a count");
+    assert!((20..40).contains(&dropped), "{after}");
+    assert!(over["since_ns"].as_u64() < over["last_ns"].as_u64(), "{after}");
+    assert_eq!(after["totals"]["dropped_packets"], dropped, "{after}");
+    assert_eq!(agent.json(&["status"])["limits"]["dropped_packets"], dropped);
+    for (args, says) in [(vec!["limits"], noisy.as_str()), (vec!["status"], "packets dropped")] {
+        let said = text(&agent.command(&args).stdout);
+        assert!(said.contains(says), "{args:?}: {said}");
+    }
+
+    agent.refusal(&["limits", "clear", "nobody"], 2);
+    assert_eq!(agent.json(&["limits", "clear", &CLIENT.to_string()]), 0, "that one has no bucket");
+    assert_eq!(agent.json(&["limits", "clear", &noisy]), 1);
+    assert_eq!(agent.json(&["limits"])["excesses"], serde_json::json!([]));
+    assert!(host.answers(ATTACKERS[0]), "with a full bucket");
+    assert_eq!(agent.json(&["limits", "clear"]), 1);
+    agent.stop();
+}

@@ -125,6 +125,12 @@ counters! {
     FragmentsDropped = "fragments_dropped",
     /// ARP packets not sent up: too many in one second, or a full ring buffer.
     ArpLost = "arp_lost",
+    /// SYNs over [`super::Limit::ServiceSyn`] that were answered with a SYN cookie instead of dropped.
+    CookiesSent = "cookies_sent",
+    /// Acknowledgements of no known flow that carried a valid cookie.
+    CookiesValid = "cookies_valid",
+    /// Those that did not, to a service that was over its limit lately.
+    CookiesInvalid = "cookies_invalid",
 }
 
 /// The counters of one CPU, or summed over all, `struct counters`.

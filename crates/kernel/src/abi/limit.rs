@@ -51,7 +51,7 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct LimitState {
-    /// The buckets' times by [`Limit`], ns; of a service only the first.
+    /// The buckets' times by [`Limit`], ns; of a service its bucket's, and when it last answered a SYN itself.
     pub tat_ns: [u64; 3],
     /// When the excess began, ns; 0: there was none.
     pub since_ns: u64,
@@ -59,6 +59,10 @@ pub struct LimitState {
     pub last_ns: u64,
     /// When it was last told of, ns.
     pub told_ns: u64,
+    /// The limits that were exceeded in it: bit `1 << `[`Limit`].
+    pub kinds: u32,
+    /// Zero.
+    pub pad: u32,
     /// Packets over the limit in it.
     pub packets: u64,
     /// Their frame bytes.
@@ -104,6 +108,6 @@ pub struct LimitedEvent {
 }
 
 const _: () = {
-    assert!(size_of::<Limits>() == 48 && size_of::<LimitState>() == 64 && size_of::<ServiceKey>() == 20);
+    assert!(size_of::<Limits>() == 48 && size_of::<LimitState>() == 72 && size_of::<ServiceKey>() == 20);
     assert!(size_of::<LimitedEvent>() == 64 && offset_of!(LimitedEvent, limit) == 56);
 };

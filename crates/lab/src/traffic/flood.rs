@@ -1,8 +1,8 @@
 //! Port scans and floods, as raw IP packets from a chosen source address.
 
-use super::{Control, Limits, Pace, TrafficError, permit_pair};
+use super::{Control, Limits, Pace, TrafficError, permit, permit_pair};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, sendto, socket_with};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use wire::packet::tcp_flag;
 use wire::{Addr, craft};
 
@@ -52,6 +52,32 @@ pub fn syn_flood(
     })
 }
 
+/// Where forged sources lie: the network for benchmarks, 198.18.0.0/15 (RFC 2544, appendix C.2.2).
+pub const FORGED: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
+/// Prefix length of [`FORGED`].
+pub const FORGED_PREFIX_LEN: u8 = 15;
+
+/// A flood of connection requests to one port, each from another address within [`FORGED`]. Returns packets sent. `series`
+/// keeps the addresses of floods at the same time apart.
+///
+/// # Errors
+/// The target is forbidden, or the kernel refuses raw sockets.
+pub fn forged_syn_flood(
+    target: SocketAddrV4,
+    series: u16,
+    limits: Limits,
+    control: &Control,
+) -> Result<u64, TrafficError> {
+    permit((*target.ip()).into())?;
+    let to: (Addr, u16) = (IpAddr::from(*target.ip()).into(), target.port());
+    transmit((*target.ip()).into(), limits, control, |n| {
+        let random = scramble(n << 16 | u64::from(series));
+        let source = FORGED.to_bits() | random >> FORGED_PREFIX_LEN;
+        let from = (IpAddr::from(Ipv4Addr::from_bits(source)).into(), source_port(n));
+        craft::tcp(from, to, tcp_flag::SYN, random, 0, WINDOW, &[])
+    })
+}
+
 /// A flood of datagrams of `size` payload bytes (at most 1400) to one port. Returns packets sent.
 ///
 /// # Errors
@@ -92,9 +118,18 @@ fn send(
     target: IpAddr,
     limits: Limits,
     control: &Control,
-    mut packet: impl FnMut(u64) -> Vec<u8>,
+    packet: impl FnMut(u64) -> Vec<u8>,
 ) -> Result<u64, TrafficError> {
     permit_pair(source, target)?;
+    transmit(target, limits, control, packet)
+}
+
+fn transmit(
+    target: IpAddr,
+    limits: Limits,
+    control: &Control,
+    mut packet: impl FnMut(u64) -> Vec<u8>,
+) -> Result<u64, TrafficError> {
     let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     // IPPROTO_RAW: the packet comes with its IP header (raw(7)).
     let fd = socket_with(family, SocketType::RAW, SocketFlags::CLOEXEC, Some(ipproto::RAW))
@@ -148,6 +183,7 @@ mod tests {
             syn_flood(loopback, to, limits, &control),
             udp_flood(loopback, to, 10, limits, &control),
             icmp_flood(loopback, elsewhere, 10, limits, &control),
+            forged_syn_flood(SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 110), 80), 0, limits, &control),
             syn_flood(elsewhere, SocketAddr::new(loopback, 80), limits, &control),
         ] {
             assert!(matches!(refused, Err(TrafficError::Forbidden(a)) if a == elsewhere), "{refused:?}");

@@ -75,6 +75,14 @@ pub enum Request {
     },
     /// Incidents not yet ended: a list of [`crate::view::IncidentView`].
     Incidents,
+    /// The kernel's limits and who was over one lately: [`crate::view::LimitsView`].
+    Limits,
+    /// Give full buckets again, of an address or of all: the number of sources and services.
+    ClearLimits {
+        /// Whose source and services; absent: everybody's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<Addr>,
+    },
     /// Read the configuration again: all of it, or nothing and why.
     Reload,
 }
@@ -189,6 +197,12 @@ mod tests {
         check(
             r#"{"op":"ban","prefix":"192.0.2.0/24","for_seconds":60,"why":"x"}"#,
             Some(Request::Ban { prefix: "192.0.2.0/24".into(), for_seconds: 60, why: "x".into() }),
+        );
+        check(r#"{"op":"limits"}"#, Some(Request::Limits));
+        check(r#"{"op":"clear_limits"}"#, Some(Request::ClearLimits { address: None }));
+        check(
+            r#"{"op":"clear_limits","address":"192.0.2.7"}"#,
+            Some(Request::ClearLimits { address: Some(Addr::v4([192, 0, 2, 7])) }),
         );
         check(
             r#"{"op":"explain","address":"192.0.2.7"}"#,
