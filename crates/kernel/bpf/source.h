@@ -5,7 +5,8 @@
  * look like a flood of the server's.
  *
  * Established TCP flows carry most packets and cross no threshold here, so theirs are gathered in the flow and added in
- * batches of SOURCE_BATCH; what a flow holds back when it falls silent counts when it next moves or ends.
+ * batches of SOURCE_BATCH; what a flow holds back when it falls silent counts when it next moves or ends. Likewise those of
+ * UDP flows beyond their first SOURCE_BATCH packets: what such a flow holds back is less than what it has told.
  *
  * Counts are plain, not atomic: a source served by several CPUs at once may lose single packets from its second.
  */
@@ -49,7 +50,13 @@ static __always_inline struct source_stats *source_window(const struct addr *add
 	return s;
 }
 
-/* Gathers a packet of an established flow; returns whether the batch is due. */
+/* Whether the packets of a UDP flow are gathered. */
+static __always_inline int source_gathers_udp(const struct flow_stats *f, const struct packet *p)
+{
+	return p->protocol == PROTOCOL_UDP && f->dir[0].packets + f->dir[1].packets > SOURCE_BATCH;
+}
+
+/* Gathers a packet; returns whether the batch is due. */
 static __always_inline int source_gather(struct flow_stats *f, const struct packet *p, __u32 dir)
 {
 	f->pending_packets[dir & 1]++;
@@ -57,14 +64,19 @@ static __always_inline int source_gather(struct flow_stats *f, const struct pack
 	return f->pending_packets[0] + f->pending_packets[1] >= SOURCE_BATCH;
 }
 
-/* Adds what a TCP flow, initiated by `s`, has gathered. */
-static __always_inline void source_settle(struct source_stats *s, struct flow_stats *f)
+/* Adds what a flow of TCP or UDP, initiated by `s`, has gathered. */
+static __always_inline void source_settle(struct source_stats *s, struct flow_stats *f, __u8 protocol)
 {
 	__u32 from = f->initiator & 1;
 	__u32 back = from ^ 1;
 
 	s->packets += f->pending_packets[from];
-	s->tcp_packets += f->pending_packets[from];
+	if (protocol == PROTOCOL_TCP) {
+		s->tcp_packets += f->pending_packets[from];
+	} else {
+		s->udp_packets += f->pending_packets[from];
+		s->udp_reply_packets += f->pending_packets[back];
+	}
 	s->bytes += f->pending_bytes[from];
 	s->reply_packets += f->pending_packets[back];
 	s->reply_bytes += f->pending_bytes[back];

@@ -204,8 +204,8 @@ pub struct FlowStats {
     pub pending_bytes: [u32; 2],
 }
 
-/// One second of one initiator, `struct source_stats`. Packets of established TCP flows arrive in batches of up to 32 per
-/// flow, all others at once.
+/// One second of one initiator, `struct source_stats`. Packets of established TCP flows, and of UDP flows beyond their first
+/// 32 packets, arrive in batches of up to 32 per flow, all others at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct SourceStats {

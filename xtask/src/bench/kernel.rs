@@ -10,12 +10,14 @@ use std::collections::BTreeMap;
 const ROUNDS: usize = 3;
 
 /// Name in the output of the `testrun` example, what it is, and its aim.
-const ROWS: [(&str, &str, Option<Aim>); 9] = [
+const ROWS: [(&str, &str, Option<Aim>); 11] = [
     ("pass", "bare `return XDP_PASS`", None),
     ("parse", "parse alone, and pass", None),
     ("account_udp", "sensor: account a UDP datagram, and pass", Some(ACCOUNT)),
     ("account_tcp", "sensor: account a TCP acknowledgement, and pass", Some(ACCOUNT)),
     ("account_tcp_data", "sensor: account 1,400 bytes of TCP data, and pass", Some(ACCOUNT)),
+    ("account_tcp_head_100", "sensor: account 100 bytes of TCP data, and send them up", None),
+    ("account_tcp_head_1400", "sensor: account 1,400 bytes of TCP data, and send them up", None),
     ("account_syn", "sensor: account a SYN, and pass", Some(ACCOUNT)),
     ("account_tcp_10000_blocks", "sensor: account an acknowledgement beside 10,000 blocks", Some(ACCOUNT)),
     ("drop", "sensor: drop a blocked source's packet", Some(DROP)),
