@@ -75,10 +75,15 @@ pub(crate) fn measure(setup: &Setup) -> anyhow::Result<Section> {
         ));
     }
     let name = format!("processor time per SYN at {}/s, generator included", number(f64::from(COMPARED)));
-    section.push(
-        Figure::new(format!("protected: {name}"), guarded.per_syn_us, "µs")
-            .baseline(bare.per_syn_us, "unprotected"),
-    );
+    if guarded.per_syn_us > 0.0 && bare.per_syn_us > 0.0 {
+        section.push(
+            Figure::new(format!("protected: {name}"), guarded.per_syn_us, "µs")
+                .baseline(bare.per_syn_us, "unprotected"),
+        );
+    } else {
+        section
+            .note("The processor time per SYN was not measured: all processors were busy without a flood.");
+    }
     for (what, stand) in [("Unprotected", &bare), ("Protected", &guarded)] {
         let steps: Vec<String> = stand
             .steps
@@ -109,7 +114,8 @@ struct Step {
 struct Stand {
     /// Pages per second without a flood.
     undisturbed: f64,
-    /// The largest rate in a row from the first at which the share was kept, SYNs per second as sent; 0 if none.
+    /// The largest rate at which the share was kept, SYNs per second as sent; 0 if none. Lower ones may have missed it by
+    /// chance: the steps are listed beside it.
     kept: f64,
     steps: Vec<Step>,
     /// Processor time of the whole machine per SYN beyond that of the clients alone, µs.
@@ -131,7 +137,6 @@ fn stand(
     let busy_alone = median(&alone.iter().map(|a| a.1).collect::<Vec<_>>());
     anyhow::ensure!(undisturbed > 0.0, "no page was served without a flood");
     let mut stand = Stand { undisturbed, kept: 0.0, steps: Vec::new(), per_syn_us: 0.0 };
-    let mut keeps = true;
     for rate in STEPS {
         progress(&format!("flood, {what}: {rate} SYN/s"));
         let flood = Flood::start(range, target, rate)?;
@@ -143,9 +148,8 @@ fn stand(
         if rate == COMPARED && sent > 0.0 {
             stand.per_syn_us = (busy - busy_alone).max(0.0) / sent * 1e6;
         }
-        keeps &= share >= KEPT;
-        if keeps {
-            stand.kept = sent;
+        if share >= KEPT {
+            stand.kept = stand.kept.max(sent);
         }
         if share < 0.5 && stand.per_syn_us > 0.0 {
             break;
