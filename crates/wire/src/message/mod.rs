@@ -14,6 +14,7 @@ pub mod dhcp;
 pub mod dns;
 pub mod ftp;
 pub mod http;
+pub mod kerberos;
 pub mod modbus;
 pub mod smb;
 pub mod ssh;
@@ -70,6 +71,8 @@ pub enum Message {
     DceRpc(dcerpc::DceRpc),
     /// A Modbus/TCP request or response.
     Modbus(modbus::Modbus),
+    /// A Kerberos message between a client and the key distribution centre.
+    Kerberos(kerberos::Kerberos),
     /// An FTP command or reply.
     Ftp(ftp::Ftp),
     /// A DHCP message.
@@ -130,7 +133,8 @@ pub trait Dissector: std::fmt::Debug + Send {
 /// The dissector for a recognised application over a transport; `None` where recognition is all there is.
 ///
 /// `protocol` is the IP protocol of the flow: over TCP (6) both directions are streams, over anything else every call
-/// of [`Dissector::data`] hands in one datagram. Only DNS is spoken both ways, so only its reader is told.
+/// of [`Dissector::data`] hands in one datagram. DNS and Kerberos are spoken both ways, so
+/// their readers are told.
 #[must_use]
 pub fn dissector(app: App, protocol: u8) -> Option<Box<dyn Dissector>> {
     Some(match app {
@@ -142,6 +146,8 @@ pub fn dissector(app: App, protocol: u8) -> Option<Box<dyn Dissector>> {
         App::Smb => Box::<smb::Dissector>::default(),
         App::DceRpc => Box::<dcerpc::Dissector>::default(),
         App::Modbus => Box::<modbus::Dissector>::default(),
+        App::Kerberos if protocol == crate::packet::protocol::TCP => Box::new(kerberos::Dissector::stream()),
+        App::Kerberos => Box::new(kerberos::Dissector::datagram()),
         App::Ftp => Box::<ftp::Dissector>::default(),
         App::Dhcp => Box::<dhcp::Dissector>::default(),
         _ => return None,

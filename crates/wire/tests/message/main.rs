@@ -8,6 +8,7 @@ mod dns;
 mod feed;
 mod ftp;
 mod http;
+mod kerberos;
 mod modbus;
 mod seeds;
 mod smb;

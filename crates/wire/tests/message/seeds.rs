@@ -6,7 +6,7 @@ use crate::feed;
 use std::fs;
 use std::path::PathBuf;
 use wire::LinkType;
-use wire::message::{arp, dcerpc, dhcp, dns, ftp, http, modbus, smb, ssh, tls};
+use wire::message::{arp, dcerpc, dhcp, dns, ftp, http, kerberos, modbus, smb, ssh, tls};
 
 /// Hands every seed of a target to `check`; a target without seeds fails.
 fn seeds(target: &str, check: impl Fn(&[u8])) {
@@ -29,6 +29,10 @@ fn seeds_are_dealt_with() {
     seeds("tls", |input| feed::agrees(|| Box::<tls::Dissector>::default(), input));
     seeds("ssh", |input| feed::agrees(|| Box::<ssh::Dissector>::default(), input));
     seeds("smb", |input| feed::agrees(|| Box::<smb::Dissector>::default(), input));
+    seeds("kerberos", |input| {
+        feed::bounded(&mut kerberos::Dissector::datagram(), input);
+        feed::agrees(|| Box::new(kerberos::Dissector::stream()), input);
+    });
     seeds("dcerpc", |input| feed::agrees(|| Box::<dcerpc::Dissector>::default(), input));
     seeds("modbus", |input| feed::agrees(|| Box::<modbus::Dissector>::default(), input));
     seeds("ftp", |input| feed::agrees(|| Box::<ftp::Dissector>::default(), input));
