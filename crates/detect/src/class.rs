@@ -17,6 +17,8 @@ pub enum Class {
     IcmpFlood,
     /// Guessing credentials of a service.
     BruteForce,
+    /// Trying few passwords for many users.
+    PasswordSpraying,
     /// Denial of service by one source that is none of the floods.
     Dos,
     /// Denial of service by many sources together.
@@ -57,12 +59,13 @@ pub enum Class {
 
 impl Class {
     /// Every class, in the order of declaration.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::PortScan,
         Self::SynFlood,
         Self::UdpFlood,
         Self::IcmpFlood,
         Self::BruteForce,
+        Self::PasswordSpraying,
         Self::Dos,
         Self::Ddos,
         Self::Amplification,
@@ -92,6 +95,7 @@ impl Class {
             Self::UdpFlood => "udp_flood",
             Self::IcmpFlood => "icmp_flood",
             Self::BruteForce => "brute_force",
+            Self::PasswordSpraying => "password_spraying",
             Self::Dos => "dos",
             Self::Ddos => "ddos",
             Self::Amplification => "amplification",

@@ -167,12 +167,13 @@ run all of them through the flow table and the detector. A vector has a `name`, 
 | `from`, `sources` | first sender, and how many with consecutive addresses take turns (1) |
 | `to`, `hosts` | first receiver, and how many with consecutive addresses (1) |
 | `port`, `ports` | first destination port, and how many consecutive ones are visited in turn (1) |
-| `send` | `syn`, `fin`, `null`, `xmas`, `udp`, `echo`, `session` for a whole TCP connection; `conflict` (a connection that says `hello` twice in different words), `overlap`, `tiny_fragments` (a datagram in odd fragments), `arp_request`, `arp_reply`; `dns` for a query; `slow_head`, `slow_body`, `slow_read` (an HTTP connection whose request, body or answer does not end, a piece each `turn_ms`), `long_poll` |
+| `send` | `syn`, `fin`, `null`, `xmas`, `udp`, `echo`, `session` for a whole TCP connection; `conflict` (a connection that says `hello` twice in different words), `overlap`, `tiny_fragments` (a datagram in odd fragments), `arp_request`, `arp_reply`; `dns` for a query; `kerberos_as`, `kerberos_tgs` for a request of a first ticket or of the ticket of a service; `slow_head`, `slow_body`, `slow_read` (an HTTP connection whose request, body or answer does not end, a piece each `turn_ms`), `long_poll` |
 | `answer` | `none`, `rst`, `half_open` (SYN+ACK, then the sender resets), `abort` (handshake, then the sender resets), `reply` |
 | `count`, `every_ms`, `start_ms` | how often (once for each port of each host), ms between two (10), ms before the first (0) |
 | `same_port` | one source port for all (false) |
 | `local` | the sender's port, instead of one from 32768 up |
 | `query`, `qtype`, `rcode` | name a DNS query asks for, with `{n}`, `{word}`, `{hex:8}`, `{letters:8}` or `{base32:8}` in it; its type (1); response code of the answers (0) |
+| `offer`, `etype`, `proof` | encryption types a Kerberos request offers (18, 17, 23), the one of the ticket of a service or of the user's part of a first ticket (18), whether the request proves who asks (false); `query` is the user or the service, `rcode` the error |
 | `hold_ms` | ms that a connection is held by `slow_head`, `slow_body`, `slow_read`, `long_poll` |
 | `window` | receive window the sender states (64240) |
 | `jitter` | share of `every_ms` by which each is early or late at most (0) |

@@ -417,6 +417,32 @@ metrics! {
         SshAccepted "ssh_accepted" "logins" "logins accepted"
             "Sessions opened, told by size.";
     }
+    KerberosClient {
+        KerberosWeakServices "kerberos_weak_services" "services" "services whose tickets came with RC4"
+            "Different services under accounts of users (not host, cifs, ldap and others of computers) for which the client got a ticket encrypted with RC4.";
+        KerberosRc4Preferred "kerberos_rc4_preferred" "ratio" "share of tickets asked for with weak encryption first"
+            "Share of the tickets of such services in whose request the first encryption type offered was RC4 or DES.";
+        KerberosUnprovedUsers "kerberos_unproved_users" "users" "users answered without pre-authentication"
+            "Different users for whom the client got a first ticket encrypted with RC4 without proving anything.";
+        KerberosUnknownUsers "kerberos_unknown_users" "users" "users that do not exist"
+            "Different names answered with `KDC_ERR_C_PRINCIPAL_UNKNOWN`.";
+        KerberosRefusedUsers "kerberos_refused_users" "users" "users refused"
+            "Different users refused for a wrong password (`KDC_ERR_PREAUTH_FAILED`) or because they are locked or disabled.";
+        KerberosRefusedShare "kerberos_refused_share" "ratio" "share of users refused"
+            "`kerberos_refused_users` over all users of whom the KDC answered anything but that it wants pre-authentication.";
+        KerberosGuesses "kerberos_guesses" "refusals" "wrong passwords for one user"
+            "Refusals for a wrong password of the one user with most of them.";
+    }
+    KerberosDowngrade {
+        Rc4DespiteOffer "rc4_despite_offer" "" "RC4 though AES was offered"
+            "1 where the client offered AES and the answer is encrypted with RC4.";
+        Rc4OnlyOffered "rc4_only_offered" "" "only weaker than AES offered"
+            "1 where the client offered no AES.";
+        Rc4NewForClient "rc4_new_for_client" "" "by a client that offered AES before"
+            "1 where the client offered no AES though its address did within a week.";
+        Rc4NewForUser "rc4_new_for_user" "" "for a user with AES before"
+            "1 where AES was offered and answers for the same user were encrypted with AES within a week.";
+    }
     NameAnswers {
         NamesAnswered "names_answered" "names" "different names answered for"
             "Different names in answers to LLMNR questions.";

@@ -1,4 +1,4 @@
-//! Events about messages: `dns`, `http`, `tls`, `ssh`, `smb`, `dcerpc`, `modbus`, `ftp`, `dhcp`, and `anomaly` for broken
+//! Events about messages: `dns`, `http`, `tls`, `ssh`, `smb`, `dcerpc`, `modbus`, `ftp`, `dhcp`, `krb5`, and `anomaly` for broken
 //! protocols. One event per message, as far as the published schema has a place for it; nothing of passwords or bodies is
 //! known here, let alone written.
 
@@ -9,6 +9,7 @@ use wire::message::dcerpc::DceRpc;
 use wire::message::dhcp::Dhcp;
 use wire::message::dns::Dns;
 use wire::message::ftp::Ftp;
+use wire::message::kerberos::{Kerberos, Kind, etype};
 use wire::message::modbus::Modbus;
 use wire::message::smb::Smb;
 use wire::message::{Message, Side, Violation};
@@ -57,6 +58,7 @@ pub fn message(
         Message::Smb(m) => ("smb", smb(m)),
         Message::DceRpc(m) => ("dcerpc", dcerpc(m)),
         Message::Modbus(m) => ("modbus", modbus(m)),
+        Message::Kerberos(m) => ("krb5", krb5(m)),
         Message::Ftp(Ftp::Command { verb, user }) => ("ftp", json!({"command": verb, "command_data": user})),
         Message::Ftp(Ftp::Reply { code }) => ("ftp", json!({"completion_code": [code.to_string()]})),
         Message::Dhcp(m) => ("dhcp", dhcp(m)),
@@ -213,6 +215,73 @@ fn modbus(m: &Modbus) -> Value {
             .map(|address| json!({"address": address, "quantity": m.quantity})),
     });
     json!({ (if m.response { "response" } else { "request" }): side })
+}
+
+fn krb5(m: &Kerberos) -> Value {
+    let reply = matches!(m.kind, Kind::AsRep | Kind::TgsRep);
+    let sealed = m.etype.filter(|_| reply);
+    json!({
+        "msg_type": krb5_kind(m.kind),
+        "realm": m.realm,
+        "cname": m.client,
+        "sname": m.server,
+        "encryption": sealed.map(krb5_etype),
+        "weak_encryption": sealed.map(etype::is_weak),
+        "ticket_encryption": m.ticket_etype.map(krb5_etype),
+        "ticket_weak_encryption": m.ticket_etype.map(etype::is_weak),
+        "error_code": m.error.map(krb5_error),
+    })
+}
+
+fn krb5_kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::AsReq => "KRB_AS_REQ",
+        Kind::AsRep => "KRB_AS_REP",
+        Kind::TgsReq => "KRB_TGS_REQ",
+        Kind::TgsRep => "KRB_TGS_REP",
+        Kind::ApReq => "KRB_AP_REQ",
+        Kind::ApRep => "KRB_AP_REP",
+        Kind::Other => "KRB_OTHER",
+        Kind::Error => "KRB_ERROR",
+    }
+}
+
+/// Names of encryption types (IANA, Kerberos Encryption Type Numbers); others by number.
+fn krb5_etype(n: i32) -> String {
+    match n {
+        1 => "des-cbc-crc",
+        3 => "des-cbc-md5",
+        16 => "des3-cbc-sha1-kd",
+        17 => "aes128-cts-hmac-sha1-96",
+        18 => "aes256-cts-hmac-sha1-96",
+        19 => "aes128-cts-hmac-sha256-128",
+        20 => "aes256-cts-hmac-sha384-192",
+        23 => "rc4-hmac",
+        24 => "rc4-hmac-exp",
+        n => return n.to_string(),
+    }
+    .to_owned()
+}
+
+/// Names of the errors that matter most (RFC 4120 §7.5.9); others by number.
+fn krb5_error(n: i32) -> String {
+    match n {
+        6 => "KDC_ERR_C_PRINCIPAL_UNKNOWN",
+        7 => "KDC_ERR_S_PRINCIPAL_UNKNOWN",
+        12 => "KDC_ERR_POLICY",
+        13 => "KDC_ERR_BADOPTION",
+        14 => "KDC_ERR_ETYPE_NOSUPP",
+        18 => "KDC_ERR_CLIENT_REVOKED",
+        23 => "KDC_ERR_KEY_EXPIRED",
+        24 => "KDC_ERR_PREAUTH_FAILED",
+        25 => "KDC_ERR_PREAUTH_REQUIRED",
+        32 => "KRB_AP_ERR_TKT_EXPIRED",
+        37 => "KRB_AP_ERR_SKEW",
+        52 => "KRB_ERR_RESPONSE_TOO_BIG",
+        68 => "KDC_ERR_WRONG_REALM",
+        n => return n.to_string(),
+    }
+    .to_owned()
 }
 
 fn dhcp(m: &Dhcp) -> Value {

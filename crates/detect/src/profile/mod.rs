@@ -17,6 +17,7 @@ mod evasion;
 mod exploits;
 mod files;
 mod icmp;
+mod kerberos;
 mod letters;
 mod logins;
 mod modbus;
@@ -94,6 +95,8 @@ subjects! {
     BrokenMessages "broken_messages" "Messages of one sender that break the rules of their protocol, over a minute; 8,192 senders.";
     Overflow "overflow" "One message made to overflow its reader.";
     SshLogins "ssh_logins" "Logins of one client at one SSH server, by the sizes of what is said, in 60 s; 16,384 pairs.";
+    KerberosClient "kerberos_client" "What a Kerberos KDC gave and refused one client, in 5 min; 8,192 clients.";
+    KerberosDowngrade "kerberos_downgrade" "A first ticket of Kerberos answered with RC4 by a KDC that has AES; habits of 16,384 addresses and users, remembered for a week.";
     NameAnswers "name_answers" "Names one host answers for by LLMNR, until it pauses for ten minutes; 4,096 hosts.";
     ControllerCall "controller_call" "A connection between two hosts that both answered as Modbus servers within a week; 4,096 servers.";
 }
@@ -321,6 +324,7 @@ pub fn all(home: &Arc<Home>) -> Vec<Box<dyn Profile>> {
         Box::<modbus::ModbusClients>::default(),
         Box::<exploits::Exploits>::default(),
         Box::<logins::SshLogins>::default(),
+        Box::<kerberos::KerberosClients>::default(),
         Box::<names::NameAnswers>::default(),
         Box::<dns::Names>::default(),
         Box::<dga::Nonexistent>::default(),

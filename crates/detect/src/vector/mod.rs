@@ -6,6 +6,7 @@
 
 pub(crate) mod dns;
 mod http;
+mod kerberos;
 mod odd;
 mod script;
 
@@ -130,6 +131,15 @@ pub struct Traffic {
     /// Response code of the answers to DNS queries.
     #[serde(default)]
     pub rcode: u8,
+    /// Encryption types a Kerberos request offers, the preferred one first.
+    #[serde(default = "modern_types")]
+    pub offer: Vec<i32>,
+    /// Encryption type of the user's part of the first ticket, or of the ticket of a service.
+    #[serde(default = "aes")]
+    pub etype: i32,
+    /// Whether a request for the first ticket proves who asks.
+    #[serde(default)]
+    pub proof: bool,
     /// Full-sized segments the receiver sends at the end of a session, 1 ms apart, each acknowledged.
     #[serde(default)]
     pub download: u32,
@@ -164,6 +174,10 @@ pub enum Send {
     TinyFragments,
     /// A DNS query for `query` of type `qtype`; its answer has `reply_size` bytes of data, or an address.
     Dns,
+    /// A Kerberos request for the first ticket of the user `query`; the answer is the error `rcode` or a ticket.
+    KerberosAs,
+    /// A Kerberos request for the ticket of the service `query`.
+    KerberosTgs,
     /// A TCP connection on which the head of an HTTP request does not end for `hold_ms`.
     SlowHead,
     /// One on which the body of an HTTP request does not end, `size` bytes each turn.
@@ -205,6 +219,15 @@ const fn gap() -> f64 {
 
 const fn address_type() -> u16 {
     1
+}
+
+/// AES with keys of 256 and 128 bits, and RC4.
+fn modern_types() -> Vec<i32> {
+    vec![18, 17, 23]
+}
+
+const fn aes() -> i32 {
+    18
 }
 
 const fn turn() -> f64 {

@@ -241,7 +241,12 @@ impl Traffic {
                 (local, _) => local,
             };
             let (client, server, protocol) = match self.send {
-                Send::Udp | Send::Dns | Send::Overlap | Send::TinyFragments => (local, port, protocol::UDP),
+                Send::Udp
+                | Send::Dns
+                | Send::KerberosAs
+                | Send::KerberosTgs
+                | Send::Overlap
+                | Send::TinyFragments => (local, port, protocol::UDP),
                 Send::Echo => (8, 0, protocol::ICMP),
                 _ => (local, port, protocol::TCP),
             };
@@ -264,6 +269,7 @@ impl Traffic {
                 Send::Udp | Send::Echo => script.datagram(self),
                 Send::Session => script.session(self),
                 Send::Dns => script.query(self, n),
+                Send::KerberosAs | Send::KerberosTgs => script.kerberos(self, n),
                 Send::SlowHead | Send::SlowBody | Send::SlowRead | Send::LongPoll => script.hold(self),
                 Send::Conflict => script.conflict(self),
                 Send::Overlap => script.fragments(self.size, 512, 256, n),
