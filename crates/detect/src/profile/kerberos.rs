@@ -276,7 +276,7 @@ impl KerberosClients {
             // An account that is locked or disabled stops further guesses, so it counts as one user, not as guesses.
             client.failed.insert(user);
             if code == FAILED {
-                client.guess(user)
+                client.guess(user);
             };
             "refused"
         };

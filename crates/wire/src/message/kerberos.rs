@@ -179,7 +179,7 @@ impl Dissector {
 /// Reads a whole message.
 fn message(bytes: &[u8], out: &mut Vec<Message>) {
     let (told, wrong) = read(bytes);
-    out.extend(told.map(Message::Kerberos));
+    out.extend(told.map(|told| Message::Kerberos(Box::new(told))));
     out.extend(wrong.map(violation));
 }
 
@@ -202,7 +202,8 @@ impl super::Dissector for Dissector {
             if length as usize > MAX_MESSAGE {
                 match Kind::of_tag(*tag) {
                     Some(kind) => {
-                        out.push(Message::Kerberos(Kerberos { kind, too_long: true, ..Kerberos::default() }));
+                        let told = Kerberos { kind, too_long: true, ..Kerberos::default() };
+                        out.push(Message::Kerberos(Box::new(told)));
                     }
                     None => out.push(violation("tag")),
                 }

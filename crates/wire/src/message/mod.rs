@@ -72,7 +72,7 @@ pub enum Message {
     /// A Modbus/TCP request or response.
     Modbus(modbus::Modbus),
     /// A Kerberos message between a client and the key distribution centre.
-    Kerberos(kerberos::Kerberos),
+    Kerberos(Box<kerberos::Kerberos>),
     /// An FTP command or reply.
     Ftp(ftp::Ftp),
     /// A DHCP message.

@@ -103,7 +103,7 @@ fn told(messages: Vec<Message>) -> Vec<Kerberos> {
     messages
         .into_iter()
         .map(|m| match m {
-            Message::Kerberos(told) => told,
+            Message::Kerberos(told) => *told,
             other => panic!("{other:?}"),
         })
         .collect()
