@@ -143,7 +143,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
         "lateral/lm_mimikazt_skeleton_kerberos_rc4_etype.pcapng",
         "a skeleton key: Kerberos tickets fall back to RC4",
         &["credential_access"],
-        Some("Kerberos is not read"),
+        None,
     ),
     attack("malware/ustc-tinba.pcap", "a banking trojan asks for 1,000 generated names", &["dga"], None),
     attack("scan/icmp-sweep.pcap", "ping sweep over a network", &["port_scan"], None),
