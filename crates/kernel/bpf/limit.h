@@ -20,6 +20,7 @@
 #ifndef AUTOINMUNE_LIMIT_H
 #define AUTOINMUNE_LIMIT_H
 
+#include "account.h"
 #include "maps.h"
 #include "parse.h"
 #include "tunables.h"
@@ -40,6 +41,20 @@
 #define LIMIT_ANSWERABLE 8
 
 static const struct limit_state no_limit_state;
+
+/* The limit that a packet without an answered flow may be under, or LIMITS. */
+static __always_inline __u32 limit_of(const struct packet *p, const struct flow_stats *f, __u32 dir)
+{
+	if (p->protocol == PROTOCOL_TCP)
+		return (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN ? LIMIT_SOURCE_SYN : LIMITS;
+	if (p->protocol == PROTOCOL_UDP)
+		return !f || !f->dir[(dir & 1) ^ 1].packets ? LIMIT_SOURCE_UDP : LIMITS;
+	if (p->protocol == PROTOCOL_ICMP)
+		return p->src_port == ICMP_ECHO ? LIMIT_SOURCE_ICMP : LIMITS;
+	if (p->protocol == PROTOCOL_ICMPV6)
+		return p->src_port == ICMPV6_ECHO ? LIMIT_SOURCE_ICMP : LIMITS;
+	return LIMITS;
+}
 
 /* Takes a token; whether there was none. */
 static __always_inline int limit_take(__u64 *tat, __u64 interval, __u64 now)

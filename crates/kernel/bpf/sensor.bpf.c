@@ -303,20 +303,6 @@ static __always_inline int ended(__u8 state)
 	return state == TCP_STATE_CLOSED || state == TCP_STATE_RESET;
 }
 
-/* The limit that a packet without an answered flow may be under, or LIMITS. */
-static __always_inline __u32 limit_of(const struct packet *p, const struct flow_stats *f, __u32 dir)
-{
-	if (p->protocol == PROTOCOL_TCP)
-		return (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN ? LIMIT_SOURCE_SYN : LIMITS;
-	if (p->protocol == PROTOCOL_UDP)
-		return !f || !f->dir[(dir & 1) ^ 1].packets ? LIMIT_SOURCE_UDP : LIMITS;
-	if (p->protocol == PROTOCOL_ICMP)
-		return p->src_port == ICMP_ECHO ? LIMIT_SOURCE_ICMP : LIMITS;
-	if (p->protocol == PROTOCOL_ICMPV6)
-		return p->src_port == ICMPV6_ECHO ? LIMIT_SOURCE_ICMP : LIMITS;
-	return LIMITS;
-}
-
 /* Counts a frame as dropped for the reason `counter`. */
 static __always_inline void count_drop(const struct packet *p, enum counter counter, struct counters *c)
 {
