@@ -83,6 +83,24 @@ pub enum Page {
     Rules,
 }
 
+/// What `replay` prints on standard output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ReplayOutput {
+    /// A summary for people.
+    #[default]
+    Human,
+    /// The summary as JSON (as `--summary -`).
+    Json,
+    /// Events (as `--eve -`).
+    Eve,
+    /// Zeek's conn.log (as `--conn-log -`).
+    ConnLog,
+    /// Features as CSV (as `--features csv`).
+    Csv,
+    /// Features as Parquet (as `--features parquet`).
+    Parquet,
+}
+
 /// Which features to write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum FeatureSet {
@@ -185,12 +203,16 @@ pub struct ReplayArgs {
     /// Write one JSON object with totals, losses and incidents here (`-` for standard output)
     #[arg(long, value_name = "PATH|-", value_hint = ValueHint::FilePath)]
     pub summary: Option<PathBuf>,
-    /// Write the features of each flow here: CSV if the path ends in .csv or is `-`, Parquet if in .parquet
+    /// Write the features of each flow here: CSV if the path ends in .csv or is `-`, Parquet if in .parquet; the bare words
+    /// `csv` and `parquet` mean standard output
     #[arg(long, value_name = "PATH|-", value_hint = ValueHint::FilePath)]
     pub features: Option<PathBuf>,
     /// Features of which data set, under its names
-    #[arg(long, value_enum, default_value_t, requires = "features")]
+    #[arg(long, value_enum, default_value_t)]
     pub feature_set: FeatureSet,
+    /// What to print on standard output
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: ReplayOutput,
     /// Write Zeek's conn.log here: JSON lines if the path ends in .json, else tab-separated
     #[arg(long, value_name = "PATH|-", value_hint = ValueHint::FilePath)]
     pub conn_log: Option<PathBuf>,

@@ -1,9 +1,9 @@
 //! `replay`: capture files through the line, without the kernel.
 
-use crate::cli::{FeatureSet, ReplayArgs};
+use crate::cli::{FeatureSet, ReplayArgs, ReplayOutput};
 use crate::config::{self, Config};
 use crate::exit::{Exit, fail};
-use crate::export::{Export, Request};
+use crate::export::{self, Export, Request};
 use crate::line::{Intake, Line, LineConfig};
 use crate::summary::{Collector, FileSummary, Summary};
 use crate::{eve, sink};
@@ -45,6 +45,13 @@ pub fn line_config(config: &Config, policy: respond::Policy) -> LineConfig {
 /// Exit code 2 if nothing of any file could be read.
 pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     let config = config::resolve(args.config.as_deref())?;
+    let args = &with_output(args)?;
+    if args.feature_set != FeatureSet::All && args.features.is_none() {
+        return Err(fail(
+            Exit::Input,
+            "--feature-set chooses what --features or -o csv writes; give one of them",
+        ));
+    }
     let outputs = [
         ("--eve", &args.eve),
         ("--summary", &args.summary),
@@ -53,7 +60,9 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     ];
     let to_stdout: Vec<&str> = outputs
         .iter()
-        .filter(|(_, path)| path.as_deref().is_some_and(sink::is_stdout))
+        .filter(|(flag, path)| {
+            path.as_deref().is_some_and(|p| sink::is_stdout(p) || *flag == "--features" && export::is_word(p))
+        })
         .map(|(flag, _)| *flag)
         .collect();
     if let [first, second, ..] = to_stdout[..] {
@@ -121,6 +130,24 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
         print_human(&summary);
     }
     Ok(Exit::Ok)
+}
+
+/// The arguments with `-o` put into the option it stands for.
+fn with_output(args: &ReplayArgs) -> anyhow::Result<ReplayArgs> {
+    let mut args = args.clone();
+    let (flag, place, to) = match args.output {
+        ReplayOutput::Human => return Ok(args),
+        ReplayOutput::Json => ("--summary", &mut args.summary, "-"),
+        ReplayOutput::Eve => ("--eve", &mut args.eve, "-"),
+        ReplayOutput::ConnLog => ("--conn-log", &mut args.conn_log, "-"),
+        ReplayOutput::Csv => ("--features", &mut args.features, "csv"),
+        ReplayOutput::Parquet => ("--features", &mut args.features, "parquet"),
+    };
+    if place.is_some() {
+        return Err(fail(Exit::Input, format!("--output stands for {flag}; give one of the two")));
+    }
+    *place = Some(to.into());
+    Ok(args)
 }
 
 /// A replay in progress.
@@ -295,15 +322,11 @@ fn print_human(summary: &Summary) {
             i.action
         );
         let _ = writeln!(out, "  {} to {}, technique {}", i.first_seen, i.last_seen, i.technique.join(", "));
+        if !i.details.is_empty() {
+            let _ = writeln!(out, "  about {}", i.details.join(", "));
+        }
         for e in &i.evidence {
-            let _ = writeln!(
-                out,
-                "  {} is {:.2}, the rule tolerates {} {}",
-                e.metric,
-                e.observed,
-                if e.at_least { "less than" } else { "no less than" },
-                e.threshold
-            );
+            let _ = writeln!(out, "  {} ({})", e.explain(), e.metric);
         }
     }
 }

@@ -30,6 +30,11 @@ pub struct Request<'a> {
     pub conn_log: Option<&'a Path>,
 }
 
+/// Whether a destination of features is a word for standard output; a file of that name is `./csv`.
+pub fn is_word(path: &Path) -> bool {
+    path == Path::new("csv") || path == Path::new("parquet")
+}
+
 /// A table of flows being written.
 trait Table {
     /// Adds a flow that ended.
@@ -53,14 +58,21 @@ impl Export {
         let mut tables: Vec<(PathBuf, Box<dyn Table>)> = Vec::new();
         if let Some(path) = request.features {
             let columns = Features::new(request.sets);
+            let stdout = Path::new("-");
             let table: Box<dyn Table> = match ending(path) {
+                _ if path == Path::new("csv") => {
+                    Box::new(csv::Csv::new(columns, sink::open(stdout, false)?)?)
+                }
+                _ if path == Path::new("parquet") => {
+                    Box::new(parquet::Parquet::new(columns, sink::open(stdout, false)?)?)
+                }
                 Some("csv") => Box::new(csv::Csv::new(columns, sink::open(path, false)?)?),
                 None if sink::is_stdout(path) => Box::new(csv::Csv::new(columns, sink::open(path, false)?)?),
                 Some("parquet") => Box::new(parquet::Parquet::new(columns, sink::open(path, false)?)?),
                 _ => {
                     let what = format!(
-                        "--features {}: the format follows from the ending; name a file .csv or .parquet, or - for CSV on \
-                         standard output",
+                        "--features {}: the format follows from the ending; name a file .csv or .parquet, or say csv or parquet \
+                         for standard output",
                         path.display()
                     );
                     return Err(fail(Exit::Input, what));

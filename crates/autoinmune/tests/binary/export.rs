@@ -120,6 +120,19 @@ fn conn_log_as_json_has_the_lines_of_the_table() {
 }
 
 #[test]
+fn output_stands_for_the_option_with_standard_output() {
+    for (short, long) in [
+        (&["-o", "csv"][..], &["--features", "-"][..]),
+        (&["--features", "csv"], &["--features", "-"]),
+        (&["-o", "conn-log"], &["--conn-log", "-"]),
+        (&["-o", "eve"], &["--eve", "-"]),
+    ] {
+        assert_eq!(replay("ordinary.pcap", short), replay("ordinary.pcap", long), "{short:?}");
+    }
+    assert!(replay("ordinary.pcap", &["-o", "json"]).starts_with('{'));
+}
+
+#[test]
 fn unusable_destinations_are_refused_with_a_reason() {
     let capture = repository().join("testdata/ordinary.pcap");
     let capture = capture.to_str().expect("a plain path");
@@ -129,6 +142,7 @@ fn unusable_destinations_are_refused_with_a_reason() {
         (&["--features", "-", "--conn-log", "-"], "cannot share standard output"),
         (&["--features", "/nonexistent/flows.csv"], "/nonexistent/flows.csv"),
         (&["--feature-set", "unsw"], "--features"),
+        (&["-o", "eve", "--eve", "x.json"], "one of the two"),
     ] {
         let output = autoinmune(&[&["replay", capture], args].concat());
         assert!(!output.status.success(), "{args:?}");
