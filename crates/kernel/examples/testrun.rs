@@ -18,7 +18,7 @@ const ROUNDS: usize = 120;
 const REPEAT: u32 = 50_000;
 /// Packets that leave fewer bytes in the ring of heads than wake its reader, and how often they are sent.
 const HEAD_REPEAT: u32 = 25;
-const HEAD_ROUNDS: u32 = 8000;
+const HEAD_ROUNDS: u32 = 400;
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 
