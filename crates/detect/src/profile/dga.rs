@@ -4,8 +4,8 @@
 //! Malware that finds its controller by calculated names asks for many domains of which its master registered one.
 
 use super::dns::asked;
-use super::letters::{hash, is_random, registered};
-use super::table::Table;
+use super::letters::{is_random, registered};
+use super::table::{Table, hash};
 use super::{Fact, Kind, Observation, Profile, Subject, Values};
 use crate::Actor;
 use crate::metric::Metric;

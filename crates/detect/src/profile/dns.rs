@@ -4,8 +4,8 @@
 //! nothing, and it must ask often. So what counts is the number of different names below one domain, how long and how
 //! random they are, and whether the answers are of types that carry more than an address.
 
-use super::letters::{hash, is_random, registered};
-use super::table::Table;
+use super::letters::{is_random, registered};
+use super::table::{Table, hash};
 use super::{Fact, Kind, Observation, Profile, Subject, Values};
 use crate::Actor;
 use crate::metric::Metric;

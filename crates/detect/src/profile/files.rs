@@ -1,6 +1,6 @@
 //! What one client does to the files of one server over SMB.
 
-use super::table::Table;
+use super::table::{Table, hash};
 use super::{Fact, Kind, Observation, Profile, Subject, Values, speaker};
 use crate::metric::Metric;
 use rustc_hash::FxHashSet;
@@ -41,11 +41,6 @@ impl Default for FileChanges {
     fn default() -> Self {
         Self { pairs: Table::new(CAPACITY, WINDOW_NS) }
     }
-}
-
-/// FNV-1a; a collision hides one file among hundreds.
-fn hash(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
 }
 
 impl Profile for FileChanges {

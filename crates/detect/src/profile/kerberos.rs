@@ -4,8 +4,7 @@
 //! Tickets forged outside the KDC (golden, silver) are made with the real keys and look like any other; nothing here sees
 //! them.
 
-use super::letters::hash;
-use super::table::Table;
+use super::table::{Table, hash};
 use super::{Fact, Kind as Want, Observation, Profile, Subject, Values, speaker};
 use crate::metric::Metric;
 use flow::FlowRecord;

@@ -135,15 +135,6 @@ fn follow(before: u8, byte: u8) -> u32 {
     }
 }
 
-/// FNV-1a with a finish that spreads it over all bits: cheap for names. Not keyed; who makes names collide makes himself
-/// look like fewer names, within one client's count.
-pub(crate) fn hash(text: &str) -> u64 {
-    let h =
-        text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
-    let h = (h ^ (h >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15_u64);
-    h ^ (h >> 29)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

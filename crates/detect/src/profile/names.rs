@@ -3,7 +3,7 @@
 //! A host answers multicast questions (LLMNR, RFC 4795) for its own name. Who answers for many names wants the logons that
 //! follow.
 
-use super::table::Table;
+use super::table::{Table, hash};
 use super::{Fact, Kind, Observation, Profile, Subject, Values, speaker};
 use crate::metric::Metric;
 use flow::sketch::Distinct;
@@ -36,14 +36,6 @@ impl Default for NameAnswers {
     }
 }
 
-/// FNV-1a, folded; a collision hides one name.
-fn hash(name: &str) -> u32 {
-    let wide = name
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
-    (wide ^ (wide >> 32)) as u32
-}
-
 impl Profile for NameAnswers {
     fn subjects(&self) -> &'static [Subject] {
         &[Subject::NameAnswers]
@@ -63,7 +55,7 @@ impl Profile for NameAnswers {
         if answers.since_ns == 0 {
             answers.since_ns = now_ns;
         }
-        answers.names.insert(hash(&dns.name));
+        answers.names.insert((hash(&dns.name) >> 32) as u32);
         let values = Values::default().with(Metric::NamesAnswered, f64::from(answers.names.estimate()));
         let mut o = Observation::of_speaker(Subject::NameAnswers, flow, *from, answers.since_ns, values);
         o.port = None;

@@ -3,7 +3,7 @@
 //! Three things are observed: an application on a port that belongs to another one, something that is no DNS on the port of
 //! DNS, and messages that break the rules of their protocol, by who sends them.
 
-use super::table::Table;
+use super::table::{Table, hash};
 use super::{Fact, Kind, Observation, Profile, Subject, Values};
 use crate::Actor;
 use crate::home::is_host;
@@ -178,7 +178,7 @@ impl Anomalies {
         if now_ns.saturating_sub(broken.since_ns) > MINUTE_NS {
             *broken = Broken { since_ns: now_ns, ..Broken::default() };
         }
-        let kind = super::letters::hash(violation.what) ^ violation.app as u64;
+        let kind = hash(violation.what) ^ violation.app as u64;
         broken.kinds.insert(kind as u32);
         if broken.last_flow == Some(flow.key) {
             return;

@@ -1,6 +1,6 @@
 //! HTTP requests in quantity: one source against one server.
 
-use super::table::Table;
+use super::table::{Table, hash};
 use super::{Fact, Kind, Observation, Profile, Subject, Values};
 use crate::metric::Metric;
 use wire::Addr;
@@ -23,7 +23,7 @@ struct Requests {
     /// Answers with a status of 400 or more.
     errors: u32,
     answers: u32,
-    /// Requests for the target of the window's first request, told by length and a hash.
+    /// Requests for the target of the window's first request, told by a hash.
     first_target: u64,
     same_target: u32,
 }
@@ -40,11 +40,6 @@ impl Default for HttpRequests {
     }
 }
 
-/// FNV-1a: a handful of bytes, and nobody gains from a collision here.
-fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
-}
-
 impl Profile for HttpRequests {
     fn subjects(&self) -> &'static [Subject] {
         &[Subject::HttpRequests]
@@ -59,16 +54,13 @@ impl Profile for HttpRequests {
         let key = (flow.initiator().0, flow.responder().0);
         match (from, message) {
             (Side::Client, Message::HttpRequest(request)) => {
+                let target = hash(&request.target);
                 let pair = self.pairs.touch(key, now_ns);
                 if now_ns.saturating_sub(pair.since_ns) > WINDOW_NS {
-                    *pair = Requests {
-                        since_ns: now_ns,
-                        first_target: hash(&request.target),
-                        ..Requests::default()
-                    };
+                    *pair = Requests { since_ns: now_ns, first_target: target, ..Requests::default() };
                 }
                 pair.requests = pair.requests.saturating_add(1);
-                pair.same_target += u32::from(hash(&request.target) == pair.first_target);
+                pair.same_target += u32::from(target == pair.first_target);
                 if pair.requests < ENOUGH || !pair.requests.is_multiple_of(EVERY) {
                     return;
                 }
