@@ -13,6 +13,7 @@ pub mod config;
 pub mod doctor;
 pub mod error;
 mod ethtool;
+mod fanout;
 pub mod host;
 pub mod limits;
 pub mod netlink;

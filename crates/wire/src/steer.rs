@@ -92,7 +92,7 @@ impl Steering {
     const fn place(&self, a: u32, b: u32) -> usize {
         let h = mix(a.wrapping_add(self.seed)).wrapping_add(mix(b.wrapping_add(self.seed)));
         let h = (h ^ h >> 16).wrapping_mul(MIX);
-        ((h >> 16) * self.workers >> 16) as usize
+        (((h >> 16) * self.workers) >> 16) as usize
     }
 
     /// Where a frame goes; arguments as for [`parse()`]. What is no packet may go anywhere, and goes to the first worker or
