@@ -32,3 +32,4 @@ pub use config::{SensorConfig, Tunables};
 pub use error::{AttachError, CaptureError, NftError, SensorError};
 pub use limits::{Excess, LimitRates};
 pub use sensor::{InterfaceCounts, KernelEvent, ProgramStats, Sensor, Snapshot, Waker};
+pub use syscall::flows_of;
