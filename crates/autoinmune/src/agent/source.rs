@@ -370,7 +370,7 @@ impl Source {
             Self::Kernel(k) => k.sight(),
             Self::Frames(f) => {
                 let mut sight =
-                    Sight { sensor: "af-packet".into(), intake: line.intake().clone(), ..Sight::default() };
+                    Sight { sensor: "af-packet".into(), intake: line.worked().intake, ..Sight::default() };
                 let mut dropped = 0;
                 for ((socket, report), bytes) in f.sockets.iter_mut().zip(&f.reports).zip(&f.bytes) {
                     let counts = socket.counts().unwrap_or_default();
@@ -394,11 +394,11 @@ impl Source {
                         egress: true,
                         fallbacks: Vec::new(),
                     },
-                    packets: line.intake().packets,
-                    bytes: line.intake().bytes,
+                    packets: line.worked().intake.packets,
+                    bytes: line.worked().intake.bytes,
                     ..InterfaceView::default()
                 }],
-                intake: line.intake().clone(),
+                intake: line.worked().intake,
                 ..Sight::default()
             },
         }

@@ -2,23 +2,64 @@
 //!
 //! Each thing told has a position: its place in the input, or the time where there is no one input. Workers tell theirs in
 //! order of position, in batches, and say with each batch how far they are. The merge hands out what comes first by
-//! position and then by worker, as soon as nobody can tell anything earlier any more. The order depends on what was told
-//! alone, not on who was faster.
+//! position, as soon as nobody can tell anything earlier any more; where several workers tell something at one position,
+//! what comes first is what [`Order`] says, and then who. The order depends on what was told alone, not on who was faster.
 
 use std::collections::VecDeque;
+
+/// What has an order among what several workers tell at one position.
+pub trait Order {
+    /// Least first; `None` if it belongs to what the same worker told before it.
+    fn order(&self) -> Option<(u8, u64)>;
+}
 
 /// What one worker told since its last batch.
 #[derive(Debug)]
 pub struct Batch<T> {
-    /// In order of position.
-    pub told: VecDeque<(u64, T)>,
+    /// In order.
+    pub told: Vec<T>,
+    /// Where what was told belongs, in order of position.
+    pub marks: Vec<Mark>,
     /// Everything at lower positions has been told.
     pub upto: u64,
 }
 
+/// A position of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Place in the input, or time.
+    pub position: u64,
+    /// Where what was told here ends in [`Batch::told`]; it begins where that of the mark before ends.
+    pub end: usize,
+    /// The clock, if it ticks here: all that was told before is of an earlier time.
+    pub tick_ns: Option<u64>,
+}
+
 impl<T> Default for Batch<T> {
     fn default() -> Self {
-        Self { told: VecDeque::new(), upto: 0 }
+        Self { told: Vec::new(), marks: Vec::new(), upto: 0 }
+    }
+}
+
+impl<T> Batch<T> {
+    /// Forgets all; the memory stays.
+    pub fn clear(&mut self) {
+        self.told.clear();
+        self.marks.clear();
+        self.upto = 0;
+    }
+
+    /// Marks the position of what was told since the last mark, if anything was.
+    pub fn mark(&mut self, position: u64) {
+        let end = self.told.len();
+        if self.marks.last().map_or(0, |mark| mark.end) < end {
+            self.marks.push(Mark { position, end, tick_ns: None });
+        }
+    }
+
+    /// Marks a tick of the clock.
+    pub fn tick(&mut self, position: u64, tick_ns: u64) {
+        self.marks.push(Mark { position, end: self.told.len(), tick_ns: Some(tick_ns) });
     }
 }
 
@@ -26,64 +67,110 @@ impl<T> Default for Batch<T> {
 #[derive(Debug)]
 pub struct Merge<T> {
     workers: Vec<Pending<T>>,
+    spent: Vec<(usize, Batch<T>)>,
 }
 
 #[derive(Debug)]
 struct Pending<T> {
     batches: VecDeque<Batch<T>>,
+    /// In the first batch: the next mark, and the next of what it marks.
+    next: (usize, usize),
     upto: u64,
 }
 
-impl<T> Pending<T> {
-    fn first(&self) -> Option<u64> {
-        self.batches.front().and_then(|batch| batch.told.front()).map(|(position, _)| *position)
+impl<T: Order> Pending<T> {
+    fn mark(&self) -> Option<&Mark> {
+        self.batches.front()?.marks.get(self.next.0)
     }
 
     /// Below this position, it will tell nothing more than what is here.
     fn silent_below(&self) -> u64 {
-        self.first().unwrap_or(self.upto)
+        self.mark().map_or(self.upto, |mark| mark.position)
+    }
+
+    /// The order of what comes next.
+    fn order(&self) -> Option<(u8, u64)> {
+        self.batches.front()?.told.get(self.next.1)?.order()
     }
 }
 
-impl<T> Merge<T> {
+/// What was told at one position by one worker.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Next<'a, T> {
+    /// In order; may be empty at a tick.
+    pub told: &'a [T],
+    /// As [`Mark::tick_ns`].
+    pub tick_ns: Option<u64>,
+}
+
+impl<T: Order> Merge<T> {
     /// Of so many workers, of which each is at position 0.
     pub fn new(workers: usize) -> Self {
-        let pending = || Pending { batches: VecDeque::new(), upto: 0 };
-        Self { workers: (0..workers).map(|_| pending()).collect() }
+        let pending = || Pending { batches: VecDeque::new(), next: (0, 0), upto: 0 };
+        Self { workers: (0..workers).map(|_| pending()).collect(), spent: Vec::new() }
     }
 
-    /// Takes a batch. A batch with nothing told only says how far its worker is; it comes back at once, for use again.
-    pub fn push(&mut self, worker: usize, batch: Batch<T>) -> Option<Batch<T>> {
+    /// Takes a batch.
+    pub fn push(&mut self, worker: usize, batch: Batch<T>) {
         let pending = &mut self.workers[worker];
         pending.upto = pending.upto.max(batch.upto);
-        if batch.told.is_empty() {
-            return Some(batch);
+        if batch.marks.is_empty() {
+            self.spent.push((worker, batch));
+        } else {
+            pending.batches.push_back(batch);
         }
-        pending.batches.push_back(batch);
-        None
     }
 
-    /// What comes next: the worker, the position, what was told, and the batch it was the last of, for use again.
-    /// `None` if a worker has to be heard first.
-    pub fn next(&mut self) -> Option<(usize, u64, T, Option<Batch<T>>)> {
-        let (mut at, mut worker) = (u64::MAX, 0);
-        for (index, pending) in self.workers.iter().enumerate() {
+    /// What comes next. `None` if a worker has to be heard first.
+    pub fn next(&mut self) -> Option<Next<'_, T>> {
+        let (mut at, mut worker, mut shared) = (u64::MAX, 0, false);
+        for (index, pending) in self.workers.iter_mut().enumerate() {
+            if pending.batches.front().is_some_and(|batch| pending.next.0 == batch.marks.len()) {
+                pending.next = (0, 0);
+                self.spent.extend(pending.batches.pop_front().map(|batch| (index, batch)));
+            }
             let below = pending.silent_below();
+            shared = below == at || (shared && below > at);
             if below < at {
                 (at, worker) = (below, index);
             }
         }
+        if shared {
+            worker = self.first_at(at)?;
+        }
         let pending = &mut self.workers[worker];
-        let batch = pending.batches.front_mut()?;
-        let (position, told) = batch.told.pop_front()?;
-        let spent = if batch.told.is_empty() { pending.batches.pop_front() } else { None };
-        Some((worker, position, told, spent))
+        let mark = *pending.mark()?;
+        let from = pending.next.1;
+        // One by one where others tell something at the same position.
+        let to = if shared { mark.end.min(from + 1) } else { mark.end };
+        pending.next = (pending.next.0 + usize::from(to == mark.end), to);
+        let told = pending.batches.front()?.told.get(from..to)?;
+        Some(Next { told, tick_ns: mark.tick_ns })
     }
 
-    /// The worker who holds things up: the first of those furthest behind. `None` once all have told everything.
+    /// Of the workers who are at this position, the one whose turn it is. `None` if one of them has to be heard first.
+    fn first_at(&self, position: u64) -> Option<usize> {
+        let mut first: Option<(Option<(u8, u64)>, usize)> = None;
+        for (index, pending) in self.workers.iter().enumerate() {
+            if pending.silent_below() == position {
+                pending.mark()?;
+                let own = (pending.order(), index);
+                first = Some(first.map_or(own, |other| other.min(own)));
+            }
+        }
+        first.map(|(_, index)| index)
+    }
+
+    /// Batches all of which has been handed out, with their workers, for use again; not yet cleared.
+    pub fn spent(&mut self) -> impl Iterator<Item = (usize, Batch<T>)> + '_ {
+        self.spent.drain(..)
+    }
+
+    /// The worker who holds things up, asked when [`Self::next`] has nothing: the first of those furthest behind. `None`
+    /// once all have told everything, that is up to [`u64::MAX`].
     pub fn awaited(&self) -> Option<usize> {
         let behind = self.workers.iter().enumerate().min_by_key(|(_, pending)| pending.silent_below())?;
-        (behind.1.batches.is_empty() && behind.1.upto < u64::MAX).then_some(behind.0)
+        (behind.1.silent_below() < u64::MAX).then_some(behind.0)
     }
 
     /// Below this position, nothing more will come.
@@ -97,12 +184,33 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    impl Order for char {
+        fn order(&self) -> Option<(u8, u64)> {
+            (*self != '+').then_some((u8::from(self.is_uppercase()), u64::from(*self)))
+        }
+    }
+
+    impl Order for (usize, u64) {
+        fn order(&self) -> Option<(u8, u64)> {
+            Some((0, self.0 as u64))
+        }
+    }
+
     fn batch(told: &[(u64, char)], upto: u64) -> Batch<char> {
-        Batch { told: told.iter().copied().collect(), upto }
+        let mut batch = Batch { upto, ..Batch::default() };
+        for (position, what) in told {
+            batch.told.push(*what);
+            batch.mark(*position);
+        }
+        batch
     }
 
     fn drain(merge: &mut Merge<char>) -> String {
-        std::iter::from_fn(|| merge.next()).map(|(_, _, told, _)| told).collect()
+        let mut all = String::new();
+        while let Some(next) = merge.next() {
+            all.extend(next.told);
+        }
+        all
     }
 
     #[test]
@@ -120,14 +228,31 @@ mod tests {
     }
 
     #[test]
-    fn at_one_position_workers_come_in_order() {
+    fn at_one_position_things_come_in_their_order() {
         let mut merge = Merge::new(3);
-        merge.push(2, batch(&[(4, 'c')], 9));
-        merge.push(0, batch(&[(4, 'a'), (4, 'b')], 9));
+        merge.push(2, batch(&[(3, 'z'), (4, 'b'), (4, '+'), (4, 'A')], 9));
+        merge.push(0, batch(&[(4, 'a'), (4, 'c'), (4, 'B')], 9));
         merge.push(1, batch(&[], 4));
-        assert_eq!(drain(&mut merge), "ab", "the second may still tell something at 4");
-        merge.push(1, batch(&[], 5));
-        assert_eq!(drain(&mut merge), "c");
+        assert_eq!(drain(&mut merge), "z", "the second may still tell something at 4");
+        assert_eq!(merge.awaited(), Some(1));
+        merge.push(1, batch(&[(5, 'y')], 6));
+        assert_eq!(drain(&mut merge), "ab+cABy");
+    }
+
+    #[test]
+    fn ticks_come_where_they_are_marked() {
+        let mut merge = Merge::new(2);
+        let mut first = batch(&[(4, 'a')], 0);
+        first.tick(5, 100);
+        first.upto = 9;
+        merge.push(0, first);
+        merge.push(1, batch(&[(4, 'b'), (6, 'c')], 9));
+        let mut all = String::new();
+        while let Some(next) = merge.next() {
+            all.extend(next.told);
+            all.extend(next.tick_ns.map(|_| '!'));
+        }
+        assert_eq!(all, "ab!c");
     }
 
     proptest! {
@@ -145,14 +270,21 @@ mod tests {
                 queues[worker].push_back(position);
             }
             let mut merge = Merge::new(4);
-            let mut seen = Vec::new();
+            let mut seen: Vec<(usize, u64)> = Vec::new();
             let rest = (0..4).cycle().take(4 * 201);
             for worker in turns.into_iter().chain(rest) {
                 let position = queues[worker].pop_front();
-                let told = position.map(|p| (p, ())).into_iter().collect();
-                let upto = queues[worker].front().copied().unwrap_or(u64::MAX);
-                merge.push(worker, Batch { told, upto });
-                seen.extend(std::iter::from_fn(|| merge.next()).map(|(w, p, ..)| (w, p)));
+                let mut batch = merge.spent().map(|(_, batch)| batch).last().unwrap_or_default();
+                batch.clear();
+                batch.upto = queues[worker].front().copied().unwrap_or(u64::MAX);
+                if let Some(position) = position {
+                    batch.told.push((worker, position));
+                    batch.mark(position);
+                }
+                merge.push(worker, batch);
+                while let Some(next) = merge.next() {
+                    seen.extend(next.told);
+                }
             }
             prop_assert_eq!(seen, expected);
             prop_assert_eq!(merge.awaited(), None);

@@ -3,7 +3,7 @@
 //! A worker sees all packets of its flows and knows of nothing else, so that workers share nothing: see
 //! [`flow::tracker`] on what makes several behave like one.
 
-use flow::{Direction, Event, FlowKey, FlowStats, Segment, Tracker, TrackerConfig};
+use flow::{Direction, Event, FlowKey, FlowStats, Segment, Tracker, TrackerConfig, TrackerCounters};
 use wire::message::arp::Arp;
 use wire::{LinkType, Skip};
 
@@ -20,6 +20,35 @@ pub struct Intake {
     pub unknown_link: u64,
     /// Packets that carry a tunnel which could not be opened; they count as what they are outside.
     pub opaque_tunnels: u64,
+}
+
+impl std::ops::AddAssign<&Self> for Intake {
+    fn add_assign(&mut self, other: &Self) {
+        let Self { packets, bytes, skipped, unknown_link, opaque_tunnels } = self;
+        *packets += other.packets;
+        *bytes += other.bytes;
+        for (sum, more) in skipped.iter_mut().zip(other.skipped) {
+            *sum += more;
+        }
+        *unknown_link += other.unknown_link;
+        *opaque_tunnels += other.opaque_tunnels;
+    }
+}
+
+/// What workers counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Worked {
+    /// Frames that entered.
+    pub intake: Intake,
+    /// Flows.
+    pub tracker: TrackerCounters,
+}
+
+impl std::ops::AddAssign<&Self> for Worked {
+    fn add_assign(&mut self, other: &Self) {
+        self.intake += &other.intake;
+        self.tracker += other.tracker;
+    }
 }
 
 /// What a worker tells the judge. Reports of one worker are to be judged in their order; those of several by
@@ -107,6 +136,15 @@ impl Worker {
         }
     }
 
+    /// Takes a frame that another worker accounts, but that quotes a flow of this one's: see [`wire::steer`].
+    pub fn quote(&mut self, at_ns: u64, link: LinkType, data: &[u8], frame_len: u32, out: &mut Vec<Report>) {
+        if let Ok(packet) = wire::parse(link, data, frame_len) {
+            let now_ns = self.time(at_ns, out);
+            self.tracker.hear_error(now_ns, &packet, &mut self.events);
+            self.hand_on(out);
+        }
+    }
+
     fn anomaly(&mut self, at_ns: u64, reason: &'static str, count: u64, out: &mut Vec<Report>) {
         if count.is_power_of_two() {
             let at_ns = self.time(at_ns, out);
@@ -174,9 +212,9 @@ impl Worker {
         &self.tracker
     }
 
-    /// What entered as frames.
-    pub const fn intake(&self) -> &Intake {
-        &self.intake
+    /// What was counted so far.
+    pub fn worked(&self) -> Worked {
+        Worked { intake: self.intake.clone(), tracker: *self.tracker.counters() }
     }
 }
 
