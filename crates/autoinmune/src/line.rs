@@ -8,7 +8,7 @@ mod judge;
 mod worker;
 
 pub use judge::{Judge, JudgeConfig};
-pub use worker::{Intake, Report, Worker};
+pub use worker::{Intake, Report, Reports, Worker};
 
 use detect::{Detector, Incident, IncidentBook, RuleSet, Signal, Update};
 use flow::{
@@ -51,13 +51,17 @@ pub struct Line {
     worker: Worker,
     judge: Judge,
     /// On their way from the one to the other; empty between calls.
-    reports: Vec<Report>,
+    reports: Reports,
 }
 
 impl Line {
     /// An empty line.
     pub fn new(config: LineConfig) -> Self {
-        Self { worker: Worker::new(config.tracker), judge: Judge::new(config.judge), reports: Vec::new() }
+        Self {
+            worker: Worker::new(config.tracker),
+            judge: Judge::new(config.judge),
+            reports: Reports::default(),
+        }
     }
 
     /// Takes one frame.
@@ -122,8 +126,11 @@ impl Line {
 
     #[inline]
     fn hand_over(&mut self, tap: &mut impl Tap) {
-        for report in self.reports.drain(..) {
-            self.judge.take(report, tap);
+        if !self.reports.is_empty() {
+            for report in self.reports.iter() {
+                self.judge.take(report, tap);
+            }
+            self.reports.clear();
         }
     }
 

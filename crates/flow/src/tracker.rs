@@ -168,7 +168,7 @@ impl std::ops::AddAssign for TrackerCounters {
 /// The flow table; see the module.
 ///
 /// Memory: `flow_capacity` × 92 bytes, 24 for each flow of two packets and 560 for each of more or with a session
-/// ([`crate::session`]), and up to 11 bytes of index per entry. Pages are touched only as entries come to be.
+/// ([`crate::session`]), and up to 14 bytes of index per entry. Pages are touched only as entries come to be.
 pub struct Tracker {
     pub(crate) config: TrackerConfig,
     pub(crate) flows: Flows,

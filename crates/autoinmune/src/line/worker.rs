@@ -22,18 +22,33 @@ pub struct Intake {
     pub opaque_tunnels: u64,
 }
 
-/// What a worker tells the judge. Reports of one worker are to be judged in their order; those of several by
-/// [`Self::at_ns`], so that no time is judged before an earlier one.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Report {
+/// What a worker has told the judge in one call or more, in order. Kept by the caller, so that its room is used again.
+#[derive(Debug, Default)]
+pub struct Reports {
+    /// What flows did: nearly all there is, and where the tracker put it.
+    events: Vec<Event>,
+    /// All else, each with how many events were told before.
+    asides: Vec<(usize, Aside)>,
+}
+
+/// What a worker tells of something that is no flow.
+#[derive(Debug)]
+enum Aside {
+    Arp { at_ns: u64, arp: Box<Arp> },
+    Anomaly { at_ns: u64, reason: &'static str, count: u64 },
+}
+
+/// One thing a worker tells the judge.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Report<'a> {
     /// Something a flow did.
-    Flow(Event),
+    Flow(&'a Event),
     /// An ARP packet.
     Arp {
         /// When it was seen, ns.
         at_ns: u64,
         /// What it says.
-        arp: Box<Arp>,
+        arp: &'a Arp,
     },
     /// A frame that could not be parsed: the first of its kind, and each whose count is a power of two.
     Anomaly {
@@ -46,7 +61,7 @@ pub enum Report {
     },
 }
 
-impl Report {
+impl Report<'_> {
     /// The worker's clock when it was told, ns.
     pub const fn at_ns(&self) -> u64 {
         match self {
@@ -56,18 +71,53 @@ impl Report {
     }
 }
 
+impl Reports {
+    /// Whether nothing was told.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.asides.is_empty()
+    }
+
+    /// Forgets all; room is kept.
+    pub fn clear(&mut self) {
+        self.events.clear();
+        self.asides.clear();
+    }
+
+    /// All in the order in which it was told. The reports of several workers are to be judged by [`Report::at_ns`], so that
+    /// none is judged before an earlier one.
+    pub fn iter(&self) -> impl Iterator<Item = Report<'_>> {
+        let mut asides = self.asides.iter().peekable();
+        let mut events = self.events.iter().enumerate().peekable();
+        std::iter::from_fn(move || {
+            let next = events.peek().map_or(self.events.len(), |(at, _)| *at);
+            if let Some((_, aside)) = asides.next_if(|(before, _)| *before <= next) {
+                return Some(match aside {
+                    Aside::Arp { at_ns, arp } => Report::Arp { at_ns: *at_ns, arp },
+                    Aside::Anomaly { at_ns, reason, count } => {
+                        Report::Anomaly { at_ns: *at_ns, reason, count: *count }
+                    }
+                });
+            }
+            events.next().map(|(_, event)| Report::Flow(event))
+        })
+    }
+
+    fn push(&mut self, aside: Aside) {
+        self.asides.push((self.events.len(), aside));
+    }
+}
+
 /// A worker; see the module.
 pub struct Worker {
     tracker: Tracker,
     intake: Intake,
-    /// What the tracker told in this call.
-    events: Vec<Event>,
 }
 
 impl Worker {
     /// A worker with an empty flow table.
     pub fn new(config: TrackerConfig) -> Self {
-        Self { tracker: Tracker::new(config), intake: Intake::default(), events: Vec::new() }
+        Self { tracker: Tracker::new(config), intake: Intake::default() }
     }
 
     /// Takes one frame.
@@ -77,7 +127,7 @@ impl Worker {
         link: Option<LinkType>,
         data: &[u8],
         frame_len: u32,
-        out: &mut Vec<Report>,
+        out: &mut Reports,
     ) {
         self.intake.packets += 1;
         self.intake.bytes += u64::from(frame_len);
@@ -90,8 +140,7 @@ impl Worker {
         match wire::parse(link, data, frame_len) {
             Ok(packet) => {
                 self.intake.opaque_tunnels += u64::from(packet.opaque_tunnel);
-                self.tracker.observe(at_ns, &packet, &mut self.events);
-                self.hand_on(out);
+                self.tracker.observe(at_ns, &packet, &mut out.events);
             }
             Err(skip) => {
                 let count = &mut self.intake.skipped[skip as usize];
@@ -101,21 +150,21 @@ impl Worker {
                     self.anomaly(at_ns, skip.name(), count, out);
                 } else if let Some(arp) = wire::message::arp::parse(link, data) {
                     let at_ns = self.time(at_ns, out);
-                    out.push(Report::Arp { at_ns, arp: Box::new(arp) });
+                    out.push(Aside::Arp { at_ns, arp: Box::new(arp) });
                 }
             }
         }
     }
 
-    fn anomaly(&mut self, at_ns: u64, reason: &'static str, count: u64, out: &mut Vec<Report>) {
+    fn anomaly(&mut self, at_ns: u64, reason: &'static str, count: u64, out: &mut Reports) {
         if count.is_power_of_two() {
             let at_ns = self.time(at_ns, out);
-            out.push(Report::Anomaly { at_ns, reason, count });
+            out.push(Aside::Anomaly { at_ns, reason, count });
         }
     }
 
     /// The time of something that is no packet, by the worker's clock, which ticks if it is to.
-    fn time(&mut self, at_ns: u64, out: &mut Vec<Report>) -> u64 {
+    fn time(&mut self, at_ns: u64, out: &mut Reports) -> u64 {
         if self.tracker.ticks_at(at_ns) {
             self.advance(at_ns, out);
         }
@@ -123,9 +172,8 @@ impl Worker {
     }
 
     /// Takes a flow's counts as the kernel holds them.
-    pub fn snapshot(&mut self, at_ns: u64, key: FlowKey, stats: &FlowStats, out: &mut Vec<Report>) {
-        self.tracker.merge(at_ns, key, stats, &mut self.events);
-        self.hand_on(out);
+    pub fn snapshot(&mut self, at_ns: u64, key: FlowKey, stats: &FlowStats, out: &mut Reports) {
+        self.tracker.merge(at_ns, key, stats, &mut out.events);
     }
 
     /// Takes the start of a payload as the kernel sends it up; its packet is counted by [`Self::snapshot`].
@@ -135,32 +183,21 @@ impl Worker {
         key: FlowKey,
         direction: Direction,
         segment: &Segment<'_>,
-        out: &mut Vec<Report>,
+        out: &mut Reports,
     ) {
         let now_ns = self.time(at_ns, out);
-        self.tracker.data(now_ns, key, direction, segment, &mut self.events);
-        self.hand_on(out);
+        self.tracker.data(now_ns, key, direction, segment, &mut out.events);
     }
 
     /// Lets time pass: packets not told yet are told, timers run.
-    pub fn advance(&mut self, now_ns: u64, out: &mut Vec<Report>) {
+    pub fn advance(&mut self, now_ns: u64, out: &mut Reports) {
         let now_ns = if self.tracker.ticks_at(now_ns) { now_ns } else { now_ns.max(self.tracker.now_ns()) };
-        self.tracker.advance(now_ns, &mut self.events);
-        self.hand_on(out);
+        self.tracker.advance(now_ns, &mut out.events);
     }
 
     /// Ends at most `flows` flows; whether some are left.
-    pub fn finish_some(&mut self, flows: usize, out: &mut Vec<Report>) -> bool {
-        let more = self.tracker.finish_some(flows, &mut self.events);
-        self.hand_on(out);
-        more
-    }
-
-    #[inline]
-    fn hand_on(&mut self, out: &mut Vec<Report>) {
-        if !self.events.is_empty() {
-            out.extend(self.events.drain(..).map(Report::Flow));
-        }
+    pub fn finish_some(&mut self, flows: usize, out: &mut Reports) -> bool {
+        self.tracker.finish_some(flows, &mut out.events)
     }
 
     /// Whether something at `at_ns` comes with a tick of the clock: then whoever has others to tell the time does so first.
@@ -184,5 +221,5 @@ impl Worker {
 const _: () = {
     const fn sendable<T: Send>() {}
     sendable::<Worker>();
-    sendable::<Report>();
+    sendable::<Reports>();
 };
