@@ -8,7 +8,7 @@ mod judge;
 mod worker;
 
 pub use judge::{Judge, JudgeConfig};
-pub use worker::{Intake, Report, Worked, Worker};
+pub use worker::{Cursor, Intake, Report, Reports, Worked, Worker};
 
 use detect::{Detector, Incident, IncidentBook, RuleSet, Signal, Update};
 use flow::{
@@ -51,7 +51,7 @@ pub struct Line {
     worker: Worker,
     judge: Judge,
     /// On their way from the one to the other; empty between calls.
-    reports: Vec<Report>,
+    reports: Reports,
     /// What workers on other threads counted, whose reports the judge takes too.
     elsewhere: Worked,
 }
@@ -62,7 +62,7 @@ impl Line {
         Self {
             worker: Worker::new(config.tracker),
             judge: Judge::new(config.judge),
-            reports: Vec::new(),
+            reports: Reports::default(),
             elsewhere: Worked::default(),
         }
     }
@@ -130,7 +130,7 @@ impl Line {
     #[inline]
     fn hand_over(&mut self, tap: &mut impl Tap) {
         if !self.reports.is_empty() {
-            for report in &self.reports {
+            for report in self.reports.iter() {
                 self.judge.take(report, tap);
             }
             self.reports.clear();

@@ -2,8 +2,8 @@
 
 use super::captures::Captures;
 use super::deal::{Deal, Item, STEPS, Spent, deal};
-use super::merge::{Batch, Merge, Order};
-use crate::line::{FINISH_PORTION, Judge, Report, Tap, Worked, Worker};
+use super::merge::{Batch, Log, Merge, Next, Order};
+use crate::line::{Cursor, FINISH_PORTION, Judge, Report, Reports, Tap, Worked, Worker};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use flow::What;
 use std::any::Any;
@@ -18,31 +18,31 @@ const WAITING: usize = 4;
 /// What a worker's thread does with what it is dealt; methods as those of [`Worker`].
 pub trait Work: Send {
     /// Takes a frame.
-    fn frame(&mut self, at_ns: u64, link: Option<LinkType>, data: &[u8], len: u32, out: &mut Vec<Report>);
+    fn frame(&mut self, at_ns: u64, link: Option<LinkType>, data: &[u8], len: u32, out: &mut Reports);
     /// Takes a frame of another worker's that quotes a flow of this one's.
-    fn quote(&mut self, at_ns: u64, link: LinkType, data: &[u8], len: u32, out: &mut Vec<Report>);
+    fn quote(&mut self, at_ns: u64, link: LinkType, data: &[u8], len: u32, out: &mut Reports);
     /// Lets time pass.
-    fn advance(&mut self, now_ns: u64, out: &mut Vec<Report>);
+    fn advance(&mut self, now_ns: u64, out: &mut Reports);
     /// Ends at most `flows` flows; whether some are left.
-    fn finish_some(&mut self, flows: usize, out: &mut Vec<Report>) -> bool;
+    fn finish_some(&mut self, flows: usize, out: &mut Reports) -> bool;
     /// What was counted so far.
     fn worked(&self) -> Worked;
 }
 
 impl Work for Worker {
-    fn frame(&mut self, at_ns: u64, link: Option<LinkType>, data: &[u8], len: u32, out: &mut Vec<Report>) {
+    fn frame(&mut self, at_ns: u64, link: Option<LinkType>, data: &[u8], len: u32, out: &mut Reports) {
         Self::frame(self, at_ns, link, data, len, out);
     }
 
-    fn quote(&mut self, at_ns: u64, link: LinkType, data: &[u8], len: u32, out: &mut Vec<Report>) {
+    fn quote(&mut self, at_ns: u64, link: LinkType, data: &[u8], len: u32, out: &mut Reports) {
         Self::quote(self, at_ns, link, data, len, out);
     }
 
-    fn advance(&mut self, now_ns: u64, out: &mut Vec<Report>) {
+    fn advance(&mut self, now_ns: u64, out: &mut Reports) {
         Self::advance(self, now_ns, out);
     }
 
-    fn finish_some(&mut self, flows: usize, out: &mut Vec<Report>) -> bool {
+    fn finish_some(&mut self, flows: usize, out: &mut Reports) -> bool {
         Self::finish_some(self, flows, out)
     }
 
@@ -51,7 +51,24 @@ impl Work for Worker {
     }
 }
 
-impl Order for Report {
+impl Log for Reports {
+    type Item<'a> = Report<'a>;
+    type Cursor = Cursor;
+
+    fn len(&self) -> usize {
+        Self::len(self)
+    }
+
+    fn read<'a>(&'a self, at: &mut Cursor) -> Option<Report<'a>> {
+        Self::read(self, at)
+    }
+
+    fn clear(&mut self) {
+        Self::clear(self);
+    }
+}
+
+impl Order for Report<'_> {
     /// What comes of a tick comes in the order in which it began, as one worker would tell it: packets, then failures,
     /// then ends.
     fn order(&self) -> Option<(u8, u64)> {
@@ -67,7 +84,7 @@ impl Order for Report {
 
 /// A batch, and what its worker has counted when it was told.
 struct Told {
-    batch: Batch<Report>,
+    batch: Batch<Reports>,
     worked: Worked,
 }
 
@@ -75,7 +92,7 @@ struct Told {
 struct Desk {
     deals: Receiver<Deal>,
     told: Sender<Told>,
-    spare: Receiver<Batch<Report>>,
+    spare: Receiver<Batch<Reports>>,
     spent: Sender<Spent>,
 }
 
@@ -129,7 +146,7 @@ fn said(panic: &(dyn Any + Send)) -> &str {
 /// Judges what all workers tell. `None` if one of them ended before it had told everything.
 fn listen(
     heard: &[Receiver<Told>],
-    spares: &[Sender<Batch<Report>>],
+    spares: &[Sender<Batch<Reports>>],
     judge: &mut Judge,
     tap: &mut impl Tap,
 ) -> Option<Worked> {
@@ -137,11 +154,9 @@ fn listen(
     let mut worked = vec![Worked::default(); heard.len()];
     loop {
         while let Some(next) = merge.next() {
-            for report in next.told {
-                judge.take(report, tap);
-            }
-            if let Some(now_ns) = next.tick_ns {
-                judge.advance(now_ns, tap);
+            match next {
+                Next::Told(report) => judge.take(report, tap),
+                Next::Tick(now_ns) => judge.advance(now_ns, tap),
             }
         }
         for (worker, batch) in merge.spent() {
@@ -208,7 +223,7 @@ fn work(index: usize, mut worker: impl Work, desk: &Desk) {
 fn finish(
     index: usize,
     mut worker: impl Work,
-    mut batch: Batch<Report>,
+    mut batch: Batch<Reports>,
     (position, end_ns): (u64, u64),
     desk: &Desk,
 ) {
@@ -234,7 +249,7 @@ fn finish(
 
 impl Desk {
     /// An empty batch, from used ones if there are any.
-    fn empty(&self) -> Batch<Report> {
+    fn empty(&self) -> Batch<Reports> {
         let mut batch = self.spare.try_recv().unwrap_or_default();
         // Here and not by the judge: memory is cheapest to free for the thread that took it.
         batch.clear();
@@ -242,7 +257,7 @@ impl Desk {
     }
 
     /// Sends a batch; whether the judge still listens.
-    fn tell(&self, batch: Batch<Report>, worker: &impl Work) -> bool {
+    fn tell(&self, batch: Batch<Reports>, worker: &impl Work) -> bool {
         self.told.send(Told { batch, worked: worker.worked() }).is_ok()
     }
 }

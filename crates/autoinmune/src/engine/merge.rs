@@ -13,35 +13,46 @@ pub trait Order {
     fn order(&self) -> Option<(u8, u64)>;
 }
 
+/// Where a worker writes what it tells.
+pub trait Log: Default {
+    /// Something told.
+    type Item<'a>: Order
+    where
+        Self: 'a;
+    /// A place in it; at first its beginning.
+    type Cursor: Copy + Default + std::fmt::Debug;
+
+    /// How much was told.
+    fn len(&self) -> usize;
+    /// What was told at a place, which moves on.
+    fn read<'a>(&'a self, at: &mut Self::Cursor) -> Option<Self::Item<'a>>;
+    /// Forgets all; the memory stays.
+    fn clear(&mut self);
+}
+
 /// What one worker told since its last batch.
-#[derive(Debug)]
-pub struct Batch<T> {
+#[derive(Debug, Default)]
+pub struct Batch<L> {
     /// In order.
-    pub told: Vec<T>,
+    pub told: L,
     /// Where what was told belongs, in order of position.
-    pub marks: Vec<Mark>,
+    marks: Vec<Mark>,
     /// Everything at lower positions has been told.
     pub upto: u64,
 }
 
 /// A position of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
+struct Mark {
     /// Place in the input, or time.
-    pub position: u64,
-    /// Where what was told here ends in [`Batch::told`]; it begins where that of the mark before ends.
-    pub end: usize,
+    position: u64,
+    /// How much of the batch was told up to here.
+    end: usize,
     /// The clock, if it ticks here: all that was told before is of an earlier time.
-    pub tick_ns: Option<u64>,
+    tick_ns: Option<u64>,
 }
 
-impl<T> Default for Batch<T> {
-    fn default() -> Self {
-        Self { told: Vec::new(), marks: Vec::new(), upto: 0 }
-    }
-}
-
-impl<T> Batch<T> {
+impl<L: Log> Batch<L> {
     /// Forgets all; the memory stays.
     pub fn clear(&mut self) {
         self.told.clear();
@@ -50,6 +61,7 @@ impl<T> Batch<T> {
     }
 
     /// Marks the position of what was told since the last mark, if anything was.
+    #[inline]
     pub fn mark(&mut self, position: u64) {
         let end = self.told.len();
         if self.marks.last().map_or(0, |mark| mark.end) < end {
@@ -65,22 +77,24 @@ impl<T> Batch<T> {
 
 /// The merge of a number of workers.
 #[derive(Debug)]
-pub struct Merge<T> {
-    workers: Vec<Pending<T>>,
-    spent: Vec<(usize, Batch<T>)>,
+pub struct Merge<L: Log> {
+    workers: Vec<Pending<L>>,
+    spent: Vec<(usize, Batch<L>)>,
 }
 
 #[derive(Debug)]
-struct Pending<T> {
-    batches: VecDeque<Batch<T>>,
-    /// In the first batch: the next mark, and the next of what it marks.
-    next: (usize, usize),
+struct Pending<L: Log> {
+    batches: VecDeque<Batch<L>>,
+    /// In the first batch: the mark whose turn it is, how much was read, and where reading goes on.
+    mark: usize,
+    read: usize,
+    cursor: L::Cursor,
     upto: u64,
 }
 
-impl<T: Order> Pending<T> {
+impl<L: Log> Pending<L> {
     fn mark(&self) -> Option<&Mark> {
-        self.batches.front()?.marks.get(self.next.0)
+        self.batches.front()?.marks.get(self.mark)
     }
 
     /// Below this position, it will tell nothing more than what is here.
@@ -90,28 +104,29 @@ impl<T: Order> Pending<T> {
 
     /// The order of what comes next.
     fn order(&self) -> Option<(u8, u64)> {
-        self.batches.front()?.told.get(self.next.1)?.order()
+        self.batches.front()?.told.read(&mut { self.cursor })?.order()
     }
 }
 
-/// What was told at one position by one worker.
+/// What comes next of all that was told.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Next<'a, T> {
-    /// In order; may be empty at a tick.
-    pub told: &'a [T],
-    /// As [`Mark::tick_ns`].
-    pub tick_ns: Option<u64>,
+pub enum Next<T> {
+    /// Something told.
+    Told(T),
+    /// The clock ticks, ns.
+    Tick(u64),
 }
 
-impl<T: Order> Merge<T> {
+impl<L: Log> Merge<L> {
     /// Of so many workers, of which each is at position 0.
     pub fn new(workers: usize) -> Self {
-        let pending = || Pending { batches: VecDeque::new(), next: (0, 0), upto: 0 };
+        let pending =
+            || Pending { batches: VecDeque::new(), mark: 0, read: 0, cursor: L::Cursor::default(), upto: 0 };
         Self { workers: (0..workers).map(|_| pending()).collect(), spent: Vec::new() }
     }
 
     /// Takes a batch.
-    pub fn push(&mut self, worker: usize, batch: Batch<T>) {
+    pub fn push(&mut self, worker: usize, batch: Batch<L>) {
         let pending = &mut self.workers[worker];
         pending.upto = pending.upto.max(batch.upto);
         if batch.marks.is_empty() {
@@ -122,11 +137,11 @@ impl<T: Order> Merge<T> {
     }
 
     /// What comes next. `None` if a worker has to be heard first.
-    pub fn next(&mut self) -> Option<Next<'_, T>> {
+    pub fn next(&mut self) -> Option<Next<L::Item<'_>>> {
         let (mut at, mut worker, mut shared) = (u64::MAX, 0, false);
         for (index, pending) in self.workers.iter_mut().enumerate() {
-            if pending.batches.front().is_some_and(|batch| pending.next.0 == batch.marks.len()) {
-                pending.next = (0, 0);
+            if pending.batches.front().is_some_and(|batch| pending.mark == batch.marks.len()) {
+                (pending.mark, pending.read, pending.cursor) = (0, 0, L::Cursor::default());
                 self.spent.extend(pending.batches.pop_front().map(|batch| (index, batch)));
             }
             let below = pending.silent_below();
@@ -140,12 +155,13 @@ impl<T: Order> Merge<T> {
         }
         let pending = &mut self.workers[worker];
         let mark = *pending.mark()?;
-        let from = pending.next.1;
-        // One by one where others tell something at the same position.
-        let to = if shared { mark.end.min(from + 1) } else { mark.end };
-        pending.next = (pending.next.0 + usize::from(to == mark.end), to);
-        let told = pending.batches.front()?.told.get(from..to)?;
-        Some(Next { told, tick_ns: mark.tick_ns })
+        if let Some(tick_ns) = mark.tick_ns {
+            pending.mark += 1;
+            return Some(Next::Tick(tick_ns));
+        }
+        pending.read += 1;
+        pending.mark += usize::from(pending.read == mark.end);
+        pending.batches.front()?.told.read(&mut pending.cursor).map(Next::Told)
     }
 
     /// Of the workers who are at this position, the one whose turn it is. `None` if one of them has to be heard first.
@@ -162,7 +178,7 @@ impl<T: Order> Merge<T> {
     }
 
     /// Batches all of which has been handed out, with their workers, for use again; not yet cleared.
-    pub fn spent(&mut self) -> impl Iterator<Item = (usize, Batch<T>)> + '_ {
+    pub fn spent(&mut self) -> impl Iterator<Item = (usize, Batch<L>)> + '_ {
         self.spent.drain(..)
     }
 
@@ -184,6 +200,27 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    impl<T: Order + Copy> Log for Vec<T> {
+        type Item<'a>
+            = T
+        where
+            T: 'a;
+        type Cursor = usize;
+
+        fn len(&self) -> usize {
+            Self::len(self)
+        }
+
+        fn read(&self, at: &mut usize) -> Option<T> {
+            *at += 1;
+            self.get(*at - 1).copied()
+        }
+
+        fn clear(&mut self) {
+            Self::clear(self);
+        }
+    }
+
     impl Order for char {
         fn order(&self) -> Option<(u8, u64)> {
             (*self != '+').then_some((u8::from(self.is_uppercase()), u64::from(*self)))
@@ -196,8 +233,8 @@ mod tests {
         }
     }
 
-    fn batch(told: &[(u64, char)], upto: u64) -> Batch<char> {
-        let mut batch = Batch { upto, ..Batch::default() };
+    fn batch(told: &[(u64, char)], upto: u64) -> Batch<Vec<char>> {
+        let mut batch: Batch<Vec<char>> = Batch { upto, ..Batch::default() };
         for (position, what) in told {
             batch.told.push(*what);
             batch.mark(*position);
@@ -205,10 +242,13 @@ mod tests {
         batch
     }
 
-    fn drain(merge: &mut Merge<char>) -> String {
+    fn drain(merge: &mut Merge<Vec<char>>) -> String {
         let mut all = String::new();
         while let Some(next) = merge.next() {
-            all.extend(next.told);
+            all.push(match next {
+                Next::Told(told) => told,
+                Next::Tick(_) => '!',
+            });
         }
         all
     }
@@ -247,12 +287,7 @@ mod tests {
         first.upto = 9;
         merge.push(0, first);
         merge.push(1, batch(&[(4, 'b'), (6, 'c')], 9));
-        let mut all = String::new();
-        while let Some(next) = merge.next() {
-            all.extend(next.told);
-            all.extend(next.tick_ns.map(|_| '!'));
-        }
-        assert_eq!(all, "ab!c");
+        assert_eq!(drain(&mut merge), "ab!c");
     }
 
     proptest! {
@@ -269,7 +304,7 @@ mod tests {
             for (worker, position) in told {
                 queues[worker].push_back(position);
             }
-            let mut merge = Merge::new(4);
+            let mut merge: Merge<Vec<(usize, u64)>> = Merge::new(4);
             let mut seen: Vec<(usize, u64)> = Vec::new();
             let rest = (0..4).cycle().take(4 * 201);
             for worker in turns.into_iter().chain(rest) {
@@ -282,8 +317,8 @@ mod tests {
                     batch.mark(position);
                 }
                 merge.push(worker, batch);
-                while let Some(next) = merge.next() {
-                    seen.extend(next.told);
+                while let Some(Next::Told(told)) = merge.next() {
+                    seen.push(told);
                 }
             }
             prop_assert_eq!(seen, expected);

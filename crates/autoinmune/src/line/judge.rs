@@ -62,7 +62,7 @@ impl Judge {
     }
 
     /// Judges a report. Whether reports come one by one or many at once makes no difference.
-    pub fn take(&mut self, report: &Report, tap: &mut impl Tap) {
+    pub fn take(&mut self, report: Report<'_>, tap: &mut impl Tap) {
         self.set_time(report.at_ns());
         match report {
             Report::Flow(event) => {
@@ -81,8 +81,8 @@ impl Judge {
                     _ => {}
                 }
             }
-            Report::Arp { at_ns, arp } => self.detector.judge_arp(*at_ns, arp, &mut self.signals),
-            Report::Anomaly { at_ns, reason, count } => tap.anomaly(*at_ns, reason, *count),
+            Report::Arp { at_ns, arp } => self.detector.judge_arp(at_ns, arp, &mut self.signals),
+            Report::Anomaly { at_ns, reason, count } => tap.anomaly(at_ns, reason, count),
         }
         if !self.signals.is_empty() {
             self.decide(tap);
