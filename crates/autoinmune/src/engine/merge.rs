@@ -182,11 +182,12 @@ impl<L: Log> Merge<L> {
         self.spent.drain(..)
     }
 
-    /// The worker who holds things up, asked when [`Self::next`] has nothing: the first of those furthest behind. `None`
-    /// once all have told everything, that is up to [`u64::MAX`].
+    /// The worker who holds things up, asked when [`Self::next`] has nothing: the first of those furthest behind of whom
+    /// nothing is here. `None` once all have told everything, that is up to [`u64::MAX`].
     pub fn awaited(&self) -> Option<usize> {
-        let behind = self.workers.iter().enumerate().min_by_key(|(_, pending)| pending.silent_below())?;
-        (behind.1.silent_below() < u64::MAX).then_some(behind.0)
+        let workers = self.workers.iter().enumerate();
+        let (_, _, first) = workers.map(|(index, w)| (w.silent_below(), w.mark().is_some(), index)).min()?;
+        (self.workers[first].silent_below() < u64::MAX).then_some(first)
     }
 
     /// Below this position, nothing more will come.
