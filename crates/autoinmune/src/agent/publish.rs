@@ -187,6 +187,7 @@ impl Board {
             simulated,
             sensor: sight.sensor,
             interfaces,
+            workers: sight.workers,
             traffic: stats,
             losses,
             process,

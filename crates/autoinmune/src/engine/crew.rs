@@ -83,9 +83,9 @@ impl Order for Report<'_> {
 }
 
 /// A batch, and what its worker has counted when it was told.
-struct Told {
-    batch: Batch<Reports>,
-    worked: Worked,
+pub(super) struct Told {
+    pub(super) batch: Batch<Reports>,
+    pub(super) worked: Worked,
 }
 
 /// A worker's ends of its channels.
@@ -138,7 +138,7 @@ pub fn run<W: Work>(
 }
 
 /// What a panic said.
-fn said(panic: &(dyn Any + Send)) -> &str {
+pub(super) fn said(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }

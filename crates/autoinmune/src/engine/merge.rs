@@ -53,6 +53,11 @@ struct Mark {
 }
 
 impl<L: Log> Batch<L> {
+    /// Of a worker who tells nothing more.
+    pub fn end() -> Self {
+        Self { upto: u64::MAX, ..Self::default() }
+    }
+
     /// Forgets all; the memory stays.
     pub fn clear(&mut self) {
         self.told.clear();

@@ -11,16 +11,20 @@
 //! depends on the input and on the number of workers only. For another number of workers the same flows come out and the
 //! same is judged; of what happens at one tick, the order may differ, and each worker's tables are its share of the whole.
 //!
+//! Live, there is no reader: the kernel deals frames out ([`Live`]).
+//!
 //! All channels between threads are bounded, and in a replay whoever is ahead waits: nothing is dropped. Memory goes round:
 //! a block of frames comes back to the reader, a batch of reports to its worker.
 
 mod captures;
 mod crew;
 mod deal;
+mod live;
 mod merge;
 
 pub use captures::{Captures, Read};
 pub use crew::run;
+pub use live::Live;
 
 use flow::TrackerConfig;
 
