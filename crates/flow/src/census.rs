@@ -7,7 +7,7 @@ use crate::entity::{Entities, Entity, EntityId};
 use crate::event::{Conversation, Share, What};
 use crate::rates::Rates;
 use crate::sketch::addr_hash;
-use crate::tracker::{CLOCK_RESTART_NS, MAX_CAPACITY};
+use crate::tracker::{CLOCK_RESTART_NS, MAX_CAPACITY, TICK_NS, is_end_of_tick};
 use crate::window::{Allowance, Peer, Role, Span, Window};
 use crate::{Event, Traffic};
 use serde::Serialize;
@@ -99,7 +99,10 @@ impl Census {
                 });
             }
             What::Counted { share, begins_ns, last_ns } => {
-                self.count(flow, (*begins_ns, *last_ns), share, active);
+                // All that is told at the end of a tick is of the whole tick, so that it does not matter who is told first.
+                let tick = is_end_of_tick(*last_ns) && *last_ns == event.at_ns;
+                let begins_ns = if tick { (*last_ns + 1 - TICK_NS).min(*begins_ns) } else { *begins_ns };
+                self.count(flow, (begins_ns, *last_ns), share, active);
             }
             What::Failed { outcome, due_ns } => {
                 self.each_window(flow, *due_ns, |w, peer, allowance| {

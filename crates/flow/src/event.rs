@@ -276,6 +276,20 @@ pub struct Event {
     pub what: What,
 }
 
+impl Event {
+    /// Its order among what several trackers tell at one tick: packets first, then failures, then ends, each as they came
+    /// about. `None` if it belongs to what the same tracker told before it.
+    #[must_use]
+    pub fn order(&self) -> Option<(u8, u64)> {
+        match &self.what {
+            What::Counted { begins_ns, .. } => Some((0, *begins_ns)),
+            What::Failed { due_ns, .. } => Some((1, *due_ns)),
+            What::Ended(record, _) => Some((2, record.last_ns())),
+            _ => None,
+        }
+    }
+}
+
 /// What happened to a flow.
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
@@ -294,7 +308,7 @@ pub enum What {
     Counted {
         /// The packets.
         share: Share,
-        /// None was before, ns.
+        /// None was before, ns. At the end of a tick it says in which order flows had packets.
         begins_ns: u64,
         /// None was after, ns; not after [`Event::at_ns`].
         last_ns: u64,

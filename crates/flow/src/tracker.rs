@@ -177,7 +177,7 @@ pub struct Tracker {
     /// The next tick, ns: the first multiple of [`TICK_NS`] after the clock.
     tick: u64,
     /// Slots with packets not told yet, or that had some since the last tick; at most as many as there may be flows.
-    dirty: Vec<u32>,
+    dirty: Vec<(u64, u32)>,
     /// Of flows that continue one cut by the active timeout: the source's sums at the cut. By slot.
     pub(crate) bases: BTreeMap<u32, FlowStats>,
     pub(crate) sessions: Sessions,
@@ -504,9 +504,16 @@ impl Tracker {
 
     /// Tells all packets that were not told yet.
     fn tell_pending(&mut self, events: &mut Vec<Event>) {
+        let at_tick = is_end_of_tick(self.clock);
         let mut dirty = std::mem::take(&mut self.dirty);
-        for slot in dirty.drain(..) {
+        for (since_ns, slot) in dirty.drain(..) {
+            let first = events.len();
             self.tell_packets(slot, events);
+            if at_tick
+                && let Some(Event { what: What::Counted { begins_ns, .. }, .. }) = events.get_mut(first)
+            {
+                *begins_ns = since_ns;
+            }
             if let Some(full) = self.flows.full_mut(slot) {
                 full.listed = false;
             }
@@ -539,13 +546,18 @@ impl Tracker {
             self.tell(slot, What::Grown(record), events);
         }
         if !listed {
-            self.dirty.push(slot);
+            self.dirty.push((now, slot));
             if self.dirty.len() > self.config.flow_capacity {
                 // Time stands still, and flows come and go.
                 self.tell_pending(events);
             }
         }
     }
+}
+
+/// Whether a time is the last before a tick.
+pub(crate) const fn is_end_of_tick(ns: u64) -> bool {
+    ns.wrapping_add(1).is_multiple_of(TICK_NS)
 }
 
 /// What one packet adds to windows.

@@ -5,7 +5,6 @@ use super::deal::{Deal, Item, STEPS, Spent, deal};
 use super::merge::{Batch, Log, Merge, Next, Order};
 use crate::line::{Cursor, FINISH_PORTION, Judge, Report, Reports, Tap, Worked, Worker};
 use crossbeam_channel::{Receiver, Sender, bounded};
-use flow::What;
 use std::any::Any;
 use std::sync::Arc;
 use std::thread;
@@ -69,15 +68,10 @@ impl Log for Reports {
 }
 
 impl Order for Report<'_> {
-    /// What comes of a tick comes in the order in which it began, as one worker would tell it: packets, then failures,
-    /// then ends.
     fn order(&self) -> Option<(u8, u64)> {
-        let Self::Flow(event) = self else { return None };
-        match &event.what {
-            What::Counted { begins_ns, .. } => Some((0, *begins_ns)),
-            What::Failed { due_ns, .. } => Some((1, *due_ns)),
-            What::Ended(record, _) => Some((2, record.last_ns())),
-            _ => None,
+        match self {
+            Self::Flow(event) => event.order(),
+            Self::Arp { .. } | Self::Anomaly { .. } => None,
         }
     }
 }

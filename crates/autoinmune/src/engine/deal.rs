@@ -128,14 +128,9 @@ pub fn deal(
 /// Lists what each worker has to do with a block.
 fn steer(block: &Block, clock: &mut Clock, steering: &Steering, items: &mut [Vec<Item>]) {
     for (index, frame) in (0..).zip(block.iter()) {
-        let past_ns = clock.now_ns;
         let step = clock.step(frame.ts_ns);
         if step == Step::Tick {
             for list in &mut *items {
-                // What a worker has not told yet is told by the time of then, which is that of all frames before.
-                if past_ns > 0 {
-                    list.push(Item::Clock { at_ns: past_ns, before: index, tick: false });
-                }
                 list.push(Item::Clock { at_ns: clock.now_ns, before: index, tick: true });
             }
         }

@@ -49,8 +49,16 @@ fn run(steps: &[Step], n: usize) -> (Vec<String>, Vec<Value>, Value, usize) {
     let mut census = Census::new(CensusConfig::default());
     let (mut told, mut records, mut active) = (vec![Vec::new(); n], Vec::new(), Vec::new());
     let mut hand_over = |told: &mut [Vec<Event>], now: u64| {
-        let mut all: Vec<Event> = told.iter_mut().flat_map(std::mem::take).collect();
-        all.sort_by_key(|e| e.at_ns);
+        let mut all: Vec<(u64, (u8, u64), Event)> = Vec::new();
+        for told in told {
+            let mut order = (0, 0);
+            for event in told.drain(..) {
+                order = event.order().unwrap_or(order);
+                all.push((event.at_ns, order, event));
+            }
+        }
+        all.sort_by_key(|(at_ns, order, _)| (*at_ns, *order));
+        let all: Vec<Event> = all.into_iter().map(|(.., event)| event).collect();
         all.iter().for_each(|e| census.take(e, &mut active));
         census.advance(now);
         records.extend(ended(&all).into_iter().map(|(r, why)| format!("{:?} {r:?} {why:?}", r.key)));
