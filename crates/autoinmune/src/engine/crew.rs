@@ -255,3 +255,70 @@ impl Desk {
         self.told.send(Told { batch, worked: worker.worked() }).is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::eve::Context;
+    use crate::replay::line_config;
+    use crate::summary::Collector;
+    use flow::TrackerConfig;
+    use std::path::PathBuf;
+
+    /// A worker that gives up at the frame of some number.
+    struct Weak {
+        worker: Worker,
+        frames_left: usize,
+    }
+
+    impl Work for Weak {
+        fn frame(&mut self, at_ns: u64, link: Option<LinkType>, data: &[u8], len: u32, out: &mut Reports) {
+            assert!(self.frames_left > 0, "out of breath");
+            self.frames_left -= 1;
+            self.worker.frame(at_ns, link, data, len, out);
+        }
+
+        fn quote(&mut self, at_ns: u64, link: LinkType, data: &[u8], len: u32, out: &mut Reports) {
+            self.worker.quote(at_ns, link, data, len, out);
+        }
+
+        fn advance(&mut self, now_ns: u64, out: &mut Reports) {
+            self.worker.advance(now_ns, out);
+        }
+
+        fn finish_some(&mut self, flows: usize, out: &mut Reports) -> bool {
+            self.worker.finish_some(flows, out)
+        }
+
+        fn worked(&self) -> Worked {
+            self.worker.worked()
+        }
+    }
+
+    /// Runs our story many times over with workers that take so many frames.
+    fn story(frames: [usize; 3]) -> anyhow::Result<Worked> {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/story.pcap");
+        let paths = [PathBuf::from(file)];
+        let config = config::resolve(None)?;
+        let mut judge = Judge::new(line_config(&config, config.policy.clone()).judge);
+        let weak = |frames_left| Weak { worker: Worker::new(TrackerConfig::default()), frames_left };
+        let steering = Steering::new(0, frames.len());
+        let mut tap = Collector::new(None, Context::default());
+        run(&mut Captures::new(&paths), &steering, frames.map(weak).into(), &mut judge, &mut tap)
+    }
+
+    #[test]
+    fn a_worker_that_panics_ends_the_run_with_its_words() {
+        let all = story([usize::MAX; 3]).expect("nobody panics");
+        assert!(all.intake.packets > 1000, "{all:?}");
+        for weak in 0..3 {
+            for frames_left in [0, 50] {
+                let mut frames = [usize::MAX; 3];
+                frames[weak] = frames_left;
+                let error = story(frames).expect_err("one panics").to_string();
+                assert_eq!(error, "a thread of the engine panicked: out of breath", "{weak} {frames_left}");
+            }
+        }
+    }
+}

@@ -182,6 +182,7 @@ impl Worker {
         let Some(link) = link else {
             self.intake.unknown_link += 1;
             let count = self.intake.unknown_link;
+            self.advance(at_ns, out);
             self.anomaly(at_ns, "unknown_link_type", count, out);
             return;
         };
@@ -194,6 +195,8 @@ impl Worker {
                 let count = &mut self.intake.skipped[skip as usize];
                 *count += 1;
                 let count = *count;
+                // Time passes with every frame, read or not: several workers are told so, and cannot tell the difference.
+                self.advance(at_ns, out);
                 if skip != Skip::NotIp {
                     self.anomaly(at_ns, skip.name(), count, out);
                 } else if let Some(arp) = wire::message::arp::parse(link, data) {

@@ -5,3 +5,4 @@ mod common;
 mod exactness;
 mod export;
 mod replay;
+mod workers;
