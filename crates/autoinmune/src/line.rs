@@ -2,7 +2,7 @@
 //!
 //! Live traffic, capture files and simulation all pass here; only what feeds the line and what drinks from its taps
 //! differs. The way has two parts: a [`Worker`] knows flows, and the [`Judge`] all else. [`Line`] is one of each, on one
-//! thread.
+//! thread; [`crate::engine`] runs several workers.
 
 mod judge;
 mod worker;

@@ -1,4 +1,4 @@
-//! `replay` beside nDPI's reader, on one core and the same capture.
+//! `replay` beside nDPI's reader, on one core and the same capture, and by several workers beside one.
 
 use super::capture::{self, Capture, Mix};
 use super::figure::{Aim, Figure, Section, median, number};
@@ -25,7 +25,8 @@ pub(crate) fn measure(setup: &Setup) -> anyhow::Result<Section> {
         "`autoinmune replay FILE` beside `ndpiReader -q -i FILE`, each pinned to the same core, in turn, medians of \
          {rounds} rounds after one that does not count; times are those of whole processes, bytes those on the wire. \
          Both do different work: ndpiReader dissects protocols within the first packets of a flow; replay accounts every \
-         packet, keeps windows per entity and judges every rule."
+         packet, keeps windows per entity and judges every rule. Beside them `replay --workers 2`, in turn with one worker, \
+         both on all cores; with two there is a thread that reads and deals out, two that work, and one that judges."
     ));
     type Make = fn(u64) -> anyhow::Result<Capture>;
     let captures: [(Make, &str); 3] = [
@@ -36,7 +37,10 @@ pub(crate) fn measure(setup: &Setup) -> anyhow::Result<Section> {
     for (make, name) in captures {
         progress(&format!("replay, making the capture: {name}"));
         match make(PACKETS) {
-            Ok(capture) => compare(setup, &capture, name, rounds, has_ndpi, &mut section)?,
+            Ok(capture) => {
+                compare(setup, &capture, name, rounds, has_ndpi, &mut section)?;
+                scale(setup, &capture, name, rounds, &mut section)?;
+            }
             Err(why) => section.note(format!("The capture \"{name}\" was not measured: {why:#}.")),
         }
     }
@@ -49,6 +53,48 @@ pub(crate) fn measure(setup: &Setup) -> anyhow::Result<Section> {
          into the packets of known flows, a tenth into rules, and a twentieth into reading the file.",
     );
     Ok(section)
+}
+
+/// Two workers beside one, both free to use every core.
+fn scale(
+    setup: &Setup,
+    capture: &Capture,
+    name: &str,
+    rounds: usize,
+    section: &mut Section,
+) -> anyhow::Result<()> {
+    if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
+        section.note(format!("{name}: two workers were not measured: there is one core."));
+        return Ok(());
+    }
+    let file = capture.path.to_string_lossy().into_owned();
+    let run = |workers: &str| -> anyhow::Result<Run> {
+        let program = setup.program.to_string_lossy().into_owned();
+        process::run(shell::command(&program, &["replay", "--workers", workers, &file]))
+    };
+    let (mut one, mut two) = (Vec::new(), Vec::new());
+    for round in 1..=rounds {
+        progress(&format!("replay, {name}, one and two workers, round {round} of {rounds}"));
+        one.push(run("1")?);
+        two.push(run("2")?);
+    }
+    let of = |runs: &[Run], f: fn(&Run) -> f64| median(&runs.iter().map(f).collect::<Vec<_>>());
+    let rate = |runs: &[Run]| capture.packets as f64 / of(runs, |r| r.seconds) / 1e6;
+    let (slow, fast) = (rate(&one), rate(&two));
+    let figure = Figure::new(format!("{name}: packets per second, two workers"), fast, "million/s");
+    section.push(figure.baseline(slow, "one worker"));
+    let mut figure =
+        Figure::new(format!("{name}: speed of two workers to that of one"), fast / slow, "times");
+    if name == MIXED {
+        figure = figure.aim(Aim::AtLeast(1.8));
+    }
+    section.push(figure);
+    let cpu = |runs: &[Run]| of(runs, |r| r.cpu_seconds);
+    section.push(
+        Figure::new(format!("{name}: processor time, two workers"), cpu(&two), "s")
+            .baseline(cpu(&one), "one worker"),
+    );
+    Ok(())
 }
 
 /// Both programs on one capture.
@@ -64,7 +110,7 @@ fn compare(
     let core = if std::thread::available_parallelism().is_ok_and(|n| n.get() > 1) { CORE } else { "0" };
     let ours = || -> Command {
         let mut command = shell::command("taskset", &["-c", core]);
-        command.arg(&setup.program).args(["replay", &file]);
+        command.arg(&setup.program).args(["replay", "--workers", "1", &file]);
         command
     };
     let theirs = || shell::command("taskset", &["-c", core, "ndpiReader", "-q", "-i", &file]);
