@@ -23,15 +23,16 @@ pub(crate) const PURE: [&str; 4] = ["wire", "flow", "detect", "respond"];
 
 /// Of the workspace's crates, which may use which. The binary may use them all; `xtask`
 /// drives cargo, and its benchmark makes captures, a range to measure in, and asks the agent.
-const DIRECTION: [(&str, &[&str]); 9] = [
+const DIRECTION: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("flow", &["wire"]),
     ("detect", &["wire", "flow"]),
     ("respond", &["wire", "flow", "detect"]),
     ("kernel", &["wire", "flow", "respond"]),
     ("server", &["wire", "detect", "respond"]),
+    ("enrich", &["wire"]),
     ("lab", &["wire"]),
-    ("autoinmune", &["wire", "flow", "detect", "respond", "kernel", "server", "lab"]),
+    ("autoinmune", &["wire", "flow", "detect", "respond", "kernel", "server", "lab", "enrich"]),
     ("xtask", &["wire", "server", "lab"]),
 ];
 
