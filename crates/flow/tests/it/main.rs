@@ -6,6 +6,7 @@ mod common;
 mod community_id;
 mod features;
 mod fragments;
+mod labels;
 mod merge;
 mod outcomes;
 mod sessions;
