@@ -79,6 +79,33 @@ pub struct Label {
     pub scenario: String,
 }
 
+/// Who spoke with whom, and when: what a row's conditions are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parties {
+    /// Address and port of the side that began it.
+    pub source: (Addr, u16),
+    /// Address and port of the side that was contacted.
+    pub target: (Addr, u16),
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Time of the first packet, ns since 1970.
+    pub first_ns: u64,
+    /// Time of the last packet, ns since 1970.
+    pub last_ns: u64,
+}
+
+impl From<&FlowRecord> for Parties {
+    fn from(flow: &FlowRecord) -> Self {
+        Self {
+            source: flow.initiator(),
+            target: flow.responder(),
+            protocol: flow.key.protocol,
+            first_ns: flow.first_ns(),
+            last_ns: flow.last_ns(),
+        }
+    }
+}
+
 /// The rows of a file, in its order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
@@ -232,16 +259,16 @@ impl Label {
         self.start_ns <= last_ns && first_ns <= self.end_ns
     }
 
-    /// Whether a flow is one that the row describes.
+    /// Whether a flow of these parties is one that the row describes.
     #[must_use]
-    pub fn matches(&self, flow: &FlowRecord) -> bool {
-        let ((source, source_port), (target, target_port)) = (flow.initiator(), flow.responder());
-        self.protocol.is_none_or(|p| p == Protocol::Ip(flow.key.protocol))
+    pub fn matches(&self, flow: &Parties) -> bool {
+        let ((source, source_port), (target, target_port)) = (flow.source, flow.target);
+        self.protocol.is_none_or(|p| p == Protocol::Ip(flow.protocol))
             && self.source.is_none_or(|n| n.contains(source))
             && self.target.is_none_or(|n| n.contains(target))
             && self.source_port.is_none_or(|p| p == source_port)
             && self.target_port.is_none_or(|p| p == target_port)
-            && self.overlaps(flow.first_ns(), flow.last_ns())
+            && self.overlaps(flow.first_ns, flow.last_ns)
     }
 
     /// Whether `addr` is one that the row names, as source, target or actor: who an alert is about where there is no flow.
@@ -407,7 +434,13 @@ impl Labels {
     /// The row that a flow belongs to; none means benign.
     #[must_use]
     pub fn of(&self, flow: &FlowRecord) -> Option<&Label> {
-        let (source, port) = flow.initiator();
+        self.find(&flow.into())
+    }
+
+    /// As [`Self::of`], where there is no record.
+    #[must_use]
+    pub fn find(&self, flow: &Parties) -> Option<&Label> {
+        let (source, port) = flow.source;
         let about = |key| self.by_source.get(&key).map_or(&[][..], Vec::as_slice);
         let first = |places: &[usize]| {
             places.iter().copied().find(|at| self.rows.get(*at).is_some_and(|row| row.matches(flow)))

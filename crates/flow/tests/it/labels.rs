@@ -165,7 +165,7 @@ proptest! {
             Label { source, source_port, class: format!("c{n}"), ..Label::default() }
         }).collect();
         let r = flow(protocol::UDP, (CLIENT, port), (SERVER, 9));
-        let expected = rows.iter().find(|row| row.matches(&r)).cloned();
+        let expected = rows.iter().find(|row| row.matches(&(&r).into())).cloned();
         prop_assert_eq!(Labels::new(rows).of(&r).cloned(), expected);
     }
 
