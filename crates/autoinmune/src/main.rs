@@ -14,6 +14,7 @@ mod doctor;
 mod eve;
 mod exit;
 mod export;
+mod lab;
 mod line;
 mod reference;
 mod replay;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Demo(args) => demo::run(&args),
+        Command::Lab { command } => lab::run(&command),
         Command::Run(args) => agent::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Ban(args) => client::ban(&args),

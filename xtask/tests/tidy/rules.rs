@@ -31,7 +31,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("kernel", &["wire", "flow", "respond"]),
     ("server", &["wire", "detect", "respond"]),
     ("enrich", &["wire"]),
-    ("lab", &["wire"]),
+    ("lab", &["wire", "flow"]),
     ("autoinmune", &["wire", "flow", "detect", "respond", "kernel", "server", "lab", "enrich"]),
     ("xtask", &["wire", "server", "lab"]),
 ];

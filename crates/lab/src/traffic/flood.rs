@@ -1,6 +1,7 @@
 //! Port scans and floods, as raw IP packets from a chosen source address.
 
 use super::{Control, Limits, Pace, TrafficError, permit, permit_pair};
+pub use crate::address::{FORGED, FORGED_PREFIX_LEN};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, sendto, socket_with};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use wire::packet::tcp_flag;
@@ -51,11 +52,6 @@ pub fn syn_flood(
         craft::tcp((source.into(), source_port(n)), to, tcp_flag::SYN, scramble(n), 0, WINDOW, &[])
     })
 }
-
-/// Where forged sources lie: the network for benchmarks, 198.18.0.0/15 (RFC 2544, appendix C.2.2).
-pub const FORGED: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
-/// Prefix length of [`FORGED`].
-pub const FORGED_PREFIX_LEN: u8 = 15;
 
 /// A flood of connection requests to one port, each from another address within [`FORGED`]. Returns packets sent. `series`
 /// keeps the addresses of floods at the same time apart.

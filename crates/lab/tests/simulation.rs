@@ -1,7 +1,7 @@
 //! Scenarios are deterministic, valid, and the captures made from them are those committed.
 
 use lab::address::{ATTACKERS, CLIENT, CLIENT6, SILENT, VICTIM, VICTIM6};
-use lab::scenario::{CAPTURES, EPOCH_NS, Scenario, frames, write_capture};
+use lab::simulation::{CAPTURES, EPOCH_NS, Simulation, frames, write_capture};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
@@ -9,7 +9,7 @@ use wire::LinkType;
 
 #[test]
 fn same_seed_same_frames_other_seed_other_frames() {
-    for scenario in Scenario::ALL {
+    for scenario in Simulation::ALL {
         let first: Vec<_> = scenario.frames(1).collect();
         assert!(scenario.frames(1).eq(first.iter().cloned()), "{scenario}");
         assert!(!scenario.frames(2).eq(first.iter().cloned()), "{scenario}");
@@ -26,7 +26,7 @@ fn frames_parse_in_order_between_known_hosts() {
         .map(IpAddr::from)
         .chain([VICTIM6.into(), CLIENT6.into()])
         .collect();
-    for scenario in Scenario::ALL {
+    for scenario in Simulation::ALL {
         let mut last = EPOCH_NS;
         for (ts, frame) in scenario.frames(7) {
             assert!(ts >= last, "{scenario}: time goes back at {ts}");
@@ -44,7 +44,7 @@ fn frames_parse_in_order_between_known_hosts() {
 
 #[test]
 fn the_story_has_its_attackers_and_the_ordinary_day_has_none() {
-    let packets = |scenario: Scenario| {
+    let packets = |scenario: Simulation| {
         let mut by_source: BTreeMap<IpAddr, u64> = BTreeMap::new();
         for (_, frame) in scenario.frames(1) {
             let packet = wire::parse(LinkType::Ethernet, &frame, 0).expect("a valid frame");
@@ -52,11 +52,11 @@ fn the_story_has_its_attackers_and_the_ordinary_day_has_none() {
         }
         by_source
     };
-    let story = packets(Scenario::Story);
+    let story = packets(Simulation::Story);
     for (attacker, at_least) in [(ATTACKERS[0], 250), (SILENT, 550), (ATTACKERS[2], 300)] {
         assert!(story.get(&attacker.into()).is_some_and(|n| *n >= at_least), "{attacker}: {story:?}");
     }
-    let ordinary = packets(Scenario::Ordinary);
+    let ordinary = packets(Simulation::Ordinary);
     assert!(
         ordinary.keys().all(|a| [CLIENT.into(), CLIENT6.into(), VICTIM.into(), VICTIM6.into()].contains(a))
     );

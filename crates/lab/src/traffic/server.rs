@@ -52,7 +52,7 @@ impl Server {
     }
 
     /// Serves each TCP connection to `addr` with `handler`, in a thread of its own.
-    pub(super) fn tcp(
+    pub(crate) fn tcp(
         addr: SocketAddr,
         handler: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static,
     ) -> Result<Self, TrafficError> {
@@ -91,7 +91,7 @@ impl Server {
     }
 
     /// Answers each datagram to `addr` with what `answer` makes of it.
-    pub(super) fn udp(
+    pub(crate) fn udp(
         addr: SocketAddr,
         answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + 'static,
     ) -> Result<Self, TrafficError> {

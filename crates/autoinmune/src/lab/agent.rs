@@ -1,19 +1,29 @@
-//! The real agent, started inside the range's victim namespace, and asked over its control socket.
+//! The real agent, started in a namespace of a range, and asked over its control socket.
 
 use anyhow::{Context as _, bail};
-use lab::range::{Daemon, Range, Side, VICTIM_INTERFACE};
+use lab::range::{Daemon, Range};
 use server::control::{Request, call_as, socket_in};
 use server::view::{BlockView, IncidentView, Status};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// What differs from the default configuration: blocks short enough to be seen ending.
-const CONFIG: &str = "[respond]
-ttl = '8s'
-escalation = 1.0
-";
+/// Where an agent is to be started, and how.
+#[derive(Clone, Debug)]
+pub struct Setup<'a> {
+    /// The place in the range.
+    pub place: &'a str,
+    /// The interface it protects, there.
+    pub interface: &'a str,
+    /// Whether it blocks.
+    pub enforce: bool,
+    /// Its configuration, TOML.
+    pub config: &'a str,
+    /// Where it writes events, if anywhere.
+    pub eve: Option<PathBuf>,
+}
+
 /// How long the agent may take to detach.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of the agent's log that are looked at for a reason of failure.
@@ -27,37 +37,55 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts `autoinmune run --enforce` on the victim's interface. Everything it writes goes into the range's scratch
-    /// directory.
+    /// Starts `autoinmune run`. Everything it writes goes into the range's scratch directory, but for its events.
     ///
     /// # Errors
     /// It could not be started.
-    pub fn start(range: &Range) -> anyhow::Result<Self> {
+    pub fn start(range: &Range, setup: &Setup<'_>) -> anyhow::Result<Self> {
         let scratch = range.scratch();
         let (config, run, state) = (scratch.join("config.toml"), scratch.join("run"), scratch.join("state"));
         let log = scratch.join("agent.log");
-        fs::write(&config, CONFIG).with_context(|| format!("cannot write {}", config.display()))?;
+        fs::write(&config, setup.config).with_context(|| format!("cannot write {}", config.display()))?;
         let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let errors = output.try_clone().context("cannot duplicate a file handle")?;
         let program = std::env::current_exe().context("cannot tell the path of this program")?;
-        let args: [OsString; 12] = [
-            "run".into(),
-            "--enforce".into(),
-            "--interface".into(),
-            VICTIM_INTERFACE.into(),
-            "--config".into(),
-            config.into(),
-            "--run-dir".into(),
-            run.clone().into(),
-            "--state-dir".into(),
-            state.into(),
-            "--http".into(),
-            "off".into(),
-        ];
-        let daemon = range.daemon(Side::Victim, program, args, |command| {
+        let mut args: Vec<OsString> = vec!["run".into(), "--interface".into(), setup.interface.into()];
+        for (option, path) in [("--config", &config), ("--run-dir", &run), ("--state-dir", &state)] {
+            args.extend([option.into(), path.into()]);
+        }
+        args.extend(["--http".into(), "off".into()]);
+        if setup.enforce {
+            args.push("--enforce".into());
+        }
+        if let Some(eve) = &setup.eve {
+            args.extend(["--eve".into(), eve.into()]);
+        }
+        let daemon = range.daemon(setup.place, program, args, |command| {
             command.stdout(output).stderr(errors).env("NO_COLOR", "1").env_remove("AUTOINMUNE_LOG");
         })?;
         Ok(Self { daemon, socket: socket_in(&run), log })
+    }
+
+    /// Waits until it watches, and returns its state.
+    ///
+    /// # Errors
+    /// It has ended, with the last thing it said, or it takes longer than `patience`.
+    pub fn wait(&mut self, patience: Duration) -> anyhow::Result<Status> {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.ready()? {
+                return Ok(status);
+            }
+            if begun.elapsed() > patience {
+                bail!("the agent did not attach within {} s", patience.as_secs());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Lets it run on after this process.
+    pub fn leave(self) {
+        self.daemon.leave();
     }
 
     /// Its state, once it answers; `None` while it starts.
