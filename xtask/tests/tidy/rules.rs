@@ -31,8 +31,9 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("kernel", &["wire", "flow", "respond"]),
     ("server", &["wire", "detect", "respond"]),
     ("enrich", &["wire"]),
+    ("dataset", &["wire", "flow"]),
     ("lab", &["wire", "flow"]),
-    ("autoinmune", &["wire", "flow", "detect", "respond", "kernel", "server", "lab", "enrich"]),
+    ("autoinmune", &["wire", "flow", "detect", "respond", "kernel", "server", "lab", "enrich", "dataset"]),
     ("xtask", &["wire", "server", "lab"]),
 ];
 

@@ -1,17 +1,17 @@
-//! The feature table as Apache Parquet (parquet.apache.org/docs/file-format).
+//! Tables as Apache Parquet (parquet.apache.org/docs/file-format).
 //!
 //! As plain as the format allows, so that every reader reads it: all columns optional, one page for each column of a row
-//! group, PLAIN values, no compression, no dictionary, no statistics. The crate of the Arrow project does all of the
-//! format at the price of some forty further packages; what is needed of it is this file.
+//! group, PLAIN values, no compression, no dictionary, no statistics. Writing needs no more than this file; only reading
+//! what others wrote takes the crate of the Arrow project.
 
-use super::features::{Cell, Features, Type};
 use super::thrift::Struct;
-use super::{Out, Table};
-use flow::{EndReason, FlowRecord};
+use super::{Out, TableWriter};
+use crate::cell::{Cell, Kind};
+use crate::schema::{Column, Schema};
 use std::io;
 
 /// Rows of a row group: they are held in memory until written, about 4 MB for all columns.
-pub(super) const GROUP: usize = 4096;
+pub const GROUP: usize = 4096;
 
 const MAGIC: &[u8; 4] = b"PAR1";
 
@@ -21,15 +21,14 @@ const DOUBLE: i32 = 5;
 const BYTE_ARRAY: i32 = 6;
 const UTF8: i32 = 0;
 const TIMESTAMP_MICROS: i32 = 10;
-const UINT_64: i32 = 14;
+const INT_64: i32 = 18;
 const OPTIONAL: i32 = 1;
 const PLAIN: i32 = 0;
 const RLE: i32 = 3;
 
 /// One column of the running row group.
-struct Column {
-    name: &'static str,
-    kind: Type,
+struct Chunked {
+    column: Column,
     /// For each row a bit: whether there is a value.
     present: Vec<bool>,
     /// The values there are, PLAIN.
@@ -48,26 +47,24 @@ struct Group {
 }
 
 /// A Parquet file being written.
-pub(super) struct Parquet {
-    table: Features,
-    row: Vec<Option<Cell>>,
-    columns: Vec<Column>,
+pub struct ParquetWriter {
+    columns: Vec<Chunked>,
     groups: Vec<Group>,
     rows: usize,
     offset: u64,
     out: Out,
 }
 
-impl Parquet {
+impl ParquetWriter {
     /// Begins the file.
-    pub(super) fn new(table: Features, mut out: Out) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// Those of the destination.
+    pub fn new(schema: &Schema, mut out: Out) -> io::Result<Self> {
         out.write_all(MAGIC)?;
-        let columns = table
-            .columns()
-            .map(|(name, kind)| Column { name, kind, present: Vec::new(), values: Vec::new() })
-            .collect();
+        let columns = schema.columns().iter().cloned().map(Chunked::new).collect();
         let offset = MAGIC.len() as u64;
-        Ok(Self { table, row: Vec::new(), columns, groups: Vec::new(), rows: 0, offset, out })
+        Ok(Self { columns, groups: Vec::new(), rows: 0, offset, out })
     }
 
     /// Writes the rows held.
@@ -92,7 +89,7 @@ impl Parquet {
         let rows: usize = self.groups.iter().map(|g| g.rows).sum();
         let mut root = Struct::default();
         root.text(4, "flows").i32(5, self.columns.len() as i32);
-        let schema = std::iter::once(root).chain(self.columns.iter().map(Column::schema));
+        let schema = std::iter::once(root).chain(self.columns.iter().map(Chunked::schema));
         let mut file = Struct::default();
         file.i32(1, 1)
             .list(2, schema.collect())
@@ -108,7 +105,7 @@ impl Parquet {
             let mut meta = Struct::default();
             meta.i32(1, column.physical())
                 .i32s(2, &[PLAIN, RLE])
-                .texts(3, &[column.name])
+                .texts(3, &[&column.column.name])
                 .i32(4, 0)
                 .i64(5, group.rows as i64)
                 .i64(6, length)
@@ -126,14 +123,18 @@ impl Parquet {
     }
 }
 
-impl Table for Parquet {
-    fn row(&mut self, record: &FlowRecord, reason: EndReason) -> io::Result<()> {
-        self.table.row(record, reason, &mut self.row);
-        for (column, cell) in self.columns.iter_mut().zip(&self.row) {
+impl TableWriter for ParquetWriter {
+    fn row(&mut self, row: &[Option<Cell>]) -> io::Result<()> {
+        for (column, cell) in self.columns.iter_mut().zip(row) {
             column.push(cell.as_ref());
         }
         self.rows += 1;
         if self.rows == GROUP { self.end_group() } else { Ok(()) }
+    }
+
+    /// Row groups that are full; without its end the file cannot be read.
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 
     fn finish(&mut self) -> io::Result<()> {
@@ -146,42 +147,51 @@ impl Table for Parquet {
     }
 }
 
-impl Column {
+impl Chunked {
+    const fn new(column: Column) -> Self {
+        Self { column, present: Vec::new(), values: Vec::new() }
+    }
+
     const fn physical(&self) -> i32 {
-        match self.kind {
-            Type::Time | Type::Integer => INT64,
-            Type::Text => BYTE_ARRAY,
-            Type::Real => DOUBLE,
+        match self.column.kind {
+            Kind::Time | Kind::Integer => INT64,
+            Kind::Text => BYTE_ARRAY,
+            Kind::Real => DOUBLE,
         }
     }
 
     /// SchemaElement.
     fn schema(&self) -> Struct {
         let mut out = Struct::default();
-        out.i32(1, self.physical()).i32(3, OPTIONAL).text(4, self.name);
-        match self.kind {
-            Type::Time => out.i32(6, TIMESTAMP_MICROS),
-            Type::Text => out.i32(6, UTF8),
-            Type::Integer => out.i32(6, UINT_64),
-            Type::Real => &mut out,
+        out.i32(1, self.physical()).i32(3, OPTIONAL).text(4, &self.column.name);
+        match self.column.kind {
+            Kind::Time => out.i32(6, TIMESTAMP_MICROS),
+            Kind::Text => out.i32(6, UTF8),
+            Kind::Integer => out.i32(6, INT_64),
+            Kind::Real => &mut out,
         };
         out
     }
 
+    /// Takes a value; one that does not fit the column's type is absent.
     fn push(&mut self, cell: Option<&Cell>) {
-        self.present.push(cell.is_some());
-        let mut text = |t: &str| {
-            self.values.extend((t.len() as u32).to_le_bytes());
-            self.values.extend(t.as_bytes());
+        let values = &mut self.values;
+        let fits = match self.column.kind {
+            Kind::Time => cell.and_then(Cell::as_time).map(|ns| values.extend((ns / 1000).to_le_bytes())),
+            Kind::Integer => cell.and_then(Cell::as_integer).map(|n| values.extend(n.to_le_bytes())),
+            Kind::Real => cell.and_then(Cell::as_number).map(|x| values.extend(x.to_le_bytes())),
+            Kind::Text => cell.map(|cell| {
+                let mut text = |t: &str| {
+                    values.extend((t.len() as u32).to_le_bytes());
+                    values.extend(t.as_bytes());
+                };
+                match cell.as_text() {
+                    Some(t) => text(t),
+                    None => text(&cell.to_text()),
+                }
+            }),
         };
-        match cell {
-            None => {}
-            Some(Cell::Time(ns)) => self.values.extend((ns / 1000).to_le_bytes()),
-            Some(Cell::Text(t)) => text(t),
-            Some(Cell::Word(w)) => text(w),
-            Some(Cell::Integer(n)) => self.values.extend(n.to_le_bytes()),
-            Some(Cell::Real(x)) => self.values.extend(x.to_le_bytes()),
-        }
+        self.present.push(fits.is_some());
     }
 
     /// The page of what was pushed, which is forgotten: header, definition levels, values.
@@ -215,7 +225,7 @@ mod tests {
     /// Bytes as another reader (Apache Arrow) accepts them.
     #[test]
     fn a_page_has_header_levels_and_the_values_there_are() {
-        let mut column = Column { name: "n", kind: Type::Integer, present: Vec::new(), values: Vec::new() };
+        let mut column = Chunked::new(Column { name: "n".into(), kind: Kind::Integer });
         for cell in [Some(Cell::Integer(7)), None, Some(Cell::Integer(1))] {
             column.push(cell.as_ref());
         }
