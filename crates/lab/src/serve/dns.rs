@@ -19,7 +19,8 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
 
 /// Hosts below `example`, beside the bare name.
-pub const HOSTS: [&str; 10] = ["www", "mail", "ns", "files", "app", "time", "update", "backup", "media", "dc"];
+pub const HOSTS: [&str; 10] =
+    ["www", "mail", "ns", "files", "app", "time", "update", "backup", "media", "dc"];
 
 /// Pieces of the text of `large.example`, of 250 bytes each.
 const LARGE: usize = 12;
@@ -40,7 +41,8 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     parameter::port("53"),
     Parameter::new("answer", Kind::Address, "IPv4 address of the hosts it knows").or("192.0.2.110"),
     Parameter::new("answer6", Kind::Address, "IPv6 address of the hosts it knows").or("2001:db8::110"),
-    Parameter::new("wildcard", Kind::Choice(&["no", "yes"]), "whether every other name resolves too").or("no"),
+    Parameter::new("wildcard", Kind::Choice(&["no", "yes"]), "whether every other name resolves too")
+        .or("no"),
 ];
 
 pub(super) fn start(values: &Values) -> Result<Vec<Server>, TrafficError> {
@@ -125,7 +127,8 @@ impl Zone {
         }
         if name == "large.example" {
             let piece = |i: usize| (kind::TXT, text(&[b'a' + u8::try_from(i).unwrap_or(0); 250]), 3600);
-            let all: Vec<Record> = if asked(kind::TXT) { (0..LARGE).map(piece).collect() } else { Vec::new() };
+            let all: Vec<Record> =
+                if asked(kind::TXT) { (0..LARGE).map(piece).collect() } else { Vec::new() };
             return (NO_ERROR, all.into_iter().chain(addresses(3600)).collect());
         }
         let known = name == "example" || HOSTS.iter().any(|h| name.strip_prefix(h) == Some(".example"));
@@ -134,10 +137,11 @@ impl Zone {
         }
         let mut records = addresses(300);
         if name == "example" {
-            let soa = [encode("ns.example"), encode("hostmaster.example"), [1, 7200, 900, 86400, 300]
-                .into_iter()
-                .flat_map(u32::to_be_bytes)
-                .collect()]
+            let soa = [
+                encode("ns.example"),
+                encode("hostmaster.example"),
+                [1, 7200, 900, 86400, 300].into_iter().flat_map(u32::to_be_bytes).collect(),
+            ]
             .concat();
             let all = [
                 (kind::NS, encode("ns.example")),
@@ -153,9 +157,10 @@ impl Zone {
 
 /// What the far end of a tunnel says: letters that depend on the name asked, so that no two answers are alike.
 fn tunnel(question: &Question) -> Vec<Record> {
-    let seed = question.name.bytes().fold(0xcbf2_9ce4_8422_2325, |h: u64, b| {
-        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let seed = question
+        .name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |h: u64, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
     let mut chance = Chance::new(seed);
     let name = |chance: &mut Chance| encode(&format!("{}.t.example", chance.text(LETTERS, 48)));
     let data = match question.kind {

@@ -1,17 +1,12 @@
 //! An FTP server, RFC 959, with passive transfers (RFC 2428 for IPv6) of files in memory.
 //!
-//! User `lab` with password `lab-password`, and `anonymous` with any, may list, fetch and store; everybody else is refused.
+//! [`USER`] with [`PASSWORD`], and `anonymous` with any, may list, fetch and store; everybody else is refused.
 
 use super::store::{Refusal, Store};
-use super::{Parameter, Server, TrafficError, Values, listen, parameter};
+use super::{PASSWORD, Parameter, Server, TrafficError, USER, Values, listen, parameter};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
-
-/// The user who may log in with [`PASSWORD`].
-pub const USER: &str = "lab";
-/// The password of [`USER`].
-pub const PASSWORD: &str = "lab-password";
 
 /// Longest command line, bytes: a name of the longest kind fits.
 const MAX_LINE: u64 = 512;
@@ -27,8 +22,15 @@ pub(super) const PARAMETERS: &[Parameter] = &[parameter::ADDRESS, parameter::por
 pub(super) fn start(values: &Values) -> Result<Vec<Server>, TrafficError> {
     let store = Store::with_documents(DOCUMENTS, 21);
     let server = Server::tcp(listen(values), move |stream| {
-        Session { control: stream, store: store.clone(), user: None, logged_in: false, refused: 0, passive: None }
-            .run()
+        Session {
+            control: stream,
+            store: store.clone(),
+            user: None,
+            logged_in: false,
+            refused: 0,
+            passive: None,
+        }
+        .run()
     })?;
     Ok(vec![server])
 }

@@ -15,12 +15,19 @@ mod store;
 mod web;
 
 pub use dns::HOSTS;
+pub(crate) use rpc::{NDR, pdu};
+pub(crate) use smb::{SHARE, utf16};
 
 use crate::arguments::{Arguments, Kind, Parameter, Values};
 use crate::traffic::{Control, Server, TrafficError};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+/// The user who may log in everywhere, with [`PASSWORD`] where one is asked for.
+pub const USER: &str = "lab";
+/// The password of [`USER`]. It is no secret.
+pub const PASSWORD: &str = "lab-password";
 
 /// One service.
 #[derive(Debug)]

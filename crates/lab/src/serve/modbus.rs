@@ -7,9 +7,9 @@ use std::net::TcpStream;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Coils, discrete inputs, holding and input registers, each so many.
-pub const SIZE: u16 = 256;
+const SIZE: u16 = 256;
 /// The unit that answers; others are refused as a gateway does.
-pub const UNIT: u8 = 1;
+const UNIT: u8 = 1;
 
 /// Header without the unit.
 const HEADER: usize = 6;
@@ -192,9 +192,7 @@ mod tests {
         let mut plant = Plant::new();
         // Request; the answer's function byte, and its exception.
         let mut check = |request: &[u8], expected: (u8, Option<u8>)| {
-            let data = plant
-                .answer(request)
-                .unwrap_or_else(|code| vec![request[0] | 0x80, code]);
+            let data = plant.answer(request).unwrap_or_else(|code| vec![request[0] | 0x80, code]);
             let mut frame = vec![0, 7, 0, 0];
             frame.extend(u16::try_from(data.len() + 1).expect("short").to_be_bytes());
             frame.push(UNIT);

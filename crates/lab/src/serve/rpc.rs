@@ -27,8 +27,9 @@ const ALTER_ACK: u8 = 15;
 const SVCCTL: [u8; 4] = [0x81, 0xbb, 0x7a, 0x36];
 const SRVSVC: [u8; 4] = [0xc8, 0x4f, 0x32, 0x4b];
 /// NDR, 32 bit: 8a885d04-1ceb-11c9-9fe8-08002b104860 version 2.
-const NDR: [u8; 20] = [
-    0x04, 0x5d, 0x88, 0x8a, 0xeb, 0x1c, 0xc9, 0x11, 0x9f, 0xe8, 0x08, 0x00, 0x2b, 0x10, 0x48, 0x60, 2, 0, 0, 0,
+pub(crate) const NDR: [u8; 20] = [
+    0x04, 0x5d, 0x88, 0x8a, 0xeb, 0x1c, 0xc9, 0x11, 0x9f, 0xe8, 0x08, 0x00, 0x2b, 0x10, 0x48, 0x60, 2, 0, 0,
+    0,
 ];
 /// A handle of the server's: any twenty bytes that are not all zero.
 const HANDLE: [u8; 20] = [1; 20];
@@ -100,13 +101,14 @@ impl Talk {
         let mut accepted = 0;
         let mut at = 28;
         for _ in 0..*unit.get(24)? {
-            let id = u16::from_le_bytes(unit.get(at..at + 2)?.try_into().ok()?);
-            let interface = unit.get(at + 4..at + 8)?.try_into().ok()?;
+            // Identifier, count of encodings, the interface with its version, and the encodings, twenty bytes each.
+            let element = unit.get(at..at + 24 + 20 * usize::from(*unit.get(at + 2)?))?;
+            let (id, interface) = (element.first_chunk()?, element.get(4..8)?.try_into().ok()?);
             if self.contexts.len() < MAX_CONTEXTS {
-                self.contexts.push((id, interface));
+                self.contexts.push((u16::from_le_bytes(*id), interface));
             }
             accepted += 1;
-            at += 24 + 20 * usize::from(*unit.get(at + 2)?);
+            at += element.len();
         }
         let mut body = [MAX_FRAGMENT.to_le_bytes(), MAX_FRAGMENT.to_le_bytes()].concat();
         body.extend(0x1234_u32.to_le_bytes());
@@ -121,7 +123,8 @@ impl Talk {
     }
 }
 
-fn pdu(kind: u8, call: &[u8], body: &[u8]) -> Vec<u8> {
+/// A protocol data unit of version 5.0, first and last fragment (C706 §12.6.3).
+pub(crate) fn pdu(kind: u8, call: &[u8], body: &[u8]) -> Vec<u8> {
     let mut out = vec![5, 0, kind, 3, 0x10, 0, 0, 0];
     out.extend(u16::try_from(HEADER + body.len()).unwrap_or(u16::MAX).to_le_bytes());
     out.extend([0, 0]);
@@ -187,7 +190,9 @@ mod tests {
     /// A bind to service control as context 0.
     fn bind() -> Vec<u8> {
         let mut body = vec![0xb8, 0x10, 0xb8, 0x10, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0];
-        body.extend([0x81, 0xbb, 0x7a, 0x36, 0x44, 0x98, 0xf1, 0x35, 0xad, 0x32, 0x98, 0xf0, 0x38, 0, 0x10, 3]);
+        body.extend([
+            0x81, 0xbb, 0x7a, 0x36, 0x44, 0x98, 0xf1, 0x35, 0xad, 0x32, 0x98, 0xf0, 0x38, 0, 0x10, 3,
+        ]);
         body.extend([2, 0, 0, 0]);
         body.extend(NDR);
         pdu(BIND, &[1, 0, 0, 0], &body)
@@ -220,7 +225,7 @@ mod tests {
     #[test]
     fn cut_units_are_not_answered() {
         let whole = bind();
-        for cut in 0..whole.len() - 20 {
+        for cut in 0..whole.len() {
             assert_eq!(Talk::default().answer(&whole[..cut]), None, "{cut}");
         }
     }

@@ -9,6 +9,7 @@ pub mod client;
 pub mod dns;
 pub mod flood;
 pub mod http;
+mod link;
 pub mod meter;
 pub(crate) mod server;
 mod socket;

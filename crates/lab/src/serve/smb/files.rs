@@ -108,11 +108,8 @@ pub(super) fn close(store: &Store, open: &Open) -> Vec<u8> {
 /// The answer that carries data: to a read (17), or to a question (9).
 fn data(size: u16, bytes: &[u8]) -> Vec<u8> {
     let body = Body::default().half(size);
-    let body = if size == 17 {
-        body.half(80).count(bytes.len()).long(0)
-    } else {
-        body.half(72).count(bytes.len())
-    };
+    let body =
+        if size == 17 { body.half(80).count(bytes.len()).long(0) } else { body.half(72).count(bytes.len()) };
     body.bytes(bytes).0
 }
 
@@ -193,8 +190,15 @@ fn matches(pattern: &str, name: &str) -> bool {
         }
     }
     // The old way to say all: DOS patterns with translated wildcards. More stars than one make no difference here.
-    let mut pattern: Vec<char> =
-        pattern.chars().map(|c| match c { '<' => '*', '>' => '?', '"' => '.', c => c }).collect();
+    let mut pattern: Vec<char> = pattern
+        .chars()
+        .map(|c| match c {
+            '<' => '*',
+            '>' => '?',
+            '"' => '.',
+            c => c,
+        })
+        .collect();
     pattern.dedup_by(|a, b| *a == '*' && *b == '*');
     let stars = pattern.iter().filter(|c| **c == '*').count();
     // Many stars would cost time without limit.

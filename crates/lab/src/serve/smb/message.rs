@@ -171,7 +171,7 @@ pub(crate) fn utf16(text: &str) -> Vec<u8> {
 }
 
 /// UTF-16 as text; what is no text becomes the replacement character.
-pub(crate) fn text(utf16: &[u8]) -> String {
+pub(super) fn text(utf16: &[u8]) -> String {
     let units: Vec<u16> = utf16.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
     String::from_utf16_lossy(&units)
 }

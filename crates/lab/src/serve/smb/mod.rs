@@ -1,6 +1,6 @@
 //! An SMB 2 file server, dialects 2.0.2 and 2.1 ([MS-SMB2]): one share of files in memory, and named pipes.
 //!
-//! Guests may do everything ([`security::USERS`]); nothing is signed or encrypted, so that a sensor can read all of it. Of
+//! Guests may do everything (`USERS` in [`security`]); nothing is signed or encrypted, so that a sensor can read all of it. Of
 //! SMB 1 the first negotiation is understood, as clients of long use begin with it (§3.3.5.3).
 
 mod files;
@@ -20,7 +20,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
 /// Name of the share.
-pub const SHARE: &str = "share";
+pub(crate) const SHARE: &str = "share";
 
 /// Longest message: a write of the largest size, with its header.
 const MAX_MESSAGE: usize = 1 << 17;
@@ -107,7 +107,8 @@ impl Session {
                 continue;
             }
             let (status, answered_tree, body) = self.one(&request, tree, &mut last);
-            let mut answer = request.answer(status, if self.greeted(&request) { SESSION } else { 0 }, answered_tree);
+            let mut answer =
+                request.answer(status, if self.greeted(&request) { SESSION } else { 0 }, answered_tree);
             answer.extend(body);
             if !rest.is_empty() {
                 answer.resize(answer.len().next_multiple_of(8), 0);
@@ -254,7 +255,8 @@ fn answer_version_1(message: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn negotiate(request: &Request<'_>) -> Answer {
-    let offered: Vec<u16> = (0..usize::from(request.half(2).min(64))).map(|i| request.half(36 + 2 * i)).collect();
+    let offered: Vec<u16> =
+        (0..usize::from(request.half(2).min(64))).map(|i| request.half(36 + 2 * i)).collect();
     let dialect = [0x0210, 0x0202].into_iter().find(|d| offered.contains(d));
     dialect.map(negotiated).ok_or(status::NOT_SUPPORTED)
 }

@@ -5,7 +5,7 @@
 use super::message::{Body, text, utf16};
 
 /// Users who are let in, whatever their password.
-pub(crate) const USERS: [&str; 3] = ["lab", "guest", "backup"];
+const USERS: [&str; 3] = ["lab", "guest", "backup"];
 /// 1.3.6.1.5.5.2, SPNEGO.
 const SPNEGO: [u8; 6] = [0x2b, 6, 1, 5, 5, 2];
 /// 1.3.6.1.4.1.311.2.2.10, NTLM.

@@ -120,9 +120,7 @@ fn refuse(writer: &mut TcpStream, status: &str) -> io::Result<()> {
 }
 
 /// Reads a head; the second half is the length of the body, or the status of a refusal. `None` at the end.
-fn head(
-    reader: &mut BufReader<TcpStream>,
-) -> io::Result<Option<(Request, Result<u64, &'static str>)>> {
+fn head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<(Request, Result<u64, &'static str>)>> {
     const BAD: &str = "400 Bad Request";
     let mut limited = reader.by_ref().take(MAX_HEAD);
     let mut line = Vec::new();

@@ -1,11 +1,8 @@
 //! What the shop answers.
 
+use super::super::{PASSWORD, USER};
 use super::{Content, MAX_DOWNLOAD, Request, Response, sql};
 use std::fmt::Write;
-
-/// Who may log in, and with what.
-pub(super) const USER: &str = "lab";
-pub(super) const PASSWORD: &str = "lab-password";
 
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
@@ -58,7 +55,9 @@ pub(super) fn answer(request: &Request, length: u64) -> Response {
         return page("405 Method Not Allowed", "not like this", "");
     }
     match request.path.as_str() {
-        "/" => page("200 OK", "welcome", &(paragraph(8) + &links(&["/search?q=lamp", "/files?name=terms.txt"]))),
+        "/" => {
+            page("200 OK", "welcome", &(paragraph(8) + &links(&["/search?q=lamp", "/files?name=terms.txt"])))
+        }
         "/about" => page("200 OK", "about", &paragraph(12)),
         "/news" => {
             let all: Vec<String> = (1..=12).map(|i| format!("/news/{i}")).collect();
@@ -159,7 +158,9 @@ fn ping(host: &str) -> String {
     let mut out = String::from("1 packets transmitted, 1 received, 0% packet loss\n");
     for command in host.split([';', '|', '&', '`', '\n', '$', '(', ')']).skip(1) {
         let command = command.trim();
-        if let Some((_, output)) = COMMANDS.iter().find(|(c, _)| command == *c || command.starts_with(&format!("{c} -"))) {
+        if let Some((_, output)) =
+            COMMANDS.iter().find(|(c, _)| command == *c || command.starts_with(&format!("{c} -")))
+        {
             out += output;
         }
     }
@@ -171,9 +172,14 @@ fn log_in(user: &str, password: &str, kind: &'static str) -> Response {
     let json = kind == JSON;
     match (right, json) {
         (true, true) => response("200 OK", JSON, "{\"token\":\"not-a-token\"}".to_owned()),
-        (false, true) => response("401 Unauthorized", JSON, "{\"error\":\"wrong name or password\"}".to_owned()),
+        (false, true) => {
+            response("401 Unauthorized", JSON, "{\"error\":\"wrong name or password\"}".to_owned())
+        }
         (true, false) => Response {
-            fields: vec![("Location", "/".to_owned()), ("Set-Cookie", "session=not-a-session; HttpOnly".to_owned())],
+            fields: vec![
+                ("Location", "/".to_owned()),
+                ("Set-Cookie", "session=not-a-session; HttpOnly".to_owned()),
+            ],
             ..page("303 See Other", "welcome back", "")
         },
         (false, false) => page("401 Unauthorized", "log in", "<p>Wrong name or password.</p>"),
@@ -194,7 +200,8 @@ fn paragraph(sentences: u64) -> String {
         "Deliveries leave on days that end in y.",
         "Our clocks are right twice a day.",
     ];
-    let all: String = (0..sentences).filter_map(|i| SENTENCES.get((i % 5) as usize)).map(|s| format!("{s} ")).collect();
+    let all: String =
+        (0..sentences).filter_map(|i| SENTENCES.get((i % 5) as usize)).map(|s| format!("{s} ")).collect();
     format!("<p>{}</p>\n", all.trim_end())
 }
 

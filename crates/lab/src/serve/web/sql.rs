@@ -252,15 +252,22 @@ impl Parser<'_> {
         }
         if self.take("order") {
             self.expect("by")?;
-            let column = self.expression(&Scope { columns: &["id", "name", "price", "stock"], row: &[
-                Number(1.0), Number(2.0), Number(3.0), Number(4.0)] })?;
+            let column = self.expression(&Scope {
+                columns: &["id", "name", "price", "stock"],
+                row: &[Number(1.0), Number(2.0), Number(3.0), Number(4.0)],
+            })?;
             let column = column.number() as usize;
             if column == 0 || width.is_some_and(|w| column > w) {
-                return Err(format!("1st ORDER BY term out of range - should be between 1 and {}", width.unwrap_or(1)));
+                return Err(format!(
+                    "1st ORDER BY term out of range - should be between 1 and {}",
+                    width.unwrap_or(1)
+                ));
             }
             let down = self.take("desc");
             let _ = self.take("asc");
-            rows.sort_by(|a, b| a.get(column - 1).zip(b.get(column - 1)).map_or(Ordering::Equal, |(a, b)| a.order(b)));
+            rows.sort_by(|a, b| {
+                a.get(column - 1).zip(b.get(column - 1)).map_or(Ordering::Equal, |(a, b)| a.order(b))
+            });
             if down {
                 rows.reverse();
             }
@@ -667,7 +674,10 @@ mod tests {
         check("3 AND 1=2", &[]);
         check("3 AND 'a'='a'", &["table no. 3"]);
         check("3 and (select count(*) from users)=3 -- x", &["table no. 3"]);
-        check("99 UNION ALL SELECT 1, name || ':' || password, 3, 4 FROM users WHERE id=1", &["anna:not-a-password-1"]);
+        check(
+            "99 UNION ALL SELECT 1, name || ':' || password, 3, 4 FROM users WHERE id=1",
+            &["anna:not-a-password-1"],
+        );
         check("99 OR id BETWEEN 1 AND 2", &["lamp no. 1", "chair no. 2"]);
         check("99 OR name LIKE '%lamp no. 9%'", &["lamp no. 9"]);
         check("id AND id IN (2, 3) ORDER BY 1 DESC", &["table no. 3", "chair no. 2"]);
@@ -698,7 +708,8 @@ mod tests {
         for deep in ["(".repeat(4000), "-".repeat(3990), "not ".repeat(990), "1 + (".repeat(700)] {
             let _ = product(&deep);
         }
-        let product_of_all = "1 AND (SELECT count(*) FROM products WHERE ".repeat(30) + "1=1" + &")>0".repeat(30);
+        let product_of_all =
+            "1 AND (SELECT count(*) FROM products WHERE ".repeat(30) + "1=1" + &")>0".repeat(30);
         let _ = product(&product_of_all);
     }
 }

@@ -260,8 +260,7 @@ mod tests {
         account.flow(Protocol::Tcp, end([192, 0, 2, 1], 40_001), end([192, 0, 2, 9], 81));
         account.flow(Protocol::Tcp, end([192, 0, 2, 1], 40_002), end([192, 0, 2, 9], 81));
         let report = account.report("test", 5);
-        let rows: Vec<_> =
-            report.flows.iter().map(|r| (r.source_port, r.target_port, r.count)).collect();
+        let rows: Vec<_> = report.flows.iter().map(|r| (r.source_port, r.target_port, r.count)).collect();
         assert_eq!(rows, [(Some(40_000), Some(80), 2), (None, Some(81), 2)]);
         assert!(report.flows.iter().all(|r| r.start_ns <= r.end_ns && r.start_ns > 0));
     }
@@ -274,8 +273,7 @@ mod tests {
         }
         account.flow(Protocol::Tcp, end([192, 0, 2, 1], 51_813), end([192, 0, 2, 10], 7));
         let report = account.report("scan", 0);
-        let rows: Vec<_> =
-            report.flows.iter().map(|r| (r.source_port, r.target_port, r.count)).collect();
+        let rows: Vec<_> = report.flows.iter().map(|r| (r.source_port, r.target_port, r.count)).collect();
         assert_eq!(rows, [(Some(51_813), None, 1000), (Some(51_813), Some(7), 1)]);
     }
 

@@ -4,10 +4,8 @@ use super::account::{Account, Net, Protocol, Report, now_ns};
 use crate::arguments::Values;
 use crate::chance::Chance;
 use crate::traffic::{Control, Limits, MAX_COUNT, MAX_DURATION, Pace, TrafficError, socket};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 /// How long connecting, and any read or write, may take.
@@ -87,11 +85,21 @@ impl<'a> Actor<'a> {
 
     /// A TCP connection, noted in the account whether it succeeds or not.
     pub(super) fn connect(&self, source: IpAddr, target: SocketAddr) -> io::Result<Line<'_>> {
+        self.connect_with(source, target, None)
+    }
+
+    /// As [`Actor::connect`], with a receive buffer of so many bytes.
+    pub(super) fn connect_with(
+        &self,
+        source: IpAddr,
+        target: SocketAddr,
+        buffer: Option<usize>,
+    ) -> io::Result<Line<'_>> {
         if source.is_ipv4() != target.is_ipv4() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "addresses of different IP versions"));
         }
         let start = now_ns();
-        let result = socket::connect_from(source, target, PATIENCE.min(self.left()));
+        let result = socket::connect_with(source, target, PATIENCE.min(self.left()), buffer);
         let port = result.as_ref().ok().and_then(|s| s.local_addr().ok()).map_or(0, |a| a.port());
         let (from, to) = ((Net::from(source), port), (Net::from(target.ip()), target.port()));
         self.account.note(Protocol::Tcp, from, to, start, 1);
@@ -127,13 +135,6 @@ impl<'a> Actor<'a> {
         Ok(buffer)
     }
 
-    /// A socket for packets with their IP header (raw(7)).
-    pub(super) fn raw(&self, v4: bool) -> Result<OwnedFd, TrafficError> {
-        let family = if v4 { AddressFamily::INET } else { AddressFamily::INET6 };
-        socket_with(family, SocketType::RAW, SocketFlags::CLOEXEC, Some(ipproto::RAW))
-            .map_err(TrafficError::io("open a raw socket"))
-    }
-
     /// Does one thing and counts what became of it. A failure is the peer's (or the block's), and no reason to end.
     pub(super) fn attempt<T>(&self, what: impl FnOnce() -> io::Result<T>) -> Option<T> {
         self.account.tried(1);
@@ -158,7 +159,9 @@ impl<'a> Actor<'a> {
             for i in 0..n {
                 let thread = std::thread::Builder::new().name(format!("lab-act-{i}"));
                 threads.push(
-                    thread.spawn_scoped(scope, move || work(i)).map_err(TrafficError::io("start a thread"))?,
+                    thread
+                        .spawn_scoped(scope, move || work(i))
+                        .map_err(TrafficError::io("start a thread"))?,
                 );
             }
             Ok(())
