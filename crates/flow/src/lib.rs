@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod age;
 pub mod app;
 mod community_id;
 mod dissect;
@@ -32,6 +33,7 @@ mod timer;
 pub mod tracker;
 pub mod window;
 
+pub use age::Ages;
 pub use app::App;
 pub use community_id::{community_id, community_id_from};
 pub use entity::Entity;

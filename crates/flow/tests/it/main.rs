@@ -1,6 +1,7 @@
 //! The crate seen from outside, one module a subject.
 
 mod accumulators;
+mod ages;
 mod app;
 mod common;
 mod community_id;
