@@ -85,6 +85,7 @@ pub(crate) const DOCUMENTS: &[(&str, &str)] = &[
     ("docs/events.md", "crates/autoinmune/tests/binary/replay.rs"),
     ("docs/features.md", "xtask/src/docs.rs"),
     ("docs/exactness.md", "xtask/src/exactness"),
+    ("docs/generate.md", "crates/lab/tests/visit/lists.rs"),
     ("docs/man", "xtask/src/docs.rs"),
     ("docs/rules.md", "crates/detect/tests/rules.rs"),
 ];

@@ -48,7 +48,9 @@ pub enum Grant {
 struct Site {
     /// Theoretical arrival time of the next request, were all evenly spaced, ns.
     due: u64,
-    /// The site's own pause, where it stated one longer than ours, ns.
+    /// When the last request had its turn, ns.
+    last: u64,
+    /// The site's own pause, ns; counts where it is longer than ours.
     delay: Option<u64>,
     /// No request before this time, ns.
     rest: u64,
@@ -71,6 +73,7 @@ impl Limiter {
         }
         let site = self.sites.entry(name.to_owned()).or_insert(Site {
             due: now,
+            last: now,
             delay: None,
             rest: 0,
             in_flight: 0,
@@ -92,6 +95,7 @@ impl Limiter {
             return Grant::Wait(POLL);
         }
         site.due = site.due.max(now).saturating_add(interval);
+        site.last = now;
         site.in_flight += 1;
         Grant::Go
     }
@@ -103,10 +107,12 @@ impl Limiter {
         }
     }
 
-    /// The site wants `delay` ns between requests. It counts only where it is longer than the rate's own interval.
+    /// The site wants `delay` ns between requests, from the last one on. It counts only where it is longer than the
+    /// rate's own interval.
     pub fn delay(&mut self, name: &str, delay: u64) {
         if let Some(site) = self.sites.get_mut(name) {
             site.delay = Some(delay);
+            site.due = site.due.max(site.last.saturating_add(delay));
         }
     }
 
@@ -187,9 +193,9 @@ mod tests {
         let mut limiter = Limiter::default();
         assert_eq!(granted(&mut limiter, RATE, [0]), [0]);
         limiter.delay("a", 500);
-        assert_eq!(granted(&mut limiter, RATE, (0..1200).step_by(10)), [100, 600, 1100]);
+        assert_eq!(granted(&mut limiter, RATE, (0..1200).step_by(10)), [500, 1000]);
         limiter.delay("a", 1);
-        assert_eq!(granted(&mut limiter, RATE, 5000..5010).len(), 3);
+        assert_eq!(granted(&mut limiter, RATE, 5000..5010).len(), 3, "less than ours changes nothing");
     }
 
     #[test]

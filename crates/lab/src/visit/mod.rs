@@ -68,8 +68,10 @@ pub struct Options {
     pub services: Vec<Service>,
     /// Name server to ask instead of the system's.
     pub resolver: Option<SocketAddr>,
-    /// Where visits may lead. [`Scope::Lab`] needs a resolver, and lifts the limits per site in [`Mode::Turbo`].
+    /// Where visits may lead. [`Scope::Lab`] needs a resolver.
     pub scope: Scope,
+    /// Whether to visit without limits per site: only in [`Scope::Lab`].
+    pub unlimited: bool,
     /// Certificate authorities in PEM to trust instead of the system's.
     pub authorities: Option<Vec<u8>>,
     /// Where those who are visited can learn more or complain; printable ASCII.
@@ -175,7 +177,7 @@ pub fn start(options: Options) -> Result<Run, VisitError> {
     let about = About {
         mode: options.mode,
         lab,
-        unlimited: lab && options.mode == Mode::Turbo,
+        unlimited: options.unlimited,
         seed: options.seed,
         threads: options.threads,
         sites: options.sites.len(),
@@ -235,6 +237,10 @@ fn check(options: &Options) -> Result<(), VisitError> {
     bounds(
         options.contact.as_ref().is_none_or(printable),
         "the contact must be printable ASCII of at most 200 bytes".into(),
+    )?;
+    bounds(
+        !options.unlimited || options.scope == Scope::Lab,
+        "limits per site are lifted for the lab's own servers only".into(),
     )?;
     match (options.scope, options.resolver) {
         (Scope::Lab, None) => {
@@ -432,7 +438,8 @@ impl Work {
                 }
             }
             (Endpoint::Web(url), _) => {
-                visitor.get(url.clone(), &Want { patience: PATIENCE[0], ..want(Kind::Api, MAX_PAGE, None) })?;
+                visitor
+                    .get(url.clone(), &Want { patience: PATIENCE[0], ..want(Kind::Api, MAX_PAGE, None) })?;
             }
             (Endpoint::Host { host, port }, ServiceKind::Ssh) => {
                 let software = format!("{PRODUCT}_{}", env!("CARGO_PKG_VERSION"));
@@ -517,7 +524,8 @@ mod tests {
 
     #[test]
     fn options_out_of_bounds_are_refused() {
-        let site = sites::sites(&format!("{}\nDE,news,de,A,https://a.example/", sites::SITES_HEADER)).expect("list");
+        let site =
+            sites::sites(&format!("{}\nDE,news,de,A,https://a.example/", sites::SITES_HEADER)).expect("list");
         let good = Options {
             mode: Mode::Turbo,
             threads: 1,
@@ -527,6 +535,7 @@ mod tests {
             services: Vec::new(),
             resolver: Some(SocketAddr::from(([127, 0, 0, 1], 53))),
             scope: Scope::Lab,
+            unlimited: true,
             authorities: None,
             contact: None,
         };
@@ -539,11 +548,15 @@ mod tests {
             Options { duration: MAX_DURATION * 2, ..good.clone() },
             Options { sites: Vec::new(), ..good.clone() },
             Options { contact: Some("a\r\nX: y".into()), ..good.clone() },
+            Options { scope: Scope::Internet, resolver: Some(public), ..good.clone() },
             Options { resolver: None, ..good.clone() },
             Options { resolver: Some(public), ..good.clone() },
         ] {
             assert!(check(&bad).is_err(), "{bad:?}");
         }
-        assert!(check(&Options { scope: Scope::Internet, resolver: Some(public), ..good }).is_ok());
+        assert!(
+            check(&Options { scope: Scope::Internet, unlimited: false, resolver: Some(public), ..good })
+                .is_ok()
+        );
     }
 }

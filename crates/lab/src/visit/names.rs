@@ -2,7 +2,7 @@
 //! lab's server, asks for more than addresses, counts what it asks, and refuses addresses that must not be visited.
 
 use super::statistics::Failure;
-use crate::traffic::permit;
+use crate::traffic::{dns, permit};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
@@ -23,8 +23,6 @@ const MAX_NAMES: usize = 10_000;
 const TTL: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(3600)];
 /// Largest UDP answer asked for, bytes (RFC 6891 §6.2.5; 1232 passes without fragments nearly everywhere).
 const UDP_SIZE: u16 = 1232;
-/// Bytes of the message header.
-const HEADER: usize = 12;
 
 /// Types of record that are asked for (RFC 1035 §3.2.2, RFC 3596, RFC 8659, RFC 9460).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -237,8 +235,10 @@ fn exchange(server: SocketAddr, host: &str, record: RecordType) -> io::Result<An
         socket.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
         let length = socket.recv(&mut buffer)?;
         // What does not answer this question may be forged: the right answer may still come.
-        let Some(dns) = answer_to(&question, id, buffer.get(..length).unwrap_or_default()) else { continue };
-        return if dns.truncated { over_tcp(server, &question, id) } else { Ok(answer(&dns)) };
+        let Some(reply) = answer_to(&question, id, buffer.get(..length).unwrap_or_default()) else {
+            continue;
+        };
+        return if reply.truncated { over_tcp(server, &question, id) } else { Ok(answer(&reply)) };
     }
 }
 
@@ -254,7 +254,7 @@ fn over_tcp(server: SocketAddr, question: &[u8], id: u16) -> io::Result<Answer> 
     let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
     stream.read_exact(&mut message)?;
     answer_to(question, id, &message)
-        .map(|dns| answer(&dns))
+        .map(|reply| answer(&reply))
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not the answer to the question"))
 }
 
@@ -262,44 +262,28 @@ fn over_tcp(server: SocketAddr, question: &[u8], id: u16) -> io::Result<Answer> 
 fn answer_to(question: &[u8], id: u16, message: &[u8]) -> Option<Dns> {
     let mut messages = Vec::new();
     Dissector::datagram().data(Side::Server, message, &mut messages);
-    let Some(Message::Dns(dns)) = messages.into_iter().next() else { return None };
+    let Some(Message::Dns(reply)) = messages.into_iter().next() else { return None };
     // The question as sent must stand in the answer, but for the case of its letters and our EDNS record behind it.
-    let asked = question.get(HEADER..question.len() - EDNS)?;
-    let repeated = message.get(HEADER..HEADER + asked.len());
-    let fits = dns.response && dns.id == id && repeated.is_some_and(|r| r.eq_ignore_ascii_case(asked));
-    // A server that takes no EDNS may answer without repeating the question (RFC 6891 §7).
-    fits.then_some(dns)
+    let asked = question.get(dns::HEADER..question.len() - EDNS)?;
+    let repeated = message.get(dns::HEADER..dns::HEADER + asked.len());
+    let fits = reply.response && reply.id == id && repeated.is_some_and(|r| r.eq_ignore_ascii_case(asked));
+    fits.then_some(reply)
 }
 
-fn answer(dns: &Dns) -> Answer {
+fn answer(reply: &Dns) -> Answer {
     Answer {
-        code: dns.rcode,
-        addresses: dns.addresses.iter().map(|a| a.ip()).collect(),
-        ttl: Duration::from_secs(dns.min_ttl.unwrap_or_default().into()),
-        bytes: dns.length.into(),
+        code: reply.rcode,
+        addresses: reply.addresses.iter().map(|a| a.ip()).collect(),
+        ttl: Duration::from_secs(reply.min_ttl.unwrap_or_default().into()),
+        bytes: reply.length.into(),
     }
 }
 
-/// Bytes of the EDNS record in our questions.
+/// Bytes of the EDNS record that ends our questions.
 const EDNS: usize = 11;
 
-/// A standard query with recursion desired, class IN, and EDNS (RFC 1035 §4.1, RFC 6891 §6.1.2).
 fn question(id: u16, host: &str, record: RecordType) -> Vec<u8> {
-    let mut message = id.to_be_bytes().to_vec();
-    message.extend([0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 1]);
-    for label in host.split('.').filter(|l| !l.is_empty()) {
-        let label = &label.as_bytes()[..label.len().min(63)];
-        message.push(label.len() as u8);
-        message.extend(label);
-    }
-    message.push(0);
-    message.extend((record as u16).to_be_bytes());
-    message.extend([0, 1]);
-    // Root name, type OPT, our size, no flags, no data.
-    message.extend([0, 0, 41]);
-    message.extend(UDP_SIZE.to_be_bytes());
-    message.extend([0; 6]);
-    message
+    dns::question(id, host, record as u16, Some(UDP_SIZE))
 }
 
 /// An identifier that others cannot guess: the kernel has drawn the port at random, and this is as random as hash seeds.

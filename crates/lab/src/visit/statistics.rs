@@ -3,6 +3,7 @@
 use super::sites::{Belonging, Category, Country};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 /// What a request was for.
@@ -268,8 +269,15 @@ const BINS_PER_DOUBLING: u32 = 4;
 const BINS: usize = 124;
 
 /// A histogram of times.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Latency([u64; BINS]);
+
+impl fmt::Debug for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quantiles = [0.5, 0.95, 0.99].map(|q| self.quantile(q));
+        f.debug_tuple("Latency").field(&quantiles).finish()
+    }
+}
 
 impl Default for Latency {
     fn default() -> Self {
