@@ -27,6 +27,8 @@ pub enum Command {
         #[command(subcommand)]
         command: crate::lab::LabCommand,
     },
+    /// Make ordinary traffic: visit real sites politely, or the lab's servers in their place
+    Generate(crate::generate::GenerateArgs),
     /// Protect this host: attach, detect, and answer (shadow mode unless --enforce)
     Run(Box<RunArgs>),
     /// Run capture files through the same line as live traffic

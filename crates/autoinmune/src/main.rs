@@ -14,6 +14,7 @@ mod doctor;
 mod eve;
 mod exit;
 mod export;
+mod generate;
 mod lab;
 mod line;
 mod reference;
@@ -45,6 +46,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Demo(args) => demo::run(&args),
         Command::Lab { command } => lab::run(&command),
+        Command::Generate(args) => generate::run(&args),
         Command::Run(args) => agent::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Ban(args) => client::ban(&args),
