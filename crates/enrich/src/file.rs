@@ -1,8 +1,8 @@
 //! Files that others replace: noticing it, and reading them whole.
 
-use std::fs::{File, Metadata};
+use std::fs::{DirBuilder, File, Metadata};
 use std::io::{Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
 /// What changes when a file is replaced or written to.
@@ -77,7 +77,8 @@ fn read(path: &Path, max: u64) -> Result<(Vec<u8>, Identity), String> {
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), String> {
     let cannot = |e: std::io::Error| format!("cannot write {}: {e}", path.display());
     if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir).map_err(cannot)?;
+        // What was asked about, and of whom, is nobody else's business.
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(cannot)?;
     }
     let mut next = path.as_os_str().to_owned();
     next.push(format!(".{}.tmp", std::process::id()));

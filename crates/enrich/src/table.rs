@@ -1,15 +1,20 @@
 //! Prefixes of several lists in one table that is searched fast and never changed.
 //!
 //! Prefixes nest or are disjoint, so that the lists together cut the addresses into runs of equal answers. The table holds
-//! where each run begins and which answer it has; above the beginnings stand samples of every 16th, of every 256th and so
-//! on, so that a search looks at a few neighbouring keys on each level: of IPv4 one cache line, of IPv6 four.
+//! where each run begins and which answer it has, in blocks of a few neighbouring cache lines; above them stand samples:
+//! the first key of each block, every 16th of those, and so on. A search looks at one place of each level, and only the
+//! lowest is large enough to be out of the caches.
 
 use crate::Prefix;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-/// Keys of one level that a search compares at once. With the 4 bytes of IPv4, one cache line.
-const FANOUT: usize = 16;
+/// Samples of one level that a search compares at once: of IPv4 one cache line, of IPv6 four that are fetched together.
+const SAMPLES: usize = 16;
+/// Runs of IPv4 in a block: two cache lines.
+const BLOCK_V4: usize = 16;
+/// Runs of IPv6 in a block: two and a half cache lines.
+const BLOCK_V6: usize = 8;
 /// Prefixes one table takes; beyond, further ones are refused and counted. Twice what the figures promise.
 pub const MAX_PREFIXES: usize = 2_000_000;
 
@@ -25,7 +30,11 @@ pub struct Hit {
 }
 
 /// An address as a number of its own width.
-trait Key: Copy + Ord + Default {
+trait Key: Copy + Ord {
+    /// The lowest address.
+    const MIN: Self;
+    /// The highest address.
+    const MAX: Self;
     /// The last address of a prefix that begins here.
     fn last(self, len: u8) -> Self;
     /// The address after; `None` after the last one there is.
@@ -33,6 +42,8 @@ trait Key: Copy + Ord + Default {
 }
 
 impl Key for u32 {
+    const MIN: Self = Self::MIN;
+    const MAX: Self = Self::MAX;
     fn last(self, len: u8) -> Self {
         self | Self::MAX.checked_shr(len.into()).unwrap_or(0)
     }
@@ -42,6 +53,8 @@ impl Key for u32 {
 }
 
 impl Key for u128 {
+    const MIN: Self = Self::MIN;
+    const MAX: Self = Self::MAX;
     fn last(self, len: u8) -> Self {
         self | Self::MAX.checked_shr(len.into()).unwrap_or(0)
     }
@@ -50,69 +63,104 @@ impl Key for u128 {
     }
 }
 
+/// Neighbouring runs: where each begins, ascending, and its answer. What is not used is like the last one, at the highest
+/// address.
+#[derive(Clone, Debug)]
+struct Block<K, const N: usize> {
+    keys: [K; N],
+    answers: [u32; N],
+}
+
 /// Runs of equal answers.
 #[derive(Debug)]
-struct Runs<K> {
-    /// Where each run begins, ascending; the first is the lowest address.
-    keys: Vec<K>,
-    /// Number of each run's answer.
-    answers: Vec<u32>,
-    /// Samples: level 0 of every 16th key, level 1 of every 16th of those, …
+struct Runs<K, const N: usize> {
+    blocks: Vec<Block<K, N>>,
+    /// Runs in the last block.
+    used: usize,
+    last: Option<(K, u32)>,
+    /// Samples: level 0 of each block's first key, level 1 of every 16th of those, …
     levels: Vec<Vec<K>>,
 }
 
-impl<K: Key> Runs<K> {
+impl<K: Key, const N: usize> Runs<K, N> {
     fn new() -> Self {
-        Self { keys: vec![K::default()], answers: vec![0], levels: Vec::new() }
+        let mut runs = Self { blocks: Vec::new(), used: N, last: None, levels: Vec::new() };
+        runs.begin(K::MIN, 0);
+        runs.finish();
+        runs
     }
 
-    /// Has the run that begins at `key` the answer `answer`. Keys come ascending.
+    /// Has the run that begins at `key` the answer `answer`. Keys come ascending; the last of equal ones counts.
     fn begin(&mut self, key: K, answer: u32) {
-        if self.keys.last() == Some(&key) {
-            self.keys.pop();
-            self.answers.pop();
+        match self.last {
+            // Held back until the next key, so that it can still be overruled.
+            Some((last, _)) if last == key => self.last = Some((key, answer)),
+            _ => {
+                self.push();
+                self.last = Some((key, answer));
+            }
         }
-        if self.answers.last() != Some(&answer) {
-            self.keys.push(key);
-            self.answers.push(answer);
+    }
+
+    /// Writes the run that was held back, unless it goes on with the answer of the one before.
+    fn push(&mut self) {
+        let Some((key, answer)) = self.last.take() else { return };
+        let before = self.blocks.last().and_then(|b| b.answers.get(self.used.wrapping_sub(1)));
+        if before == Some(&answer) {
+            return;
         }
+        if self.used == N {
+            self.blocks.push(Block { keys: [K::MAX; N], answers: [answer; N] });
+            self.used = 0;
+        }
+        if let Some(block) = self.blocks.last_mut() {
+            for (at, (k, a)) in block.keys.iter_mut().zip(&mut block.answers).enumerate().skip(self.used) {
+                *k = if at == self.used { key } else { K::MAX };
+                *a = answer;
+            }
+        }
+        self.used += 1;
     }
 
     fn finish(&mut self) {
-        self.keys.shrink_to_fit();
-        self.answers.shrink_to_fit();
-        let mut below: &[K] = &self.keys;
-        let mut levels = Vec::new();
-        while below.len() > FANOUT {
-            levels.push(below.iter().step_by(FANOUT).copied().collect::<Vec<_>>());
-            below = levels.last().map_or(&[], Vec::as_slice);
+        self.push();
+        self.blocks.shrink_to_fit();
+        let mut levels: Vec<Vec<K>> =
+            vec![self.blocks.iter().filter_map(|b| b.keys.first()).copied().collect()];
+        while let Some(below) = levels.last().filter(|l| l.len() > SAMPLES) {
+            let above = below.iter().step_by(SAMPLES).copied().collect();
+            levels.push(above);
         }
         self.levels = levels;
     }
 
     fn answer(&self, key: K) -> u32 {
         let mut at = 0;
-        for level in self.levels.iter().rev().chain([&self.keys]) {
-            let from = at * FANOUT;
-            let block = level.get(from..level.len().min(from + FANOUT)).unwrap_or(&[]);
-            // Counting all of them has no branch to guess wrong.
-            let not_above = block.iter().filter(|k| **k <= key).count();
-            at = from + not_above.saturating_sub(1);
+        for level in self.levels.iter().rev() {
+            let from = at * SAMPLES;
+            let samples = level.get(from..level.len().min(from + SAMPLES)).unwrap_or(&[]);
+            at = from + rank(samples, key).saturating_sub(1);
         }
-        self.answers.get(at).copied().unwrap_or(0)
+        let Some(block) = self.blocks.get(at) else { return 0 };
+        block.answers.get(rank(&block.keys, key).saturating_sub(1)).copied().unwrap_or(0)
     }
 
     fn bytes(&self) -> usize {
         let levels: usize = self.levels.iter().map(Vec::capacity).sum();
-        (self.keys.capacity() + levels) * size_of::<K>() + self.answers.capacity() * size_of::<u32>()
+        self.blocks.capacity() * size_of::<Block<K, N>>() + levels * size_of::<K>()
     }
+}
+
+/// How many of a few ascending keys are not above `key`. Counting all of them has no branch to guess wrong.
+fn rank<K: Key>(keys: &[K], key: K) -> usize {
+    keys.iter().filter(|k| **k <= key).count()
 }
 
 /// The table.
 #[derive(Debug)]
 pub struct Table {
-    v4: Runs<u32>,
-    v6: Runs<u128>,
+    v4: Runs<u32, BLOCK_V4>,
+    v6: Runs<u128, BLOCK_V6>,
     /// Answers: at most one hit of each list, by list. Answer 0 is no hit.
     answers: Vec<Box<[Hit]>>,
 }
@@ -223,10 +271,10 @@ impl Answers {
 
 /// Walks all lists in order of address and writes down where the answer changes. `read` gives start, length and hit of an
 /// entry.
-fn sweep<K: Key, E>(
+fn sweep<K: Key, const N: usize, E>(
     lists: &[&[E]],
     read: impl Fn(usize, usize, &E) -> (K, u8, Hit),
-    runs: &mut Runs<K>,
+    runs: &mut Runs<K, N>,
     answers: &mut Answers,
 ) {
     let mut heads = vec![0_usize; lists.len()];
