@@ -21,6 +21,14 @@ pub struct Cli {
 pub enum Command {
     /// Show the main job in under a minute: a real attack recognised and blocked in the kernel
     Demo(DemoArgs),
+    /// Play attacks and ordinary traffic against this program, in network namespaces of this machine
+    Lab {
+        /// What to do in the lab.
+        #[command(subcommand)]
+        command: crate::lab::LabCommand,
+    },
+    /// Make ordinary traffic: visit real sites politely, or the lab's servers in their place
+    Generate(crate::generate::GenerateArgs),
     /// Protect this host: attach, detect, and answer (shadow mode unless --enforce)
     Run(Box<RunArgs>),
     /// Run capture files through the same line as live traffic

@@ -14,6 +14,8 @@ mod doctor;
 mod eve;
 mod exit;
 mod export;
+mod generate;
+mod lab;
 mod line;
 mod reference;
 mod replay;
@@ -43,6 +45,8 @@ fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Demo(args) => demo::run(&args),
+        Command::Lab { command } => lab::run(&command),
+        Command::Generate(args) => generate::run(&args),
         Command::Run(args) => agent::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Ban(args) => client::ban(&args),

@@ -21,7 +21,7 @@ use crate::slot::{Mark, Pending};
 use crate::summary::{Summary, Young};
 use crate::table::{Arrival, Flows};
 use crate::window::JUDGE_EVERY;
-use crate::{Direction, EndReason, Event, FlowKey, FlowRecord, FlowStats, Outcome, Talk};
+use crate::{Ages, Direction, EndReason, Event, FlowKey, FlowRecord, FlowStats, Outcome, Talk};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use wire::packet::{protocol, tcp_flag};
@@ -48,6 +48,8 @@ pub struct TrackerConfig {
     pub idle_ns: u64,
     /// Age at which a flow is reported and begun anew, ns.
     pub active_ns: u64,
+    /// Windows by what a flow is, in place of `active_ns`.
+    pub ages: Option<Ages>,
     /// How long a closed TCP flow stays for its last packets, ns.
     pub linger_ns: u64,
     /// How long a flow may go without an answer, ns; at most `idle_ns` and `idle_tcp_ns`.
@@ -68,12 +70,20 @@ impl Default for TrackerConfig {
             idle_tcp_ns: 300 * SECOND,
             idle_ns: 60 * SECOND,
             active_ns: 1800 * SECOND,
+            ages: None,
             linger_ns: 2 * SECOND,
             grace_ns: SECOND,
             session_capacity: 65_536,
             session_bytes: 64 << 20,
             seed: 0,
         }
+    }
+}
+
+impl TrackerConfig {
+    /// Age at which a flow with these sums is reported and begun anew, ns.
+    pub(crate) fn active_ns(&self, key: &FlowKey, stats: &FlowStats) -> u64 {
+        self.ages.map_or(self.active_ns, |ages| ages.of(key, stats))
     }
 }
 
@@ -414,14 +424,15 @@ impl Tracker {
 
     /// Whether `packet` belongs to the flow its key leads to. If not, ends that flow.
     fn keep(&mut self, slot: u32, now_ns: u64, packet: &Packet<'_>, events: &mut Vec<Event>) -> Option<Kept> {
-        let idle_ns = self.idle_ns(self.flows.at(slot).key.protocol);
+        let key = self.flows.at(slot).key;
+        let idle_ns = self.idle_ns(key.protocol);
         let stats = self.flows.stats(slot);
         let syn = packet.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN;
         let reason = if syn && stats.is_over() {
             EndReason::Reused
         } else if now_ns.saturating_sub(stats.last_ns()) > idle_ns {
             EndReason::Idle
-        } else if now_ns.saturating_sub(stats.first_ns()) > self.config.active_ns {
+        } else if now_ns.saturating_sub(stats.first_ns()) > self.config.active_ns(&key, stats) {
             let earlier = self.flows.record(slot);
             let session = self.detach(slot);
             self.end(slot, EndReason::Active, events);

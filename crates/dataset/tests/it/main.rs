@@ -1,0 +1,8 @@
+//! The crate seen from outside, one module a subject.
+
+mod anonymise;
+mod common;
+mod parts;
+mod shared;
+mod tables;
+mod transforms;
