@@ -293,7 +293,7 @@ impl Tracker {
     pub fn finish_some(&mut self, flows: usize, events: &mut Vec<Event>) -> bool {
         self.begin_call(self.clock, events);
         self.tell_pending(events);
-        self.expire_waiting(0, events);
+        self.expire_waiting(self.clock, 0, events);
         self.end_some(flows, EndReason::Shutdown, events);
         self.end_call();
         self.flows.live > 0
@@ -356,31 +356,34 @@ impl Tracker {
             self.counters.clock_restarts += 1;
             self.end_some(usize::MAX, EndReason::Shutdown, events);
             self.flows.restart_wheel(now_ns);
+            self.clock = now_ns;
         }
+        self.expire_waiting(now_ns, self.config.grace_ns, events);
         self.clock = now_ns;
         self.tick = (now_ns / TICK_NS).saturating_add(1).saturating_mul(TICK_NS);
-        self.expire_waiting(self.config.grace_ns, events);
         if self.flows.is_tick_due(self.clock) {
             self.expire_idle(events);
         }
     }
 
-    /// Fails the flows that have waited for `patience_ns`.
+    /// Fails the flows that have waited for `patience_ns` at `now_ns`, each by the time its answer was due if that is after
+    /// the clock, which moves there: so what several trackers tell is in order.
     #[inline]
-    fn expire_waiting(&mut self, patience_ns: u64, events: &mut Vec<Event>) {
+    fn expire_waiting(&mut self, now_ns: u64, patience_ns: u64, events: &mut Vec<Event>) {
         while let Some(slot) = self.flows.longest_waiting() {
-            if self.age_ns(slot) < patience_ns {
+            if since(now_ns, self.flows.at(slot).begun_ms) < patience_ns {
                 break;
             }
-            let due = self.flows.first_ns(slot).saturating_add(self.config.grace_ns);
+            let due_ns = self.flows.first_ns(slot).saturating_add(self.config.grace_ns);
+            self.clock = self.clock.max(due_ns.min(now_ns));
             self.watch_idle(slot);
-            self.fail(slot, Outcome::Unanswered, due, events);
+            self.fail(slot, Outcome::Unanswered, self.clock, events);
         }
     }
 
     /// Time since the flow began, by the clock, in whole milliseconds.
     pub(crate) fn age_ns(&self, slot: u32) -> u64 {
-        u64::from(millis(self.clock).wrapping_sub(self.flows.at(slot).begun_ms)) * 1_000_000
+        since(self.clock, self.flows.at(slot).begun_ms)
     }
 
     fn expire_idle(&mut self, events: &mut Vec<Event>) {
@@ -570,6 +573,11 @@ fn single(packet: &Packet<'_>, sent: bool) -> Share {
 /// Milliseconds of a time, wrapped.
 pub(crate) const fn millis(ns: u64) -> u32 {
     (ns / 1_000_000) as u32
+}
+
+/// Time from `begun_ms` to `now_ns` in whole milliseconds, ns.
+const fn since(now_ns: u64, begun_ms: u32) -> u64 {
+    millis(now_ns).wrapping_sub(begun_ms) as u64 * 1_000_000
 }
 
 /// What became of the flow a packet's key led to.
