@@ -100,7 +100,8 @@ impl Server {
         socket.set_read_timeout(Some(TICK)).map_err(TrafficError::io("bind"))?;
         let addr = socket.local_addr().map_err(TrafficError::io("bind"))?;
         Self::start(addr, move |shared| {
-            let mut buffer = [0; 2048];
+            // The longest datagram: it may come in fragments.
+            let mut buffer = vec![0; 65_535];
             while !shared.stop.load(Ordering::Relaxed) {
                 let Ok((len, peer)) = socket.recv_from(&mut buffer) else { continue };
                 let Some(reply) = buffer.get(..len).and_then(&answer) else { continue };
