@@ -6,9 +6,11 @@
 )]
 
 mod agent;
+mod capture;
 mod cli;
 mod client;
 mod config;
+mod dataset;
 mod demo;
 mod doctor;
 mod eve;
@@ -23,6 +25,7 @@ mod rules;
 mod sink;
 mod summary;
 mod text;
+mod truth;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command, ConfigCommand, Page, RulesCommand};
@@ -49,6 +52,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Generate(args) => generate::run(&args),
         Command::Run(args) => agent::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Capture(args) => capture::run(&args),
+        Command::Dataset { command } => dataset::run(&command),
         Command::Ban(args) => client::ban(&args),
         Command::Unban(args) => client::unban(&args),
         Command::Bans(args) => client::bans(&args),

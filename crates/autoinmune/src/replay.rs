@@ -5,7 +5,8 @@ use crate::config::{self, Config};
 use crate::exit::{Exit, fail};
 use crate::export::{self, Export, Request};
 use crate::line::{Intake, Line, LineConfig};
-use crate::summary::{Collector, FileSummary, Summary};
+use crate::summary::{Collector, FileSummary, Summary, TakeFlow};
+use crate::truth::{Truth, labels_of};
 use crate::{eve, sink};
 use anyhow::Context as _;
 use flow::FlowRecord;
@@ -94,7 +95,8 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
 
     let mut replay = Replay::new(&config, eve);
     let mut take_flow = |record: &FlowRecord, reason| export.flow(record, reason);
-    replay.collector.flows = Some(&mut take_flow);
+    replay.set_flows(&mut take_flow);
+    replay.collector.truth = args.labels.as_deref().map(labels_of).transpose()?.map(Truth::new);
     for path in &args.files {
         replay.file(path);
     }
@@ -176,6 +178,11 @@ impl<'a> Replay<'a> {
         }
     }
 
+    /// Has `take` called for each flow that ends.
+    pub fn set_flows(&mut self, take: TakeFlow<'a>) {
+        self.collector.flows = Some(take);
+    }
+
     /// Runs one file. A file that begins before the last one ended starts a line of its own, as its packets are of
     /// another time; one that follows continues, as rotated captures do.
     pub fn file(&mut self, path: &Path) {
@@ -234,6 +241,9 @@ impl<'a> Replay<'a> {
         self.summary.flows += line.tracker().counters().flows_total;
         self.summary.incidents.extend(self.collector.summaries());
         self.collector.incidents.clear();
+        if let Some(truth) = &mut self.collector.truth {
+            truth.end_line();
+        }
         for (name, count) in losses(line) {
             *self.losses.entry(name).or_default() += count;
         }
@@ -255,6 +265,7 @@ impl<'a> Replay<'a> {
     pub fn finish(mut self) -> Summary {
         self.end_line();
         self.summary.losses = std::mem::take(&mut self.losses);
+        self.summary.labels = self.collector.truth.take().map(Truth::evaluate);
         let cut = self.summary.files.iter().filter(|f| f.error.is_some()).count();
         self.summary.losses.insert("capture_files_cut_short".into(), cut as u64);
         self.summary.seconds = (self.started.elapsed().as_secs_f64() * 1e6).round() / 1e6;
@@ -305,6 +316,9 @@ fn print_human(summary: &Summary) {
     );
     for (name, count) in summary.losses.iter().filter(|(_, n)| **n > 0) {
         let _ = writeln!(out, "  {name}: {count}");
+    }
+    if let Some(labels) = &summary.labels {
+        let _ = write!(out, "{}", labels.table());
     }
     if summary.incidents.is_empty() {
         let _ = writeln!(out, "No incidents.");

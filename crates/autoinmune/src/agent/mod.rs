@@ -7,11 +7,11 @@ mod commands;
 mod kernel_source;
 mod notify;
 mod publish;
-mod reaction;
+pub mod reaction;
 mod simulation;
-mod source;
+pub mod source;
 mod state;
-mod tap;
+pub mod tap;
 
 use crate::cli::RunArgs;
 use crate::config::{self, Config, parse_http};
@@ -40,7 +40,7 @@ const GUARD_EVERY: Duration = Duration::from_secs(5);
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
 /// Wall-clock time, ns since 1970.
-fn wall_ns() -> u64 {
+pub fn wall_ns() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
