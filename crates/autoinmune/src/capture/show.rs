@@ -114,9 +114,8 @@ pub fn report(dir: &Path, status: &Status) -> String {
         if score.complete { "complete" } else { "not complete" }
     );
     for item in &score.items {
-        let mark = if item.is_met() { "met    " } else { "missing" };
         // Writing to a String does not fail.
-        let _ = writeln!(out, "  {mark} {}", item.text());
+        let _ = writeln!(out, "  {:7} {}", item.state(), item.text());
     }
     out
 }

@@ -78,8 +78,10 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
 
     let mut scorer = Scorer::new(dataset.schema(), Goals::default());
     if let Some(m) = &manifest {
-        let (seen, lost) = m.packets();
-        scorer.set_packets(seen, lost);
+        if !m.runs.is_empty() {
+            let (seen, lost) = m.packets();
+            scorer.set_packets(seen, lost);
+        }
         scorer.set_runs(m.spans());
     }
     let mut profile = Profile::new(&dataset.typed().map_err(input)?);
@@ -260,8 +262,7 @@ fn human(report: &Report, args: &CheckArgs) -> String {
         if report.score.complete { "complete" } else { "not complete" }
     );
     for item in &report.score.items {
-        let mark = if item.is_met() { "met    " } else { "missing" };
-        out.push_str(&format!("  {mark} {}\n", item.text()));
+        out.push_str(&format!("  {:7} {}\n", item.state(), item.text()));
     }
     let d = &report.duplicates;
     out.push_str(&format!(

@@ -2,6 +2,7 @@
 
 mod cli;
 mod common;
+mod datasets;
 mod exactness;
 mod export;
 mod replay;

@@ -7,6 +7,7 @@ mod support;
 
 mod attacks;
 mod blocks;
+mod capture;
 mod control;
 mod demo;
 mod fallback;
