@@ -95,6 +95,8 @@ pub enum Page {
     Commands,
     /// docs/features.md
     Features,
+    /// docs/lab-reference.md
+    Lab,
     /// docs/rules.md
     Rules,
 }

@@ -75,6 +75,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             match page {
                 Page::Commands => print!("{}", reference::markdown()),
                 Page::Features => print!("{}", flow::feature::markdown()),
+                Page::Lab => print!("{}", ::lab::reference::markdown()),
                 Page::Rules => print!("{}", detect::docs::rules_markdown()),
             }
             Ok(Exit::Ok)

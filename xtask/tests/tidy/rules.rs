@@ -87,6 +87,7 @@ pub(crate) const DOCUMENTS: &[(&str, &str)] = &[
     ("docs/features.md", "xtask/src/docs.rs"),
     ("docs/exactness.md", "xtask/src/exactness"),
     ("docs/generate.md", "crates/lab/tests/visit/lists.rs"),
+    ("docs/lab-reference.md", "xtask/src/docs.rs"),
     ("docs/man", "xtask/src/docs.rs"),
     ("docs/rules.md", "crates/detect/tests/rules.rs"),
 ];
