@@ -51,6 +51,12 @@ pub enum Command {
     Limits(LimitsArgs),
     /// Say whether an address is allowed or blocked, why, until when, and what was seen of it
     Explain(ExplainArgs),
+    /// Show, fetch or try out databases of addresses and reputation lists
+    Intel {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: crate::intel::IntelCommand,
+    },
     /// Show attach modes, rates, losses, own load and blocks of the running agent
     Status(ClientArgs),
     /// Check what this machine offers, each finding with its fix

@@ -3,12 +3,13 @@
 //! Live traffic, capture files and simulation all pass here; only what feeds the line and what drinks from its taps
 //! differs.
 
-use detect::{BookConfig, Detector, Incident, IncidentBook, RuleSet, Signal, Update};
+use detect::{Actor, BookConfig, Detector, Incident, IncidentBook, RuleSet, Signal, Update};
 use flow::{
     Direction, EndReason, Event, FlowKey, FlowRecord, FlowStats, Role, Segment, Span, Tracker, TrackerConfig,
     Window,
 };
 use respond::{Decision, Policy, Responder};
+use std::sync::Arc;
 use wire::message::{Message, Side};
 use wire::{Addr, LinkType, Skip};
 
@@ -36,6 +37,9 @@ pub trait Tap {
     /// Frames that could not be parsed: called at the first and at each power of two, with the count so far.
     fn anomaly(&mut self, at_ns: u64, reason: &'static str, count: u64);
 }
+
+/// Tells the reputation of an address, 0..=100, higher is worse; `None` where nobody says anything of it.
+pub type Reputation = Arc<dyn Fn(Addr) -> Option<u8> + Send + Sync>;
 
 /// What the line is made from.
 #[derive(Clone, Debug)]
@@ -79,6 +83,7 @@ pub struct Line {
     detector: Detector,
     book: IncidentBook,
     responder: Responder,
+    reputation: Option<Reputation>,
     intake: Intake,
     now_ns: u64,
     advanced_ns: u64,
@@ -96,6 +101,7 @@ impl Line {
             detector: Detector::new(config.rules),
             book: IncidentBook::new(config.book),
             responder: Responder::new(config.policy),
+            reputation: None,
             intake: Intake::default(),
             now_ns: 0,
             advanced_ns: 0,
@@ -252,7 +258,15 @@ impl Line {
     }
 
     fn decide(&mut self, tap: &mut impl Tap) {
-        for signal in self.signals.drain(..) {
+        for mut signal in self.signals.drain(..) {
+            // Who is on the allowlist is judged by what they do alone.
+            if let Some(reputation) = &self.reputation
+                && let Actor::Source { addr } = signal.actor
+                && !self.responder.is_allowed(addr)
+                && let Some(score) = reputation(addr)
+            {
+                signal.weigh_reputation(score);
+            }
             if let Some(update) = self.book.absorb(signal.clone()) {
                 self.caused.push((update, Some(signal)));
             }
@@ -309,6 +323,11 @@ impl Line {
     /// Replaces rules after a reload; the state of rules begins anew, incidents and flows stay.
     pub fn set_rules(&mut self, rules: RuleSet) {
         self.detector = Detector::new(rules);
+    }
+
+    /// Has signals weighed by the reputation of their actors from now on.
+    pub fn set_reputation(&mut self, reputation: Option<Reputation>) {
+        self.reputation = reputation;
     }
 
     /// Open incidents that name an address as actor or target.

@@ -17,6 +17,7 @@ mod eve;
 mod exit;
 mod export;
 mod generate;
+mod intel;
 mod lab;
 mod line;
 mod reference;
@@ -58,6 +59,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Unban(args) => client::unban(&args),
         Command::Bans(args) => client::bans(&args),
         Command::Limits(args) => client::limits(&args),
+        Command::Intel { command } => intel::run(&command),
         Command::Explain(args) => client::explain(&args),
         Command::Status(args) => client::status(&args),
         Command::Doctor(args) => doctor::run(args.output),

@@ -7,7 +7,7 @@ use crate::export::{self, Export, Request};
 use crate::line::{Intake, Line, LineConfig};
 use crate::summary::{Collector, FileSummary, Summary, TakeFlow};
 use crate::truth::{Truth, labels_of};
-use crate::{eve, sink};
+use crate::{eve, intel, sink};
 use anyhow::Context as _;
 use flow::FlowRecord;
 use flow::feature::Set;
@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 use wire::capture::{CaptureError, Reader};
 use wire::{LinkType, Skip};
@@ -156,6 +157,7 @@ fn with_output(args: &ReplayArgs) -> anyhow::Result<ReplayArgs> {
 pub struct Replay<'a> {
     config: &'a Config,
     line: Line,
+    known: Option<Arc<enrich::Service>>,
     collector: Collector<'a>,
     summary: Summary,
     started: Instant,
@@ -165,13 +167,19 @@ pub struct Replay<'a> {
 impl<'a> Replay<'a> {
     /// A replay into `eve`, if given.
     pub fn new(config: &'a Config, eve: Option<&'a mut dyn FnMut(String)>) -> Self {
+        let known = intel::loaded(config);
         Self {
             config,
-            line: shadow_line(config),
+            line: intel::weighing(shadow_line(config), known.as_ref()),
             collector: Collector::new(
                 eve,
-                eve::Context { messages: config.eve_messages, ..eve::Context::default() },
+                eve::Context {
+                    messages: config.eve_messages,
+                    known: known.clone(),
+                    ..eve::Context::default()
+                },
             ),
+            known,
             summary: Summary::default(),
             started: Instant::now(),
             losses: BTreeMap::new(),
@@ -230,7 +238,8 @@ impl<'a> Replay<'a> {
 
     fn end_line(&mut self) {
         let config = self.config;
-        let mut line = std::mem::replace(&mut self.line, shadow_line(config));
+        let next = intel::weighing(shadow_line(config), self.known.as_ref());
+        let mut line = std::mem::replace(&mut self.line, next);
         line.finish(&mut self.collector);
         self.take_figures(&line);
     }

@@ -5,4 +5,5 @@ mod common;
 mod datasets;
 mod exactness;
 mod export;
+mod intel;
 mod replay;
