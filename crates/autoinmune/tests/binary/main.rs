@@ -6,4 +6,5 @@ mod datasets;
 mod exactness;
 mod export;
 mod intel;
+mod generate;
 mod replay;

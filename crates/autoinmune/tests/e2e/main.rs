@@ -12,6 +12,7 @@ mod control;
 mod demo;
 mod fallback;
 mod families;
+mod generate;
 mod http_api;
 mod refusals;
 mod simulation;
