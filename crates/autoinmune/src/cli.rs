@@ -33,6 +33,14 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Run capture files through the same line as live traffic
     Replay(ReplayArgs),
+    /// Record the flows of live traffic as a dataset, until told to stop or until it is complete; nothing is ever blocked
+    Capture(Box<crate::capture::CaptureArgs>),
+    /// Check, compare, merge, split, label and anonymise datasets
+    Dataset {
+        /// What to do with datasets.
+        #[command(subcommand)]
+        command: crate::dataset::DatasetCommand,
+    },
     /// Block an address or prefix on the running agent
     Ban(BanArgs),
     /// Lift a block
@@ -43,6 +51,12 @@ pub enum Command {
     Limits(LimitsArgs),
     /// Say whether an address is allowed or blocked, why, until when, and what was seen of it
     Explain(ExplainArgs),
+    /// Show, fetch or try out databases of addresses and reputation lists
+    Intel {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: crate::intel::IntelCommand,
+    },
     /// Show attach modes, rates, losses, own load and blocks of the running agent
     Status(ClientArgs),
     /// Check what this machine offers, each finding with its fix
@@ -87,6 +101,8 @@ pub enum Page {
     Commands,
     /// docs/features.md
     Features,
+    /// docs/lab-reference.md
+    Lab,
     /// docs/rules.md
     Rules,
 }
@@ -221,6 +237,9 @@ pub struct ReplayArgs {
     /// What to print on standard output
     #[arg(short, long, value_enum, default_value_t)]
     pub output: ReplayOutput,
+    /// Compare what is found with what is known: labels of the captures (docs/datasets.md); the figures are part of the summary
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub labels: Option<PathBuf>,
     /// Write Zeek's conn.log here: JSON lines if the path ends in .json, else tab-separated
     #[arg(long, value_name = "PATH|-", value_hint = ValueHint::FilePath)]
     pub conn_log: Option<PathBuf>,

@@ -6,15 +6,18 @@
 )]
 
 mod agent;
+mod capture;
 mod cli;
 mod client;
 mod config;
+mod dataset;
 mod demo;
 mod doctor;
 mod eve;
 mod exit;
 mod export;
 mod generate;
+mod intel;
 mod lab;
 mod line;
 mod reference;
@@ -23,6 +26,7 @@ mod rules;
 mod sink;
 mod summary;
 mod text;
+mod truth;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command, ConfigCommand, Page, RulesCommand};
@@ -49,10 +53,13 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Generate(args) => generate::run(&args),
         Command::Run(args) => agent::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Capture(args) => capture::run(&args),
+        Command::Dataset { command } => dataset::run(&command),
         Command::Ban(args) => client::ban(&args),
         Command::Unban(args) => client::unban(&args),
         Command::Bans(args) => client::bans(&args),
         Command::Limits(args) => client::limits(&args),
+        Command::Intel { command } => intel::run(&command),
         Command::Explain(args) => client::explain(&args),
         Command::Status(args) => client::status(&args),
         Command::Doctor(args) => doctor::run(args.output),
@@ -70,6 +77,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             match page {
                 Page::Commands => print!("{}", reference::markdown()),
                 Page::Features => print!("{}", flow::feature::markdown()),
+                Page::Lab => print!("{}", ::lab::reference::markdown()),
                 Page::Rules => print!("{}", detect::docs::rules_markdown()),
             }
             Ok(Exit::Ok)

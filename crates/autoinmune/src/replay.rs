@@ -5,8 +5,9 @@ use crate::config::{self, Config};
 use crate::exit::{Exit, fail};
 use crate::export::{self, Export, Request};
 use crate::line::{Intake, JudgeConfig, Line, LineConfig};
-use crate::summary::{Collector, FileSummary, Summary};
-use crate::{eve, sink};
+use crate::summary::{Collector, FileSummary, Summary, TakeFlow};
+use crate::truth::{Truth, labels_of};
+use crate::{eve, intel, sink};
 use anyhow::Context as _;
 use flow::FlowRecord;
 use flow::feature::Set;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 use wire::capture::{CaptureError, Reader};
 use wire::{LinkType, Skip};
@@ -97,7 +99,8 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
 
     let mut replay = Replay::new(&config, eve);
     let mut take_flow = |record: &FlowRecord, reason| export.flow(record, reason);
-    replay.collector.flows = Some(&mut take_flow);
+    replay.set_flows(&mut take_flow);
+    replay.collector.truth = args.labels.as_deref().map(labels_of).transpose()?.map(Truth::new);
     for path in &args.files {
         replay.file(path);
     }
@@ -157,6 +160,7 @@ fn with_output(args: &ReplayArgs) -> anyhow::Result<ReplayArgs> {
 pub struct Replay<'a> {
     config: &'a Config,
     line: Line,
+    known: Option<Arc<enrich::Service>>,
     collector: Collector<'a>,
     summary: Summary,
     started: Instant,
@@ -166,17 +170,28 @@ pub struct Replay<'a> {
 impl<'a> Replay<'a> {
     /// A replay into `eve`, if given.
     pub fn new(config: &'a Config, eve: Option<&'a mut dyn FnMut(String)>) -> Self {
+        let known = intel::loaded(config);
         Self {
             config,
-            line: shadow_line(config),
+            line: intel::weighing(shadow_line(config), known.as_ref()),
             collector: Collector::new(
                 eve,
-                eve::Context { messages: config.eve_messages, ..eve::Context::default() },
+                eve::Context {
+                    messages: config.eve_messages,
+                    known: known.clone(),
+                    ..eve::Context::default()
+                },
             ),
+            known,
             summary: Summary::default(),
             started: Instant::now(),
             losses: BTreeMap::new(),
         }
+    }
+
+    /// Has `take` called for each flow that ends.
+    pub fn set_flows(&mut self, take: TakeFlow<'a>) {
+        self.collector.flows = Some(take);
     }
 
     /// Runs one file. A file that begins before the last one ended starts a line of its own, as its packets are of
@@ -226,7 +241,8 @@ impl<'a> Replay<'a> {
 
     fn end_line(&mut self) {
         let config = self.config;
-        let mut line = std::mem::replace(&mut self.line, shadow_line(config));
+        let next = intel::weighing(shadow_line(config), self.known.as_ref());
+        let mut line = std::mem::replace(&mut self.line, next);
         line.finish(&mut self.collector);
         self.take_figures(&line);
     }
@@ -237,6 +253,9 @@ impl<'a> Replay<'a> {
         self.summary.flows += line.tracker().counters().flows_total;
         self.summary.incidents.extend(self.collector.summaries());
         self.collector.incidents.clear();
+        if let Some(truth) = &mut self.collector.truth {
+            truth.end_line();
+        }
         for (name, count) in losses(line) {
             *self.losses.entry(name).or_default() += count;
         }
@@ -258,6 +277,7 @@ impl<'a> Replay<'a> {
     pub fn finish(mut self) -> Summary {
         self.end_line();
         self.summary.losses = std::mem::take(&mut self.losses);
+        self.summary.labels = self.collector.truth.take().map(Truth::evaluate);
         let cut = self.summary.files.iter().filter(|f| f.error.is_some()).count();
         self.summary.losses.insert("capture_files_cut_short".into(), cut as u64);
         self.summary.seconds = (self.started.elapsed().as_secs_f64() * 1e6).round() / 1e6;
@@ -308,6 +328,9 @@ fn print_human(summary: &Summary) {
     );
     for (name, count) in summary.losses.iter().filter(|(_, n)| **n > 0) {
         let _ = writeln!(out, "  {name}: {count}");
+    }
+    if let Some(labels) = &summary.labels {
+        let _ = write!(out, "{}", labels.table());
     }
     if summary.incidents.is_empty() {
         let _ = writeln!(out, "No incidents.");

@@ -196,7 +196,7 @@ mod tests {
             ("+7", None, Some(7.0)),
             ("1.50", None, Some(1.5)),
             ("1e3", None, Some(1000.0)),
-            ("9223372036854775808", None, Some(9.223_372_036_854_775_8e18)),
+            ("9223372036854775808", None, Some(9.223_372_036_854_776e18)),
             ("inf", None, Some(f64::INFINITY)),
             ("-Infinity", None, Some(f64::NEG_INFINITY)),
             ("", None, None),

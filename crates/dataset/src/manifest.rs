@@ -31,6 +31,8 @@ pub struct Manifest {
     pub columns: Vec<String>,
     /// Format of the parts.
     pub format: Format,
+    /// Where flows were cut: `adaptive` (1, 10 or 60 s by what they are) or `whole` (at the active timeout).
+    pub windows: String,
     /// How addresses were replaced: `none` or `crypto-pan`.
     pub anonymised: String,
     /// Whether and how packets are kept: `none`, or where and up to which size.
@@ -89,6 +91,7 @@ impl Manifest {
             schema_sha256: schema.hash(),
             columns: schema.columns().iter().map(|c| format!("{}:{}", c.name, c.kind.name())).collect(),
             format,
+            windows: "whole".into(),
             anonymised: "none".into(),
             payload: "none".into(),
             retention: "not stated".into(),

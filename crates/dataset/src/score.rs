@@ -114,6 +114,16 @@ impl Item {
         self.value.is_some_and(|v| if self.at_most { v <= self.goal } else { v >= self.goal })
     }
 
+    /// `met`, `missing`, or `unknown` without a figure.
+    #[must_use]
+    pub fn state(&self) -> &'static str {
+        match (self.value, self.is_met()) {
+            (None, _) => "unknown",
+            (_, true) => "met",
+            (_, false) => "missing",
+        }
+    }
+
     /// The figure against its goal, such as `hours 8/12` or `duplicates 31.0 % (at most 20 %)`.
     #[must_use]
     pub fn text(&self) -> String {

@@ -1,8 +1,8 @@
 //! Train-serve skew: whether the features of a dataset are those that the extractor computes now from the same packets.
 //!
-//! The dataset's rows are joined with those extracted anew, by who spoke with whom and when the flow began, and compared
-//! column by column. Of more rows than [`JOINED`] a sample is joined, the same on both sides: those whose key has the least
-//! hashes.
+//! The dataset's rows are joined with those extracted anew, by who spoke with whom, and of several by when the flow began: the
+//! nearest within [`NEAR_NS`], as the clocks of two ways to see a packet differ a little. Of more rows than [`JOINED`] a
+//! sample is joined, the same on both sides: those whose key has the least hashes.
 
 use crate::cell::Cell;
 use crate::schema::{Role, Schema};
@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 
 /// Rows joined: 50 MB for all features.
 pub const JOINED: usize = 50_000;
+
+/// Beginnings up to so far apart may be one, ns: half of the shortest window.
+pub const NEAR_NS: u64 = 500_000_000;
 
 /// Relative difference up to which two numbers are equal: what is lost when they are written as text and read again.
 pub const TOLERANCE: f64 = 1e-9;
@@ -107,14 +110,51 @@ impl Key {
         })
     }
 
-    /// Times in whole microseconds, as files have them.
-    fn digest(&self, row: &[Option<Cell>]) -> Digest {
-        let mut key: Vec<Option<Cell>> =
-            self.rest.iter().map(|place| row.get(*place).cloned().flatten()).collect();
+    /// Who spoke with whom, and when, ns since 1970.
+    fn of_row(&self, row: &[Option<Cell>]) -> (Digest, u64) {
         let at = row.get(self.time).and_then(Option::as_ref).and_then(Cell::as_time);
-        key.push(at.map(|ns| Cell::Integer(i64::try_from(ns / 1000).unwrap_or(i64::MAX))));
-        let places: Vec<usize> = (0..key.len()).collect();
-        tuple_digest(&key, &places)
+        (tuple_digest(row, &self.rest), at.unwrap_or(0))
+    }
+}
+
+/// When a row's flow began, ns since 1970, and its values.
+type Waiting = (u64, Box<[Brief]>);
+
+/// Rows of the dataset that wait for theirs, by key.
+#[derive(Default)]
+struct Held {
+    rows: BTreeMap<Digest, Vec<Waiting>>,
+    count: usize,
+    /// Keys from here on are left out.
+    end: Option<Digest>,
+}
+
+impl Held {
+    fn wants(&self, key: &Digest) -> bool {
+        self.end.is_none_or(|end| *key < end)
+    }
+
+    fn add(&mut self, key: Digest, at: u64, row: Box<[Brief]>) {
+        self.rows.entry(key).or_default().push((at, row));
+        self.count += 1;
+        while self.count > JOINED
+            && let Some((last, rows)) = self.rows.pop_last()
+        {
+            self.count -= rows.len();
+            self.end = Some(last);
+        }
+    }
+
+    /// The row of this key that began nearest to `at`.
+    fn take(&mut self, key: &Digest, at: u64) -> Option<Box<[Brief]>> {
+        let rows = self.rows.get_mut(key)?;
+        let nearest = rows.iter().enumerate().min_by_key(|(_, (t, _))| t.abs_diff(at))?;
+        let (place, (t, _)) = nearest;
+        if t.abs_diff(at) > NEAR_NS {
+            return None;
+        }
+        self.count -= 1;
+        Some(rows.swap_remove(place).1)
     }
 }
 
@@ -144,26 +184,20 @@ pub fn compare(dataset: &Dataset, again: &Dataset) -> Result<Skew> {
     let briefs = |row: &[Option<Cell>], places: &mut dyn Iterator<Item = usize>| -> Box<[Brief]> {
         places.map(|p| brief(row.get(p).and_then(Option::as_ref))).collect()
     };
-    let mut held: BTreeMap<Digest, Box<[Brief]>> = BTreeMap::new();
-    let mut greatest: Option<Digest> = None;
+    let mut held = Held::default();
     dataset.rows(|row| {
-        let digest = key.digest(row);
-        if greatest.is_none_or(|g| digest < g) {
-            held.insert(digest, briefs(row, &mut pairs.iter().map(|p| p.0)));
-        }
-        if held.len() > JOINED
-            && let Some((last, _)) = held.pop_last()
-        {
-            skew.sampled = true;
-            greatest = Some(last);
+        let (digest, at) = key.of_row(row);
+        if held.wants(&digest) {
+            held.add(digest, at, briefs(row, &mut pairs.iter().map(|p| p.0)));
         }
         Ok(())
     })?;
+    skew.sampled = held.end.is_some();
     let mut found: Vec<(u64, f64)> = vec![(0, 0.0); pairs.len()];
     again.rows(|row| {
-        let digest = again_key.digest(row);
-        match held.remove(&digest) {
-            None => skew.extra += u64::from(greatest.is_none_or(|g| digest < g)),
+        let (digest, at) = again_key.of_row(row);
+        match held.take(&digest, at) {
+            None => skew.extra += u64::from(held.wants(&digest)),
             Some(there) => {
                 skew.joined += 1;
                 let here = briefs(row, &mut pairs.iter().map(|p| p.1));
@@ -178,7 +212,7 @@ pub fn compare(dataset: &Dataset, again: &Dataset) -> Result<Skew> {
         }
         Ok(())
     })?;
-    skew.missing = held.len() as u64;
+    skew.missing = held.count as u64;
     for ((place, _), (differing, largest)) in pairs.iter().zip(found) {
         if differing > 0
             && let Some(column) = dataset.schema().columns().get(*place)

@@ -97,6 +97,9 @@ pub struct SplitReport {
     pub from_ns: Option<u64>,
 }
 
+/// Whether a row is to test with; `None` if it is to be left out.
+type Choice = Box<dyn Fn(&Row) -> Option<bool>>;
+
 /// Splits a dataset into `to/train` and `to/test`.
 ///
 /// # Errors
@@ -107,7 +110,7 @@ pub fn split(dataset: &Dataset, to: &Path, options: &SplitOptions) -> Result<Spl
     }
     let schema = dataset_schema(dataset, options.format)?;
     let mut report = SplitReport { train: 0, test: 0, left_out: 0, from_ns: None };
-    let choose: Box<dyn Fn(&Row) -> Option<bool>> = match &options.by {
+    let choose: Choice = match &options.by {
         SplitBy::Time => {
             let place = schema.of_role(Role::Time).ok_or_else(|| {
                 Error::Request("no column tells the time (ts, Stime, Timestamp); split by --grouped".into())

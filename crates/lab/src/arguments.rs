@@ -216,16 +216,6 @@ impl Values {
     }
 }
 
-/// A table of parameters as Markdown, for the documentation.
-#[must_use]
-pub fn markdown(parameters: &[Parameter]) -> String {
-    let row = |p: &Parameter| {
-        let default = p.default.map_or_else(|| "required".to_owned(), |d| format!("default {d}"));
-        format!("`{}` {} ({}; {default})", p.name, p.about, p.kind)
-    };
-    parameters.iter().map(row).collect::<Vec<_>>().join("; ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

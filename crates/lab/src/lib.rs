@@ -14,6 +14,7 @@ pub mod arguments;
 pub mod chance;
 pub mod process;
 pub mod range;
+pub mod reference;
 pub mod scenario;
 pub mod serve;
 pub mod simulation;

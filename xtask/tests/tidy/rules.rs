@@ -82,10 +82,12 @@ pub(crate) const DOCUMENTS: &[(&str, &str)] = &[
     ("docs/cli.md", "xtask/src/docs.rs"),
     ("docs/config.schema.json", "xtask/src/docs.rs"),
     ("docs/config.toml", "xtask/src/docs.rs"),
+    ("docs/datasets.md", "crates/dataset/tests/it/document.rs"),
     ("docs/events.md", "crates/autoinmune/tests/binary/replay.rs"),
     ("docs/features.md", "xtask/src/docs.rs"),
     ("docs/exactness.md", "xtask/src/exactness"),
     ("docs/generate.md", "crates/lab/tests/visit/lists.rs"),
+    ("docs/lab-reference.md", "xtask/src/docs.rs"),
     ("docs/man", "xtask/src/docs.rs"),
     ("docs/rules.md", "crates/detect/tests/rules.rs"),
 ];

@@ -2,6 +2,9 @@
 
 mod cli;
 mod common;
+mod datasets;
 mod exactness;
 mod export;
+mod generate;
+mod intel;
 mod replay;

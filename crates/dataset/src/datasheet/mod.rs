@@ -124,16 +124,14 @@ fn quality(f: &Facts<'_>, out: &mut Vec<Block>) {
         f.score.percent,
         if f.score.complete { "complete" } else { "not complete" }
     )));
-    let rows = f.score.items.iter().map(|i| {
-        let state = match (i.value, i.is_met()) {
-            (None, _) => "not told",
-            (_, true) => "met",
-            (_, false) => "missing",
-        };
-        vec![i.text(), i.share().map_or_else(|| "–".into(), percent), state.to_owned()]
-    });
+    let rows = f
+        .score
+        .items
+        .iter()
+        .map(|i| vec![i.text(), i.share().map_or_else(|| "–".into(), percent), i.state().to_owned()]);
     out.push(Block::Table(strings(["figure", "share of goal", "goal"]), rows.collect()));
-    let shares = f.score.items.iter().map(|i| (i.name.to_owned(), i.share().unwrap_or(0.0) * 100.0));
+    let shares =
+        f.score.items.iter().map(|i| (i.name.to_owned(), (i.share().unwrap_or(0.0) * 1000.0).round() / 10.0));
     out.push(Block::Plot(Bars::named("Share of each goal, %", shares.collect())));
     if f.span.is_some() {
         let hours = f.hours.iter().enumerate().map(|(h, n)| (format!("{h:02}"), *n as f64));
@@ -215,10 +213,16 @@ fn collection(f: &Facts<'_>, out: &mut Vec<Block>) {
             vec!["addresses replaced".into(), m.anonymised.clone()],
             vec!["packets kept".into(), m.payload.clone()],
             vec!["retention".into(), m.retention.clone()],
-            vec!["packets seen".into(), seen.to_string()],
-            vec!["lost".into(), lost.to_string()],
+            vec![
+                "packets seen".into(),
+                if m.runs.is_empty() { "not stated".into() } else { seen.to_string() },
+            ],
+            vec!["lost".into(), if m.runs.is_empty() { "not stated".into() } else { lost.to_string() }],
         ],
     ));
+    if m.runs.is_empty() {
+        return;
+    }
     let rows = m.runs.iter().rev().take(LISTED).map(|r| {
         vec![
             r.start.clone(),

@@ -101,16 +101,11 @@ impl TableReader for CsvReader {
             return Err(Error::line(&self.path, line, what));
         }
         row.resize(width, None);
-        // One look at the whole record instead of one at each field.
-        let valid = std::str::from_utf8(self.record.as_slice()).is_ok();
         for ((place, field), column) in row.iter_mut().zip(&self.record).zip(self.schema.columns()) {
-            match std::str::from_utf8(field) {
-                Ok(text) if valid => put_text(place, text),
-                _ => {
-                    let what = format!("the field of column '{}' or one near it is not UTF-8", column.name);
-                    return Err(Error::line(&self.path, line, what));
-                }
-            }
+            let text = std::str::from_utf8(field).map_err(|_| {
+                Error::line(&self.path, line, format!("the field of column '{}' is not UTF-8", column.name))
+            })?;
+            put_text(place, text);
         }
         Ok(true)
     }

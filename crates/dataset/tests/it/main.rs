@@ -2,6 +2,7 @@
 
 mod anonymise;
 mod common;
+mod document;
 mod parts;
 mod shared;
 mod tables;

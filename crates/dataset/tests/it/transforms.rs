@@ -144,13 +144,15 @@ fn skew_is_found_row_by_row() {
         + &row(3, "2,CON,1")
         + &row(4, ",FIN,1");
     let again = header.replace(",gone", "")
-        + &row(1, "0.50000000000001,FIN").replace(":01Z", ":01.000000Z")
+        + &row(1, "0.50000000000001,FIN").replace(":01Z", ":01.300000Z")
         + &row(2, "2,REQ")
         + &row(4, "7,FIN")
+        // The same parties, another conversation.
+        + &row(3, "2,CON").replace(":03Z", ":04Z")
         + &row(5, "1,FIN");
     let found = skew::compare(&open(&scratch.write("a.csv", there)), &open(&scratch.write("b.csv", again)))
         .expect("compared");
-    assert_eq!((found.joined, found.missing, found.extra, found.sampled), (3, 1, 1, false));
+    assert_eq!((found.joined, found.missing, found.extra, found.sampled), (3, 1, 2, false));
     assert_eq!(found.unknown, ["gone"]);
     let columns: Vec<(&str, u64, f64)> =
         found.columns.iter().map(|c| (c.column.as_str(), c.differing, c.largest)).collect();

@@ -4,6 +4,8 @@
 //! SNMP's bulk answers, SSDP searches, memcached. A scenario that forges the sender's address makes them send to it.
 
 use super::{Parameter, Server, TrafficError, Values, listen, parameter};
+use crate::chance::Chance;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// From 1900, NTP's beginning, to 1970, s.
@@ -12,6 +14,8 @@ const NTP_TO_UNIX: u64 = 2_208_988_800;
 const MONITORED: usize = 6;
 /// Rows of a bulk answer; it stays below one packet of Ethernet, as SNMP over UDP does.
 const SNMP_ROWS: usize = 36;
+/// What data in an echo begins with that belongs to a tunnel.
+pub(crate) const TUNNEL_MARK: &[u8] = b"tun!";
 /// Bytes of the value that memcached holds.
 const VALUE: usize = 1300;
 
@@ -19,6 +23,7 @@ pub(super) const NTP: &[Parameter] = &[parameter::ADDRESS, parameter::port("123"
 pub(super) const SNMP: &[Parameter] = &[parameter::ADDRESS, parameter::port("161")];
 pub(super) const SSDP: &[Parameter] = &[parameter::ADDRESS, parameter::port("1900")];
 pub(super) const MEMCACHED: &[Parameter] = &[parameter::ADDRESS, parameter::port("11211")];
+pub(super) const TUNNEL: &[Parameter] = &[parameter::ADDRESS];
 pub(super) const ECHO: &[Parameter] = &[parameter::ADDRESS, parameter::port("5004")];
 
 pub(super) fn ntp(values: &Values) -> Result<Vec<Server>, TrafficError> {
@@ -35,6 +40,24 @@ pub(super) fn ssdp(values: &Values) -> Result<Vec<Server>, TrafficError> {
 
 pub(super) fn memcached(values: &Values) -> Result<Vec<Server>, TrafficError> {
     Ok(vec![Server::udp(listen(values), cached)?])
+}
+
+/// The far end of a tunnel through echoes: data behind a mark is answered with other data, of another length; all other
+/// echo requests are answered as they must be.
+pub(super) fn tunnel(values: &Values) -> Result<Vec<Server>, TrafficError> {
+    let IpAddr::V4(addr) = values.addr("address") else {
+        return Err(TrafficError::Versions(values.addr("address"), Ipv4Addr::UNSPECIFIED.into()));
+    };
+    let server = Server::echo(addr, |data| {
+        if !data.starts_with(TUNNEL_MARK) {
+            return data.to_vec();
+        }
+        let seed = data.iter().fold(0, |sum: u64, b| sum.wrapping_mul(31).wrapping_add(u64::from(*b)));
+        let mut chance = Chance::new(seed);
+        let len = usize::try_from(chance.pick(200..1200)).unwrap_or(200);
+        [TUNNEL_MARK, &chance.bytes(len)].concat()
+    })?;
+    Ok(vec![server])
 }
 
 /// Returns every datagram, as the far end of a call does by sending its own.

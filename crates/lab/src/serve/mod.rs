@@ -14,6 +14,7 @@ mod smb;
 mod store;
 mod web;
 
+pub(crate) use datagram::TUNNEL_MARK;
 pub use dns::HOSTS;
 pub(crate) use rpc::{NDR, pdu};
 pub(crate) use smb::{SHARE, utf16};
@@ -150,6 +151,12 @@ const SERVICES: &[Service] = &[
         start: ftp::start,
     },
     Service {
+        name: "icmp_tunnel",
+        about: "The far end of a tunnel through echoes (IPv4); ordinary pings are answered, too.",
+        parameters: datagram::TUNNEL,
+        start: datagram::tunnel,
+    },
+    Service {
         name: "mail",
         about: "A mail server that accepts every mail and forgets it.",
         parameters: line::MAIL,
@@ -215,11 +222,16 @@ const SERVICES: &[Service] = &[
 mod tests {
     use super::*;
 
+    fn words(service: &Service) -> Vec<String> {
+        let port = service.parameters.iter().any(|p| p.name == "port").then(|| "port=0".to_owned());
+        ["address=127.0.0.1".to_owned()].into_iter().chain(port).collect()
+    }
+
     #[test]
     fn names_are_sorted_and_only_the_address_must_be_given() {
         assert!(SERVICES.is_sorted_by_key(|s| s.name));
         for service in SERVICES {
-            let arguments = Arguments::parse(["address=127.0.0.1", "port=0"]).expect("words");
+            let arguments = Arguments::parse(words(service)).expect("words");
             arguments.check(service.parameters).unwrap_or_else(|e| panic!("{}: {e}", service.name));
             assert!(service.about.ends_with('.'), "{}", service.name);
         }
@@ -227,8 +239,9 @@ mod tests {
 
     #[test]
     fn addresses_elsewhere_are_refused_by_every_service() {
-        let arguments = Arguments::parse(["address=192.0.2.110", "port=0"]).expect("words");
         for service in SERVICES {
+            let foreign = words(service).into_iter().map(|w| w.replace("127.0.0.1", "192.0.2.110"));
+            let arguments = Arguments::parse(foreign).expect("words");
             let refused = start(service.name, &arguments);
             assert!(matches!(refused, Err(TrafficError::Forbidden(_))), "{}: {refused:?}", service.name);
         }

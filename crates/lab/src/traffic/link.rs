@@ -30,6 +30,8 @@ const DISCARD: u16 = 9;
 pub(super) struct Link {
     fd: OwnedFd,
     address: SocketAddrAny,
+    /// Source and target of the datagram by which the interface was found.
+    pub(super) probe: (SocketAddr, SocketAddr),
     /// Hardware address of the interface.
     pub(super) own: [u8; 6],
     /// Hardware address of the neighbour that leads to the target, or of the target.
@@ -53,16 +55,17 @@ impl Link {
         )?;
         let mark = [MARK, std::process::id().to_string().as_bytes()].concat();
         let probe = UdpSocket::bind(SocketAddr::new(source, 0))?;
-        probe.send_to(&mark, SocketAddr::new(target, DISCARD))?;
+        let ends = (probe.local_addr()?, SocketAddr::new(target, DISCARD));
+        probe.send_to(&mark, ends.1)?;
         let (begun, mut buffer) = (Instant::now(), [0; 2048]);
         while begun.elapsed() < PATIENCE {
             match recvfrom(&fd, &mut buffer[..], RecvFlags::empty()) {
                 Ok((len, _, Some(address))) => {
                     let frame = buffer.get(..len).unwrap_or_default();
                     let ours = frame.windows(mark.len()).any(|w| w == mark);
-                    let ends = frame.first_chunk().zip(frame.get(6..12).and_then(|own| own.try_into().ok()));
-                    if let (true, Some((next, own))) = (ours, ends) {
-                        return Ok(Self { fd, address, own, next: *next });
+                    let macs = frame.first_chunk().zip(frame.get(6..12).and_then(|own| own.try_into().ok()));
+                    if let (true, Some((next, own))) = (ours, macs) {
+                        return Ok(Self { fd, address, probe: ends, own, next: *next });
                     }
                 }
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}

@@ -97,6 +97,13 @@ impl Limits {
             && duration <= MAX_DURATION;
         if fits { Ok(Self { count, rate, duration }) } else { Err(TrafficError::Limits) }
     }
+
+    /// An equal part of count and rate for each of `parts` that run at once; at least one of each.
+    fn part(self, parts: u64) -> Result<Self, TrafficError> {
+        let parts = parts.max(1);
+        let rate = u32::try_from(u64::from(self.rate) / parts).unwrap_or(1);
+        Self::new((self.count / parts).max(1), rate.max(1), self.duration)
+    }
 }
 
 /// A generator's remote control: stops it early, and tells how far it is. Clones share one state.

@@ -1,13 +1,19 @@
 //! A small server's frame: accepting, a bound on connections, and an end without waiting for peers.
 
 use super::{TrafficError, permit, socket};
+use crate::range;
 use rustix::event::PollFlags;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, ipproto, recvfrom, sendto,
+    socket_with,
+};
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use wire::checksum;
 
 /// Connections served at once; further ones are closed at once.
 const MAX_CONNECTIONS: usize = 128;
@@ -100,7 +106,8 @@ impl Server {
         socket.set_read_timeout(Some(TICK)).map_err(TrafficError::io("bind"))?;
         let addr = socket.local_addr().map_err(TrafficError::io("bind"))?;
         Self::start(addr, move |shared| {
-            let mut buffer = [0; 2048];
+            // The longest datagram: it may come in fragments.
+            let mut buffer = vec![0; 65_535];
             while !shared.stop.load(Ordering::Relaxed) {
                 let Ok((len, peer)) = socket.recv_from(&mut buffer) else { continue };
                 let Some(reply) = buffer.get(..len).and_then(&answer) else { continue };
@@ -108,6 +115,44 @@ impl Server {
                 // A lost answer is the peer's timeout, as with any datagram.
                 let _ = socket.send_to(&reply, peer);
             }
+        })
+    }
+
+    /// Answers each echo request to `addr` with what `answer` makes of its data, in place of the kernel, which is told to
+    /// keep silent as long as this runs. Only inside a range, whose kernel settings are its own; IPv4.
+    pub(crate) fn echo(
+        addr: Ipv4Addr,
+        answer: impl Fn(&[u8]) -> Vec<u8> + Send + 'static,
+    ) -> Result<Self, TrafficError> {
+        const SETTING: &str = "/proc/sys/net/ipv4/icmp_echo_ignore_all";
+        if !range::is_inside() {
+            return Err(TrafficError::Forbidden(addr.into()));
+        }
+        permit(addr.into())?;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let fd = socket_with(AddressFamily::INET, SocketType::RAW, flags, Some(ipproto::ICMP))
+            .map_err(TrafficError::io("open a raw socket"))?;
+        let addr = SocketAddr::new(addr.into(), 0);
+        bind(&fd, &addr).map_err(TrafficError::io("bind"))?;
+        std::fs::write(SETTING, "1").map_err(TrafficError::io("silence the kernel's echo"))?;
+        Self::start(addr, move |shared| {
+            let mut buffer = vec![0; 65_535];
+            while !shared.stop.load(Ordering::Relaxed) {
+                // An error is one of a single packet, or of a wait that the next round repeats.
+                if !socket::wait(&fd, PollFlags::IN, TICK).unwrap_or(false) {
+                    continue;
+                }
+                let Ok((len, _, Some(peer))) = recvfrom(&fd, &mut buffer[..], RecvFlags::empty()) else {
+                    continue;
+                };
+                let Some(reply) = buffer.get(..len).and_then(|packet| echo_reply(packet, &answer)) else {
+                    continue;
+                };
+                shared.served.fetch_add(1, Ordering::Relaxed);
+                let _ = sendto(&fd, &reply, SendFlags::empty(), &peer);
+            }
+            // The range may be going already.
+            let _ = std::fs::write(SETTING, "0");
         })
     }
 
@@ -125,6 +170,19 @@ impl Server {
             .map_err(TrafficError::io("start a server thread"))?;
         Ok(Self { addr, shared, thread: Some(thread) })
     }
+}
+
+/// The reply to an echo request (RFC 792) that lies in an IPv4 packet; `None` to anything else.
+fn echo_reply(packet: &[u8], answer: &impl Fn(&[u8]) -> Vec<u8>) -> Option<Vec<u8>> {
+    let message = packet.get(usize::from(packet.first()? & 15) * 4..)?;
+    let (head, data) = message.split_at_checked(8)?;
+    if head.first() != Some(&8) {
+        return None;
+    }
+    let mut reply = [&[0, 0, 0, 0], head.get(4..)?, answer(data).as_slice()].concat();
+    let sum = checksum::internet(&[&reply]);
+    reply.get_mut(2..4)?.copy_from_slice(&sum.to_be_bytes());
+    Some(reply)
 }
 
 /// Serves one connection in a thread, registered so that the server's end closes it. `None` if it could not be.

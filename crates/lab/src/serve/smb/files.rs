@@ -248,6 +248,8 @@ pub(super) fn query(store: &Store, open: &Open, request: &Request<'_>) -> Result
         (1, 8) => Body::default().word(0x001f_01ff).0,
         (1, 9) => Body::default().count(name.len()).bytes(&name).0,
         (1, 14) => vec![0; 8],
+        // The short name: there is but one name.
+        (1, 21) if name.len() > 2 => Body::default().count(name.len() - 2).bytes(&name[2..]).0,
         (1, 16 | 17) => vec![0; 4],
         // All: basic, standard, internal, extended attributes, access, position, mode, alignment, name.
         (1, 18) => {

@@ -127,7 +127,9 @@ fn product(id: &str) -> Response {
             let offer = "</ul><p>Available today, delivered tomorrow, returned whenever it pleases.</p>";
             page("200 OK", "product", &(list + offer + &paragraph(6)))
         }
-        Err(error) => page("500 Internal Server Error", "error", &format!("<p>SQLite error: {error}</p>")),
+        Err(error) => {
+            page("500 Internal Server Error", "error", &format!("<p>sqlite3.OperationalError: {error}</p>"))
+        }
     }
 }
 
@@ -226,7 +228,7 @@ mod tests {
         };
         check("/product", "id=3", "200", "table no. 3");
         check("/product", "id=99+UNION+SELECT+1,password,3,4+FROM+users", "200", "not-a-password-1");
-        check("/product", "id=3'", "500", "SQLite error");
+        check("/product", "id=3'", "500", "sqlite3.OperationalError");
         check("/search", "q=%3Cscript%3Ealert(1)%3C/script%3E", "200", "<script>alert(1)</script>");
         check("/files", "name=terms.txt", "200", "Terms");
         check("/files", "name=../../../etc/passwd", "200", "daemon:x:1");

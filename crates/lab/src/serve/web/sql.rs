@@ -643,7 +643,8 @@ impl Parser<'_> {
             ("cast" | "count" | "max" | "min" | "group_concat", _) => {
                 arguments.first().cloned().unwrap_or(Null)
             }
-            ("sqlite_version", 0) => Text("3.40.1".to_owned()),
+            ("concat", 1..) => Text(arguments.iter().map(ToString::to_string).collect()),
+            ("sqlite_version", 0) => Text("3.46.1".to_owned()),
             ("last_insert_rowid", 0) => Number(0.0),
             // One byte at least, however long it is to be.
             ("randomblob", 1) => Text("x".to_owned()),

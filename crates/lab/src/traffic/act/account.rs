@@ -76,7 +76,7 @@ pub struct Row {
     pub target_port: Option<u16>,
     /// When the first of them began, ns since 1970.
     pub start_ns: u64,
-    /// When the last of them began, or did something this row knows of; ns since 1970.
+    /// When the last connection was closed, or the last datagram or packet sent; ns since 1970.
     pub end_ns: u64,
     /// How often: connections, datagrams or packets.
     pub count: u64,
@@ -141,7 +141,8 @@ impl Account {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes `count` flows or packets, between `start_ns` and now. Port 0 means none.
+    /// Notes `count` flows or packets, between `start_ns` and now. Port 0 means none. A count of 0 says that what was noted
+    /// before went on until now.
     pub(super) fn note(
         &self,
         protocol: Protocol,

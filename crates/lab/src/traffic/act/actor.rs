@@ -101,12 +101,12 @@ impl<'a> Actor<'a> {
         let start = now_ns();
         let result = socket::connect_with(source, target, PATIENCE.min(self.left()), buffer);
         let port = result.as_ref().ok().and_then(|s| s.local_addr().ok()).map_or(0, |a| a.port());
-        let (from, to) = ((Net::from(source), port), (Net::from(target.ip()), target.port()));
-        self.account.note(Protocol::Tcp, from, to, start, 1);
+        let ends = ((Net::from(source), port), (Net::from(target.ip()), target.port()));
+        self.account.note(Protocol::Tcp, ends.0, ends.1, start, 1);
         let stream = result?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Line { stream, account: &self.account })
+        Ok(Line { stream, ends, account: &self.account })
     }
 
     /// A UDP socket from `source` to `target`. Whoever sends notes it, with [`Actor::datagram`].
@@ -169,11 +169,19 @@ impl<'a> Actor<'a> {
     }
 }
 
-/// A TCP connection that counts its bytes in the account.
+/// A TCP connection that counts its bytes in the account, and tells it when it ends.
 #[derive(Debug)]
 pub(super) struct Line<'a> {
     pub(super) stream: TcpStream,
+    /// Source and target, each with its port.
+    ends: ((Net, u16), (Net, u16)),
     account: &'a Account,
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        self.account.note(Protocol::Tcp, self.ends.0, self.ends.1, now_ns(), 0);
+    }
 }
 
 impl Read for Line<'_> {

@@ -1,6 +1,6 @@
 //! Packets that different readers read differently: tiny and overlapping fragments, contradictory segments.
 
-use super::account::{Protocol, now_ns};
+use super::account::Protocol;
 use super::actor::Actor;
 use super::{Kind, Parameter, parameter};
 use crate::traffic::{Limits, TrafficError, flood, permit_pair, socket};
@@ -89,7 +89,6 @@ fn segments(actor: &Actor<'_>, source: IpAddr, target: SocketAddr) -> Result<(),
         .map_err(TrafficError::io("open a raw socket"))?;
     let mut pace = actor.pace()?;
     while pace.next().is_some() {
-        let start = now_ns();
         let opened = actor.attempt(|| {
             let line = actor.connect(source, target)?;
             let from = line.stream.local_addr()?;
@@ -121,13 +120,6 @@ fn segments(actor: &Actor<'_>, source: IpAddr, target: SocketAddr) -> Result<(),
         ];
         send(actor, &frames, target.ip())?;
         actor.account().sent(harmless.len());
-        actor.account().note(
-            Protocol::Tcp,
-            (source.into(), from.port()),
-            (target.ip().into(), target.port()),
-            start,
-            0,
-        );
         // Our own kernel knows nothing of what was said; a reset ends it on the other side.
         actor.sleep(Duration::from_millis(20));
         let end = u32::try_from(harmless.len()).unwrap_or(0);

@@ -3,8 +3,9 @@
 use super::account::{Net, Protocol, now_ns};
 use super::actor::Actor;
 use super::{Kind, Parameter, parameter};
+use crate::serve::TUNNEL_MARK;
 use crate::traffic::flood::{self, FORGED, FORGED_PREFIX_LEN};
-use crate::traffic::{MAX_COUNT, MAX_RATE, TrafficError, dns};
+use crate::traffic::{MAX_COUNT, MAX_RATE, TrafficError, dns, permit_pair};
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use wire::craft;
 
@@ -90,6 +91,31 @@ pub(super) fn icmp(actor: &Actor<'_>) -> Result<(), TrafficError> {
     let (source, target, start) = (actor.source(), actor.values.addr("target"), now_ns());
     let size = actor.values.size("size");
     let sent = flood::icmp_flood(source, target, size, actor.limits()?, actor.control())?;
+    let protocol = if target.is_ipv4() { Protocol::Icmp } else { Protocol::Icmpv6 };
+    note(actor, protocol, source.into(), SocketAddr::new(target, 0), start, sent);
+    Ok(())
+}
+
+pub(super) const TUNNEL: &[Parameter] = &[
+    parameter::SOURCE,
+    parameter::TARGET,
+    parameter::count(5000, "200", "echo requests"),
+    parameter::rate(200, "20"),
+    parameter::seconds("15"),
+    parameter::SEED,
+];
+
+/// Data of many lengths in echo requests, IPv4; the other end answers with data of its own.
+pub(super) fn tunnel(actor: &Actor<'_>) -> Result<(), TrafficError> {
+    let (source, target, start) = (actor.source(), actor.values.addr("target"), now_ns());
+    permit_pair(source, target)?;
+    let mut chance = actor.chance(0);
+    let sent = flood::transmit(source.is_ipv4(), actor.limits()?, actor.control(), |n| {
+        let len = usize::try_from(chance.pick(20..900)).unwrap_or(20);
+        let data = [TUNNEL_MARK, &chance.bytes(len)].concat();
+        let id = u16::try_from(n & 0xffff).unwrap_or(0);
+        (target, craft::icmp_echo(source.into(), target.into(), true, 0x7475, id, &data))
+    })?;
     let protocol = if target.is_ipv4() { Protocol::Icmp } else { Protocol::Icmpv6 };
     note(actor, protocol, source.into(), SocketAddr::new(target, 0), start, sent);
     Ok(())

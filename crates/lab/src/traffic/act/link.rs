@@ -48,11 +48,18 @@ fn v4(addr: IpAddr) -> Result<[u8; 4], TrafficError> {
     }
 }
 
+/// The interface towards the target; the datagram that finds it is noted as part of the act.
+fn towards(actor: &Actor<'_>, target: IpAddr) -> Result<Link, TrafficError> {
+    let link = Link::towards(actor.source(), target)?;
+    actor.account().flow(Protocol::Udp, link.probe.0, link.probe.1);
+    Ok(link)
+}
+
 /// Replies nobody asked for, that the claimed address is at our interface; to the target alone.
 pub(super) fn arp_spoof(actor: &Actor<'_>) -> Result<(), TrafficError> {
     let (target, claimed) = (actor.values.addr("target"), actor.values.addr("claimed"));
     let (to, lie) = (v4(target)?, v4(claimed)?);
-    let link = Link::towards(actor.source(), target)?;
+    let link = towards(actor, target)?;
     let frame = Builder::new(actor.source().into(), target.into())
         .macs(link.own, link.next)
         .carry(ARP, &arp(2, (link.own, lie), (link.next, to)));
@@ -92,7 +99,7 @@ fn offer(server: [u8; 4], client: [u8; 6], transaction: [u8; 4], given: [u8; 4])
 pub(super) fn dhcp_spoof(actor: &Actor<'_>) -> Result<(), TrafficError> {
     let mut chance = actor.chance(0);
     let (rogue, honest) = (v4(actor.source())?, v4(actor.values.addr("honest"))?);
-    let link = Link::towards(actor.source(), actor.values.addr("target"))?;
+    let link = towards(actor, actor.values.addr("target"))?;
     let mut pace = actor.pace()?;
     let everybody = IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
     while let Some(n) = pace.next() {

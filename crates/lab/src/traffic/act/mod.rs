@@ -209,11 +209,25 @@ const ACTS: &[Act] = &[
         run: scan::hosts,
     },
     Act {
+        name: "http_flood",
+        about: "Asks for the same page again and again over a few connections.",
+        class: Some("dos"),
+        parameters: web::FLOOD,
+        run: web::flood,
+    },
+    Act {
         name: "icmp_flood",
         about: "Sends echo requests of one source at a rate.",
         class: Some("icmp_flood"),
         parameters: flood::ICMP,
         run: flood::icmp,
+    },
+    Act {
+        name: "icmp_tunnel",
+        about: "Carries data in echo requests to a far end that answers with its own (IPv4).",
+        class: Some("icmp_tunnel"),
+        parameters: flood::TUNNEL,
+        run: flood::tunnel,
     },
     Act {
         name: "keepalive",

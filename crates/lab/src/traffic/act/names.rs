@@ -106,13 +106,10 @@ pub(super) fn tunnel(actor: &Actor<'_>) -> Result<(), TrafficError> {
 
 /// Domains drawn by lot, of which none exists.
 pub(super) fn generated(actor: &Actor<'_>) -> Result<(), TrafficError> {
-    // Reserved (RFC 6761): nobody can ever register them.
-    const ENDINGS: [&str; 2] = ["test", "invalid"];
-    ask(actor, true, |n, chance| {
+    ask(actor, true, |_, chance| {
         let len = usize::try_from(chance.pick(10..18)).unwrap_or(12);
-        let word = chance.text(b"abcdefghijklmnopqrstuvwxyz", len);
-        let ending = ENDINGS[usize::try_from(n % 2).unwrap_or(0)];
-        (format!("{word}.{ending}"), kind::A)
+        // Reserved (RFC 6761): nobody can ever register them.
+        (format!("{}.example", chance.text(b"abcdefghijklmnopqrstuvwxyz", len)), kind::A)
     })
 }
 

@@ -162,16 +162,22 @@ pub(super) fn call(actor: &Actor<'_>) -> Result<(), TrafficError> {
     let Some(socket) = actor.attempt(|| actor.udp(actor.source(), actor.target())) else { return Ok(()) };
     socket.set_nonblocking(true).map_err(TrafficError::io("make a socket non-blocking"))?;
     let mut buffer = [0; 2048];
+    let mut take = || {
+        while let Ok(len) = socket.recv(&mut buffer) {
+            actor.account().received(len);
+        }
+    };
     while let Some(n) = pace.next() {
         let [.., a, b] = n.to_be_bytes();
         let stamp = u32::try_from(n.wrapping_mul(3000) & 0xffff_ffff).unwrap_or(0).to_be_bytes();
         let mut packet = [vec![0x80, 96, a, b], stamp.to_vec(), b"lab!".to_vec()].concat();
         packet.resize(size - usize::try_from(n % 7).unwrap_or(0), 0x42);
         let _ = actor.attempt(|| actor.datagram(&socket, &packet));
-        while let Ok(len) = socket.recv(&mut buffer) {
-            actor.account().received(len);
-        }
+        take();
     }
+    // The last ones are still on their way; a closed port would refuse them.
+    let _ = actor.control().sleep(Duration::from_millis(50));
+    take();
     Ok(())
 }
 

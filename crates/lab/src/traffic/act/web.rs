@@ -2,7 +2,7 @@
 
 use super::actor::{Actor, Line};
 use super::{Kind, Parameter, parameter};
-use crate::traffic::{TrafficError, http};
+use crate::traffic::{Pace, TrafficError, http};
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, BufReader, Write};
 use std::time::Duration;
@@ -19,6 +19,16 @@ pub(super) const ATTACK: &[Parameter] = &[
     .or("all"),
     parameter::count(5000, "60", "requests"),
     parameter::rate(200, "10"),
+    parameter::seconds("15"),
+];
+
+pub(super) const FLOOD: &[Parameter] = &[
+    parameter::SOURCE,
+    parameter::TARGET,
+    parameter::port("80"),
+    Parameter::new("connections", Kind::Number(1, 64), "connections at once").or("8"),
+    parameter::count(200_000, "6000", "requests"),
+    parameter::rate(5000, "400"),
     parameter::seconds("15"),
 ];
 
@@ -113,6 +123,19 @@ pub(super) fn attack(actor: &Actor<'_>) -> Result<(), TrafficError> {
         let _ = actor.attempt(|| browser.get(target, fields));
     }
     Ok(())
+}
+
+/// Asks for the same page again and again over a few connections, together at the rate asked for.
+pub(super) fn flood(actor: &Actor<'_>) -> Result<(), TrafficError> {
+    let parts = actor.values.number("connections");
+    let limits = actor.limits()?.part(parts)?;
+    actor.together(parts, |_| {
+        let mut browser = Browser::new(actor);
+        let mut pace = Pace::new(limits, actor.control());
+        while pace.next().is_some() {
+            let _ = actor.attempt(|| browser.get("/", ""));
+        }
+    })
 }
 
 /// Reads robots.txt, then follows links it does not forbid, each page once, no faster than its delay allows where the rate
