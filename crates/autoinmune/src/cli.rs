@@ -21,10 +21,26 @@ pub struct Cli {
 pub enum Command {
     /// Show the main job in under a minute: a real attack recognised and blocked in the kernel
     Demo(DemoArgs),
+    /// Play attacks and ordinary traffic against this program, in network namespaces of this machine
+    Lab {
+        /// What to do in the lab.
+        #[command(subcommand)]
+        command: crate::lab::LabCommand,
+    },
+    /// Make ordinary traffic: visit real sites politely, or the lab's servers in their place
+    Generate(crate::generate::GenerateArgs),
     /// Protect this host: attach, detect, and answer (shadow mode unless --enforce)
     Run(Box<RunArgs>),
     /// Run capture files through the same line as live traffic
     Replay(ReplayArgs),
+    /// Record the flows of live traffic as a dataset, until told to stop or until it is complete; nothing is ever blocked
+    Capture(Box<crate::capture::CaptureArgs>),
+    /// Check, compare, merge, split, label and anonymise datasets
+    Dataset {
+        /// What to do with datasets.
+        #[command(subcommand)]
+        command: crate::dataset::DatasetCommand,
+    },
     /// Block an address or prefix on the running agent
     Ban(BanArgs),
     /// Lift a block
@@ -35,6 +51,12 @@ pub enum Command {
     Limits(LimitsArgs),
     /// Say whether an address is allowed or blocked, why, until when, and what was seen of it
     Explain(ExplainArgs),
+    /// Show, fetch or try out databases of addresses and reputation lists
+    Intel {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: crate::intel::IntelCommand,
+    },
     /// Show attach modes, rates, losses, own load and blocks of the running agent
     Status(ClientArgs),
     /// Check what this machine offers, each finding with its fix
@@ -79,6 +101,8 @@ pub enum Page {
     Commands,
     /// docs/features.md
     Features,
+    /// docs/lab-reference.md
+    Lab,
     /// docs/rules.md
     Rules,
 }
@@ -213,6 +237,9 @@ pub struct ReplayArgs {
     /// What to print on standard output
     #[arg(short, long, value_enum, default_value_t)]
     pub output: ReplayOutput,
+    /// Compare what is found with what is known: labels of the captures (docs/datasets.md); the figures are part of the summary
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub labels: Option<PathBuf>,
     /// Write Zeek's conn.log here: JSON lines if the path ends in .json, else tab-separated
     #[arg(long, value_name = "PATH|-", value_hint = ValueHint::FilePath)]
     pub conn_log: Option<PathBuf>,

@@ -198,6 +198,9 @@ fn explanation(e: &ExplainView) -> String {
             let _ = writeln!(out, "  {n} packets dropped by this block");
         }
     }
+    if let Some(known) = &e.known {
+        out.push_str(&crate::intel::known(known));
+    }
     if e.offences > 0 {
         let _ = writeln!(out, "  blocked {} times in memory", e.offences);
     }

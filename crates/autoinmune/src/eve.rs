@@ -3,6 +3,7 @@
 //! Our own fields stand under one object, `metadata.flowints.autoinmune`: the published schema closes the top level
 //! and leaves this place open for all event types.
 
+mod context;
 mod limit;
 mod message;
 
@@ -19,6 +20,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use wire::packet::protocol;
 
 /// Generator identifier of our alerts (EVE `gid`); Suricata's own are below 100.
@@ -33,6 +35,8 @@ pub struct Context {
     pub simulated: bool,
     /// Whether messages are events of their own.
     pub messages: bool,
+    /// What is known of addresses, to stand beside flows and alerts.
+    pub known: Option<Arc<enrich::Service>>,
 }
 
 #[derive(Serialize, Default)]
@@ -175,6 +179,7 @@ pub fn flow(context: &Context, record: &FlowRecord, reason: EndReason) -> String
     if from.fragments + to.fragments > 0 {
         ours.insert("fragments".into(), json!(from.fragments + to.fragments));
     }
+    context.about(&mut ours, Some(src), Some(dst));
     let app = record.app();
     let mut event = Event::new(context, last, "flow", Value::Object(ours));
     event.flow_id = Some(flow_id(&record.key, first));
@@ -239,28 +244,21 @@ pub fn alert(
         return None;
     }
     let incident = &update.incident;
-    let mut event = Event::new(
-        context,
-        at_ns,
-        "alert",
-        json!({
-            "incident": incident,
-            "change": update.change,
-            "decision": decision.map(|d| json!({"outcome": d.outcome, "why": d.why})),
-        }),
-    );
-    match incident.actor {
+    let (source, target) = match incident.actor {
         Actor::Source { addr } => {
-            event.src_ip = Some(addr.ip());
-            event.ip_v = Some(if addr.is_v4() { 4 } else { 6 });
-            event.dest_ip =
-                signal.and_then(|s| s.target).or(incident.targets.first().copied()).map(|a| a.ip());
+            (Some(addr), signal.and_then(|s| s.target).or(incident.targets.first().copied()))
         }
-        Actor::Distributed { target } => {
-            event.dest_ip = Some(target.ip());
-            event.ip_v = Some(if target.is_v4() { 4 } else { 6 });
-        }
-    }
+        Actor::Distributed { target } => (None, Some(target)),
+    };
+    let mut ours = serde_json::Map::new();
+    ours.insert("incident".into(), json!(incident));
+    ours.insert("change".into(), json!(update.change));
+    ours.insert("decision".into(), json!(decision.map(|d| json!({"outcome": d.outcome, "why": d.why}))));
+    context.about(&mut ours, source, target);
+    let mut event = Event::new(context, at_ns, "alert", Value::Object(ours));
+    event.src_ip = source.map(|a| a.ip());
+    event.dest_ip = target.map(|a| a.ip());
+    event.ip_v = source.or(target).map(|a| if a.is_v4() { 4 } else { 6 });
     let (sid, rev, port, proto) = signal.map_or((0, 0, None, None), |s| (s.sid, s.rev, s.port, s.protocol));
     event.dest_port = port;
     event.proto = proto.map(protocol_name);

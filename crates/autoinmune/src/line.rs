@@ -7,7 +7,7 @@
 mod judge;
 mod worker;
 
-pub use judge::{Judge, JudgeConfig};
+pub use judge::{Judge, JudgeConfig, Reputation};
 pub use worker::{Cursor, Intake, Report, Reports, Worked, Worker};
 
 use detect::{Detector, Incident, IncidentBook, RuleSet, Signal, Update};
@@ -192,6 +192,11 @@ impl Line {
     /// Replaces rules after a reload; the state of rules begins anew, incidents, windows and flows stay.
     pub fn set_rules(&mut self, rules: RuleSet) {
         self.judge.set_rules(rules);
+    }
+
+    /// Has signals weighed by the reputation of their actors from now on.
+    pub fn set_reputation(&mut self, reputation: Option<Reputation>) {
+        self.judge.set_reputation(reputation);
     }
 
     /// Open incidents that name an address as actor or target.

@@ -6,15 +6,20 @@
 )]
 
 mod agent;
+mod capture;
 mod cli;
 mod client;
 mod config;
+mod dataset;
 mod demo;
 mod doctor;
 mod engine;
 mod eve;
 mod exit;
 mod export;
+mod generate;
+mod intel;
+mod lab;
 mod line;
 mod reference;
 mod replay;
@@ -22,6 +27,7 @@ mod rules;
 mod sink;
 mod summary;
 mod text;
+mod truth;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command, ConfigCommand, Page, RulesCommand};
@@ -44,12 +50,17 @@ fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Demo(args) => demo::run(&args),
+        Command::Lab { command } => lab::run(&command),
+        Command::Generate(args) => generate::run(&args),
         Command::Run(args) => agent::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Capture(args) => capture::run(&args),
+        Command::Dataset { command } => dataset::run(&command),
         Command::Ban(args) => client::ban(&args),
         Command::Unban(args) => client::unban(&args),
         Command::Bans(args) => client::bans(&args),
         Command::Limits(args) => client::limits(&args),
+        Command::Intel { command } => intel::run(&command),
         Command::Explain(args) => client::explain(&args),
         Command::Status(args) => client::status(&args),
         Command::Doctor(args) => doctor::run(args.output),
@@ -67,6 +78,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             match page {
                 Page::Commands => print!("{}", reference::markdown()),
                 Page::Features => print!("{}", flow::feature::markdown()),
+                Page::Lab => print!("{}", ::lab::reference::markdown()),
                 Page::Rules => print!("{}", detect::docs::rules_markdown()),
             }
             Ok(Exit::Ok)

@@ -6,8 +6,9 @@ use crate::engine::{self, Captures, Read};
 use crate::exit::{Exit, fail};
 use crate::export::{self, Export, Request};
 use crate::line::{Intake, Judge, JudgeConfig, Line, LineConfig, Tap, Worked, Worker};
-use crate::summary::{Collector, Summary};
-use crate::{eve, sink};
+use crate::summary::{Collector, Summary, TakeFlow};
+use crate::truth::{Truth, labels_of};
+use crate::{eve, intel, sink};
 use anyhow::Context as _;
 use flow::FlowRecord;
 use flow::feature::Set;
@@ -15,6 +16,7 @@ use respond::Mode;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 use wire::capture::Block;
 use wire::{Skip, Steering};
@@ -97,7 +99,8 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
 
     let mut replay = Replay::new(&config, args.workers.map_or_else(engine::cores, usize::from), eve);
     let mut take_flow = |record: &FlowRecord, reason| export.flow(record, reason);
-    replay.collector.flows = Some(&mut take_flow);
+    replay.set_flows(&mut take_flow);
+    replay.collector.truth = args.labels.as_deref().map(labels_of).transpose()?.map(Truth::new);
     let summary = replay.files(&args.files)?;
     export.finish()?;
 
@@ -154,6 +157,7 @@ fn with_output(args: &ReplayArgs) -> anyhow::Result<ReplayArgs> {
 pub struct Replay<'a> {
     config: &'a Config,
     workers: usize,
+    known: Option<Arc<enrich::Service>>,
     collector: Collector<'a>,
     summary: Summary,
     started: Instant,
@@ -163,17 +167,28 @@ pub struct Replay<'a> {
 impl<'a> Replay<'a> {
     /// A replay into `eve`, if given, by a number of workers: one, on this thread, or several, each on its own.
     pub fn new(config: &'a Config, workers: usize, eve: Option<&'a mut dyn FnMut(String)>) -> Self {
+        let known = intel::loaded(config);
         Self {
             config,
             workers,
             collector: Collector::new(
                 eve,
-                eve::Context { messages: config.eve_messages, ..eve::Context::default() },
+                eve::Context {
+                    messages: config.eve_messages,
+                    known: known.clone(),
+                    ..eve::Context::default()
+                },
             ),
+            known,
             summary: Summary::default(),
             started: Instant::now(),
             losses: BTreeMap::new(),
         }
+    }
+
+    /// Has `take` called for each flow that ends.
+    pub fn set_flows(&mut self, take: TakeFlow<'a>) {
+        self.collector.flows = Some(take);
     }
 
     /// Runs files, and ends. A file that begins before the last one ended starts a line of its own, as its packets are of
@@ -190,10 +205,12 @@ impl<'a> Replay<'a> {
                 let own = engine::share(&config.tracker, self.workers);
                 let workers = (0..self.workers).map(|_| Worker::new(own)).collect();
                 let mut judge = Judge::new(config.judge);
+                judge.set_reputation(intel::reputation(self.known.as_ref()));
                 let worked = engine::run(&mut captures, &steering, workers, &mut judge, &mut self.collector)?;
                 (judge, worked)
             } else {
-                inline(&mut captures, config, &mut self.collector)
+                let line = intel::weighing(Line::new(config), self.known.as_ref());
+                inline(&mut captures, line, &mut self.collector)
             };
             self.take_figures(&judge, &worked, captures.seconds());
             if !captures.has_more() {
@@ -203,6 +220,7 @@ impl<'a> Replay<'a> {
         self.summary.files = captures.files().to_vec();
         self.summary.duration_seconds = captures.seconds();
         self.summary.losses = std::mem::take(&mut self.losses);
+        self.summary.labels = self.collector.truth.take().map(Truth::evaluate);
         let cut = self.summary.files.iter().filter(|f| f.error.is_some()).count();
         self.summary.losses.insert("capture_files_cut_short".into(), cut as u64);
         self.summary.seconds = (self.started.elapsed().as_secs_f64() * 1e6).round() / 1e6;
@@ -215,6 +233,9 @@ impl<'a> Replay<'a> {
         self.summary.flows += worked.tracker.flows_total;
         self.summary.incidents.extend(self.collector.summaries());
         self.collector.incidents.clear();
+        if let Some(truth) = &mut self.collector.truth {
+            truth.end_line();
+        }
         let losses = losses(worked, judge);
         for (name, count) in &losses {
             *self.losses.entry(name.clone()).or_default() += count;
@@ -235,8 +256,7 @@ impl<'a> Replay<'a> {
 }
 
 /// Runs what comes next of `captures` on this thread.
-fn inline(captures: &mut Captures<'_>, config: LineConfig, tap: &mut impl Tap) -> (Judge, Worked) {
-    let mut line = Line::new(config);
+fn inline(captures: &mut Captures<'_>, mut line: Line, tap: &mut impl Tap) -> (Judge, Worked) {
     let mut block = Block::default();
     while captures.next(&mut block) == Read::Frames {
         for frame in block.iter() {
@@ -287,6 +307,9 @@ fn print_human(summary: &Summary) {
     );
     for (name, count) in summary.losses.iter().filter(|(_, n)| **n > 0) {
         let _ = writeln!(out, "  {name}: {count}");
+    }
+    if let Some(labels) = &summary.labels {
+        let _ = write!(out, "{}", labels.table());
     }
     if summary.incidents.is_empty() {
         let _ = writeln!(out, "No incidents.");

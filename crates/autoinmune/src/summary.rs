@@ -2,6 +2,7 @@
 
 use crate::eve;
 use crate::line::Tap;
+use crate::truth::{Evaluation, Truth};
 use detect::{Actor, Change, Incident, Signal, Update};
 use flow::{Conversation, EndReason, FlowRecord};
 use respond::{Decision, Outcome};
@@ -28,6 +29,9 @@ pub struct Summary {
     pub losses: BTreeMap<String, u64>,
     /// Incidents in order of their beginning.
     pub incidents: Vec<IncidentSummary>,
+    /// What was found against what is known, where labels were given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Evaluation>,
     /// Wall-clock time the replay took, s.
     pub seconds: f64,
 }
@@ -136,6 +140,8 @@ pub struct Collector<'a> {
     pub eve: Option<&'a mut dyn FnMut(String)>,
     /// Who else wants each flow that ended.
     pub flows: Option<TakeFlow<'a>>,
+    /// What is known of the traffic.
+    pub truth: Option<Truth>,
     /// What events share.
     pub context: eve::Context,
     /// Incidents in order of their identifier within this line, with the strongest decision.
@@ -147,7 +153,7 @@ pub struct Collector<'a> {
 impl<'a> Collector<'a> {
     /// An empty collector.
     pub fn new(eve: Option<&'a mut dyn FnMut(String)>, context: eve::Context) -> Self {
-        Self { eve, flows: None, context, incidents: BTreeMap::new(), alerts: 0 }
+        Self { eve, flows: None, truth: None, context, incidents: BTreeMap::new(), alerts: 0 }
     }
 
     /// Hands out what was collected.
@@ -191,6 +197,9 @@ impl Tap for Collector<'_> {
         if let Some(flows) = &mut self.flows {
             flows(record, reason);
         }
+        if let Some(truth) = &mut self.truth {
+            truth.flow(record);
+        }
     }
 
     fn message(&mut self, at_ns: u64, flow: &Conversation, from: Side, message: &Message) {
@@ -209,6 +218,9 @@ impl Tap for Collector<'_> {
         signal: Option<&Signal>,
         decision: Option<&Decision>,
     ) {
+        if let Some(truth) = &mut self.truth {
+            truth.incident(at_ns, update);
+        }
         let entry =
             self.incidents.entry(update.incident.id).or_insert_with(|| (update.incident.clone(), None));
         entry.0 = update.incident.clone();

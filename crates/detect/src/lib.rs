@@ -18,6 +18,7 @@ pub mod incident;
 pub mod metric;
 mod names;
 pub mod profile;
+pub mod reputation;
 pub mod rule;
 pub mod ruleset;
 pub mod signal;

@@ -17,8 +17,6 @@ use wire::Addr;
 const JUDGE_ALL: u32 = 32;
 /// See [`JUDGE_ALL`].
 const JUDGE_THIN: u32 = 16;
-/// Log2 of how often idle entities are looked for, ns: 0.27 s.
-const SWEEP_SHIFT: u32 = 28;
 
 /// Sizes of a [`Census`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -137,6 +135,7 @@ impl Census {
     pub fn advance(&mut self, now_ns: u64) {
         self.turn(now_ns);
         self.rates.turn(self.clock);
+        self.entities.sweep(self.clock);
     }
 
     /// An entity by its handle.
@@ -197,11 +196,7 @@ impl Census {
     #[inline]
     fn turn(&mut self, now_ns: u64) {
         if now_ns >= self.clock {
-            let due = now_ns >> SWEEP_SHIFT != self.clock >> SWEEP_SHIFT;
             self.clock = now_ns;
-            if due {
-                self.entities.sweep(now_ns);
-            }
         } else if self.clock - now_ns > CLOCK_RESTART_NS {
             self.entities.clear();
             self.rates.restart(now_ns);

@@ -267,7 +267,7 @@ pub struct Opening {
 /// that these stages may be on another thread and know no flows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// The tracker's clock when it was told, ns. Goes back only where the clock was set back by more than
+    /// When, by the tracker's clock, ns. Goes back only where the clock was set back by more than
     /// [`crate::tracker::CLOCK_RESTART_NS`]: then all is begun anew.
     pub at_ns: u64,
     /// The flow it is about, as it stood then.
@@ -313,11 +313,11 @@ pub enum What {
         /// None was after, ns; not after [`Event::at_ns`].
         last_ns: u64,
     },
-    /// Its opening failed at `due_ns`. At most once a flow.
+    /// Its opening failed. At most once a flow.
     Failed {
         /// [`Outcome::Refused`], `Unanswered` or `Aborted`.
         outcome: Outcome,
-        /// When, ns: an answer was due then.
+        /// When, ns: earlier than [`Event::at_ns`] only if a snapshot shows it late.
         due_ns: u64,
     },
     /// Its TCP handshake completed. At most once a flow.

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod age;
 pub mod app;
 pub mod census;
 mod community_id;
@@ -17,6 +18,7 @@ pub mod feature;
 pub mod fragment;
 mod index;
 pub mod key;
+pub mod label;
 mod merge;
 mod outcome;
 pub mod rates;
@@ -32,12 +34,14 @@ mod timer;
 pub mod tracker;
 pub mod window;
 
+pub use age::Ages;
 pub use app::App;
 pub use census::{Census, CensusConfig, CensusCounters};
 pub use community_id::{community_id, community_id_from};
 pub use entity::{Entity, EntityId};
 pub use event::{Conversation, EndReason, Event, FlowRecord, Oddity, Opening, Outcome, Share, Talk, What};
 pub use key::{Direction, FlowKey};
+pub use label::{Label, Labels};
 pub use rates::Traffic;
 pub use recent::Recent;
 pub use session::Segment;

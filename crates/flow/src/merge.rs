@@ -73,7 +73,8 @@ impl Tracker {
         }
         let grown = packets(stats) > packets(&known);
         let first_ns = self.flows.first_ns(slot);
-        if grown && last.saturating_sub(first_ns) > self.config.active_ns {
+        let active_ns = self.config.active_ns(&key, self.flows.stats(slot));
+        if grown && last.saturating_sub(first_ns) > active_ns {
             let record = self.flows.record(slot);
             let session = self.detach(slot);
             self.end(slot, EndReason::Active, events);

@@ -21,7 +21,7 @@ use crate::slot::{Mark, Pending};
 use crate::summary::{Summary, Young};
 use crate::table::{Arrival, Flows};
 use crate::window::JUDGE_EVERY;
-use crate::{Direction, EndReason, Event, FlowKey, FlowRecord, FlowStats, Outcome, Talk};
+use crate::{Ages, Direction, EndReason, Event, FlowKey, FlowRecord, FlowStats, Outcome, Talk};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use wire::packet::{protocol, tcp_flag};
@@ -48,6 +48,8 @@ pub struct TrackerConfig {
     pub idle_ns: u64,
     /// Age at which a flow is reported and begun anew, ns.
     pub active_ns: u64,
+    /// Windows by what a flow is, in place of `active_ns`.
+    pub ages: Option<Ages>,
     /// How long a closed TCP flow stays for its last packets, ns.
     pub linger_ns: u64,
     /// How long a flow may go without an answer, ns; at most `idle_ns` and `idle_tcp_ns`.
@@ -68,12 +70,20 @@ impl Default for TrackerConfig {
             idle_tcp_ns: 300 * SECOND,
             idle_ns: 60 * SECOND,
             active_ns: 1800 * SECOND,
+            ages: None,
             linger_ns: 2 * SECOND,
             grace_ns: SECOND,
             session_capacity: 65_536,
             session_bytes: 64 << 20,
             seed: 0,
         }
+    }
+}
+
+impl TrackerConfig {
+    /// Age at which a flow with these sums is reported and begun anew, ns.
+    pub(crate) fn active_ns(&self, key: &FlowKey, stats: &FlowStats) -> u64 {
+        self.ages.map_or(self.active_ns, |ages| ages.of(key, stats))
     }
 }
 
@@ -283,7 +293,7 @@ impl Tracker {
     pub fn finish_some(&mut self, flows: usize, events: &mut Vec<Event>) -> bool {
         self.begin_call(self.clock, events);
         self.tell_pending(events);
-        self.expire_waiting(0, events);
+        self.expire_waiting(self.clock, 0, events);
         self.end_some(flows, EndReason::Shutdown, events);
         self.end_call();
         self.flows.live > 0
@@ -346,31 +356,34 @@ impl Tracker {
             self.counters.clock_restarts += 1;
             self.end_some(usize::MAX, EndReason::Shutdown, events);
             self.flows.restart_wheel(now_ns);
+            self.clock = now_ns;
         }
+        self.expire_waiting(now_ns, self.config.grace_ns, events);
         self.clock = now_ns;
         self.tick = (now_ns / TICK_NS).saturating_add(1).saturating_mul(TICK_NS);
-        self.expire_waiting(self.config.grace_ns, events);
         if self.flows.is_tick_due(self.clock) {
             self.expire_idle(events);
         }
     }
 
-    /// Fails the flows that have waited for `patience_ns`.
+    /// Fails the flows that have waited for `patience_ns` at `now_ns`, each by the time its answer was due if that is after
+    /// the clock, which moves there: so what several trackers tell is in order.
     #[inline]
-    fn expire_waiting(&mut self, patience_ns: u64, events: &mut Vec<Event>) {
+    fn expire_waiting(&mut self, now_ns: u64, patience_ns: u64, events: &mut Vec<Event>) {
         while let Some(slot) = self.flows.longest_waiting() {
-            if self.age_ns(slot) < patience_ns {
+            if since(now_ns, self.flows.at(slot).begun_ms) < patience_ns {
                 break;
             }
-            let due = self.flows.first_ns(slot).saturating_add(self.config.grace_ns);
+            let due_ns = self.flows.first_ns(slot).saturating_add(self.config.grace_ns);
+            self.clock = self.clock.max(due_ns.min(now_ns));
             self.watch_idle(slot);
-            self.fail(slot, Outcome::Unanswered, due, events);
+            self.fail(slot, Outcome::Unanswered, self.clock, events);
         }
     }
 
     /// Time since the flow began, by the clock, in whole milliseconds.
     pub(crate) fn age_ns(&self, slot: u32) -> u64 {
-        u64::from(millis(self.clock).wrapping_sub(self.flows.at(slot).begun_ms)) * 1_000_000
+        since(self.clock, self.flows.at(slot).begun_ms)
     }
 
     fn expire_idle(&mut self, events: &mut Vec<Event>) {
@@ -414,14 +427,15 @@ impl Tracker {
 
     /// Whether `packet` belongs to the flow its key leads to. If not, ends that flow.
     fn keep(&mut self, slot: u32, now_ns: u64, packet: &Packet<'_>, events: &mut Vec<Event>) -> Option<Kept> {
-        let idle_ns = self.idle_ns(self.flows.at(slot).key.protocol);
+        let key = self.flows.at(slot).key;
+        let idle_ns = self.idle_ns(key.protocol);
         let stats = self.flows.stats(slot);
         let syn = packet.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN;
         let reason = if syn && stats.is_over() {
             EndReason::Reused
         } else if now_ns.saturating_sub(stats.last_ns()) > idle_ns {
             EndReason::Idle
-        } else if now_ns.saturating_sub(stats.first_ns()) > self.config.active_ns {
+        } else if now_ns.saturating_sub(stats.first_ns()) > self.config.active_ns(&key, stats) {
             let earlier = self.flows.record(slot);
             let session = self.detach(slot);
             self.end(slot, EndReason::Active, events);
@@ -571,6 +585,11 @@ fn single(packet: &Packet<'_>, sent: bool) -> Share {
 /// Milliseconds of a time, wrapped.
 pub(crate) const fn millis(ns: u64) -> u32 {
     (ns / 1_000_000) as u32
+}
+
+/// Time from `begun_ms` to `now_ns` in whole milliseconds, ns.
+const fn since(now_ns: u64, begun_ms: u32) -> u64 {
+    millis(now_ns).wrapping_sub(begun_ms) as u64 * 1_000_000
 }
 
 /// What became of the flow a packet's key led to.

@@ -2,7 +2,7 @@
 //!
 //! [`Sensor`] loads and attaches the programs of `bpf/`, reads what they count and tells them whom to drop. Where the
 //! kernel cannot run them, [`af_packet`] sees the frames and [`nft`] drops them. [`host`] knows who must never be
-//! blocked, [`doctor`] what this machine lacks.
+//! blocked, [`doctor`] what this machine lacks. [`tap`] opens virtual wires for the lab.
 
 pub mod abi;
 pub mod af_packet;
@@ -23,6 +23,7 @@ pub mod pins;
 pub mod sensor;
 mod start;
 mod syscall;
+pub mod tap;
 mod trie;
 
 pub use abi::Counters as KernelCounters;

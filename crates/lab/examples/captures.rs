@@ -1,6 +1,6 @@
 //! Writes the captures of `testdata/` anew: `cargo run -p lab --example captures`.
 
-use lab::scenario::{CAPTURES, write_capture};
+use lab::simulation::{CAPTURES, write_capture};
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;

@@ -3,6 +3,8 @@
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A process: its pid and its start time in clock ticks since boot. The pair is never reused while the machine is up.
@@ -48,22 +50,58 @@ impl Identity {
     /// ended, whoever uses its pid now. Returns whether it is gone.
     #[must_use]
     pub fn end(self, patience: Duration) -> bool {
-        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return true };
-        // The descriptor is opened before the identity is checked, so that the pid cannot change hands in between.
-        let Ok(fd) = pidfd_open(pid, PidfdFlags::empty()) else { return !self.is_alive() };
-        for (signal, patience) in [(Signal::TERM, patience), (Signal::KILL, Duration::from_secs(2))] {
-            if !self.is_alive() {
-                return true;
-            }
-            // An error means it ended meanwhile, which the wait sees.
-            let _ = pidfd_send_signal(&fd, signal);
-            let begun = Instant::now();
-            while self.is_alive() && begun.elapsed() < patience {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-        }
-        !self.is_alive()
+        end_all(&[self], patience).is_empty()
     }
+
+    /// Sends a signal to this very process, if it still runs.
+    fn signal(self, signal: Signal) {
+        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return };
+        // The descriptor is opened before the identity is checked, so that the pid cannot change hands in between.
+        let Ok(fd) = pidfd_open(pid, PidfdFlags::empty()) else { return };
+        if self.is_alive() {
+            // An error means it ended meanwhile, which whoever waits for that sees.
+            let _ = pidfd_send_signal(&fd, signal);
+        }
+    }
+}
+
+/// Ends processes at the same time, each as [`Identity::end`] does; returns those that did not go.
+#[must_use]
+pub fn end_all(processes: &[Identity], patience: Duration) -> Vec<Identity> {
+    let mut left: Vec<Identity> = processes.iter().copied().filter(|p| p.is_alive()).collect();
+    for (signal, patience) in [(Signal::TERM, patience), (Signal::KILL, Duration::from_secs(2))] {
+        for process in &left {
+            process.signal(signal);
+        }
+        let begun = Instant::now();
+        loop {
+            left.retain(|p| p.is_alive());
+            if left.is_empty() || begun.elapsed() >= patience {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    left
+}
+
+/// Processes whose main thread is in the network namespace that `file` (a bind mount of it) names; never this one.
+#[must_use]
+pub fn in_network_of(file: &Path) -> Vec<Identity> {
+    let Ok(wanted) = std::fs::metadata(file) else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.parse().ok())
+        .filter(|pid: &u32| *pid != std::process::id())
+        .filter_map(|pid| {
+            // The identity first: if the pid changes hands in between, the namespace is that of somebody else, and
+            // whoever is to be ended is gone.
+            let identity = Identity::of(pid).ok()?;
+            let there = std::fs::metadata(format!("/proc/{pid}/ns/net")).ok()?;
+            (there.ino() == wanted.ino() && there.dev() == wanted.dev()).then_some(identity)
+        })
+        .collect()
 }
 
 /// State and start time. The command name is in parentheses and may itself contain spaces and parentheses.

@@ -278,6 +278,12 @@ impl Responder {
         self.allowlist.entries()
     }
 
+    /// Whether an address is on the allowlist.
+    #[must_use]
+    pub fn is_allowed(&self, addr: Addr) -> bool {
+        self.allowlist.touched_by(&Prefix::host(addr)).is_some()
+    }
+
     /// The policy in force.
     #[must_use]
     pub const fn policy(&self) -> &Policy {

@@ -29,6 +29,29 @@ impl Mode {
     }
 }
 
+/// What is known of an address beyond its traffic. Context: none of it is by itself a reason to block.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Known {
+    /// Country (ISO 3166-1 alpha-2), region and city, as far as known, the largest last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    /// Number of its autonomous system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asn: Option<u32>,
+    /// Whose network that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organisation: Option<String>,
+    /// What the network is for: `hosting`, `access`, `cdn`, `education`, `government` or `unknown`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// Risk by reputation lists, 0..=100; absent where none names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reputation: Option<u8>,
+    /// What each list adds to that, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub because: Vec<String>,
+}
+
 /// Answer of `GET /ready`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {
@@ -420,6 +443,9 @@ pub struct ExplainView {
     /// The block that covers it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<BlockView>,
+    /// Where it is, whose network it is in and what lists say; absent where nothing is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<Known>,
     /// Times it has been blocked in memory.
     pub offences: u32,
     /// Incidents it is the actor or the target of.

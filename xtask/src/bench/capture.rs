@@ -134,7 +134,7 @@ pub(crate) fn joined(packets: u64, mix: Mix) -> anyhow::Result<Capture> {
     Ok(capture)
 }
 
-/// The lab's mixed load ([`lab::scenario::mixture`]) of `packets` packets.
+/// The lab's mixed load ([`lab::simulation::mixture`]) of `packets` packets.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -147,7 +147,7 @@ pub(crate) fn mixed(packets: u64) -> anyhow::Result<Capture> {
         ..Capture::default()
     };
     let mut writer = create(&capture.path)?;
-    let frames = lab::scenario::mixture(1);
+    let frames = lab::simulation::mixture(1);
     for (at, frame) in frames.take(usize::try_from(packets).unwrap_or(usize::MAX)) {
         writer.write(at, &frame).context("cannot write the mixed capture")?;
         capture.packets += 1;
@@ -158,12 +158,12 @@ pub(crate) fn mixed(packets: u64) -> anyhow::Result<Capture> {
 }
 
 fn scenarios(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    lab::scenario::CAPTURES
+    lab::simulation::CAPTURES
         .iter()
         .map(|(name, scenario, seed)| {
             let path = dir.join(name);
             let file = BufWriter::new(File::create(&path).context("cannot write a scenario")?);
-            lab::scenario::write_capture(*scenario, *seed, file).context("cannot write a scenario")?;
+            lab::simulation::write_capture(*scenario, *seed, file).context("cannot write a scenario")?;
             Ok(path)
         })
         .collect()

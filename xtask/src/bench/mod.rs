@@ -6,8 +6,10 @@
 mod agent;
 mod background;
 mod capture;
+mod enrich;
 mod figure;
 mod flood;
+mod generate;
 mod kernel;
 mod load;
 mod machine;
@@ -36,13 +38,15 @@ pub(crate) struct Setup {
 /// One part: the name for `--section`, its title, and what measures it.
 type Part = (&'static str, &'static str, fn(&Setup) -> anyhow::Result<Section>);
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 8] = [
     ("kernel", "Kernel programs", kernel::measure),
     ("replay", "Replay of captures", replay::measure),
     ("reaction", "Reaction", reaction::measure),
     ("memory", "Memory", memory::measure),
     ("load", "Processor", load::measure),
     ("flood", "Floods", flood::measure),
+    ("generate", "Ordinary traffic", generate::measure),
+    ("enrich", "Knowledge of addresses", enrich::measure),
 ];
 
 /// Says what goes on.

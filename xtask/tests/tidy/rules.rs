@@ -23,15 +23,17 @@ pub(crate) const PURE: [&str; 4] = ["wire", "flow", "detect", "respond"];
 
 /// Of the workspace's crates, which may use which. The binary may use them all; `xtask`
 /// drives cargo, and its benchmark makes captures, a range to measure in, and asks the agent.
-const DIRECTION: [(&str, &[&str]); 9] = [
+const DIRECTION: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("flow", &["wire"]),
     ("detect", &["wire", "flow"]),
     ("respond", &["wire", "flow", "detect"]),
     ("kernel", &["wire", "flow", "respond"]),
     ("server", &["wire", "detect", "respond"]),
-    ("lab", &["wire"]),
-    ("autoinmune", &["wire", "flow", "detect", "respond", "kernel", "server", "lab"]),
+    ("enrich", &["wire"]),
+    ("dataset", &["wire", "flow"]),
+    ("lab", &["wire", "flow"]),
+    ("autoinmune", &["wire", "flow", "detect", "respond", "kernel", "server", "lab", "enrich", "dataset"]),
     ("xtask", &["wire", "server", "lab"]),
 ];
 
@@ -80,9 +82,12 @@ pub(crate) const DOCUMENTS: &[(&str, &str)] = &[
     ("docs/cli.md", "xtask/src/docs.rs"),
     ("docs/config.schema.json", "xtask/src/docs.rs"),
     ("docs/config.toml", "xtask/src/docs.rs"),
+    ("docs/datasets.md", "crates/dataset/tests/it/document.rs"),
     ("docs/events.md", "crates/autoinmune/tests/binary/replay.rs"),
     ("docs/features.md", "xtask/src/docs.rs"),
     ("docs/exactness.md", "xtask/src/exactness"),
+    ("docs/generate.md", "crates/lab/tests/visit/lists.rs"),
+    ("docs/lab-reference.md", "xtask/src/docs.rs"),
     ("docs/man", "xtask/src/docs.rs"),
     ("docs/rules.md", "crates/detect/tests/rules.rs"),
 ];

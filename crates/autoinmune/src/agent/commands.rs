@@ -71,6 +71,7 @@ pub fn answer(agent: &mut Agent, request: Request) -> Answer {
         Request::Limits => to_value(&agent.source.limits()?),
         Request::ClearLimits { address } => to_value(&agent.source.clear_limits(address)?),
         Request::Incidents => to_value(&agent.line.book().open().map(incident).collect::<Vec<_>>()),
+        Request::Intel => to_value(&agent.intel.figures()),
         Request::Explain { address } => to_value(&explain(agent, address)),
         Request::Ban { prefix, for_seconds, why } => {
             let prefix = parse(&prefix)?;
@@ -189,6 +190,7 @@ fn explain(agent: &Agent, address: Addr) -> ExplainView {
         standing,
         allowed: known.allowed.map(|a| AllowedView { prefix: a.prefix.to_string(), why: a.why }),
         block: block.map(|b| view(b, mode, agent.source.drops().get(&b.prefix).copied())),
+        known: agent.intel.about(address),
         offences: known.offences,
         incidents: agent.line.incidents_about(address).into_iter().map(incident).collect(),
         windows,

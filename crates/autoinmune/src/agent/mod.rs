@@ -4,14 +4,15 @@
 //! publishes or sends it a request through a bounded channel.
 
 mod commands;
+mod intel;
 mod kernel_source;
 mod notify;
 mod publish;
-mod reaction;
+pub mod reaction;
 mod simulation;
-mod source;
+pub mod source;
 mod state;
-mod tap;
+pub mod tap;
 
 use crate::cli::RunArgs;
 use crate::config::{self, Config, parse_http};
@@ -20,6 +21,7 @@ use crate::line::Line;
 use crate::{eve, replay, sink};
 use anyhow::Context as _;
 use commands::Desk;
+use intel::Intel;
 use publish::Board;
 use reaction::Reaction;
 use respond::Mode;
@@ -40,7 +42,7 @@ const GUARD_EVERY: Duration = Duration::from_secs(5);
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
 /// Wall-clock time, ns since 1970.
-fn wall_ns() -> u64 {
+pub fn wall_ns() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
@@ -135,6 +137,7 @@ struct Agent {
     line: Line,
     source: Source,
     tap: AgentTap,
+    intel: Intel,
     desk: Desk,
     board: Arc<Board>,
     meter: server::process::Meter,
@@ -181,8 +184,10 @@ impl Agent {
             },
             simulated,
             messages: config.eve_messages,
+            known: None,
         };
         let mut tap = AgentTap::new(eve, audit, context);
+        let intel = Intel::start(&config, &mut line, &mut tap)?;
         if !simulated {
             let now = wall_ns();
             for decision in line.responder_mut().set_allowlist(kernel::host::allowed(), now) {
@@ -205,6 +210,7 @@ impl Agent {
             line,
             source,
             tap,
+            intel,
             desk,
             board,
             meter: server::process::Meter::new(),
@@ -343,6 +349,7 @@ impl Agent {
                 tracing::warn!("{what} changed: takes effect after a restart");
             }
         }
+        self.intel.reload(&self.config, &next, &mut self.line, &mut self.tap)?;
         let now = wall_ns();
         self.line.set_rules(next.rules.clone());
         for decision in self.line.responder_mut().set_policy(next.policy.clone(), now) {

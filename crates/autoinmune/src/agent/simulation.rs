@@ -1,13 +1,13 @@
 //! Generated traffic in real time: what `run --simulate` watches instead of the network.
 
-use lab::scenario::{EPOCH_NS, Scenario};
+use lab::simulation::EPOCH_NS;
 use std::time::{Duration, Instant};
 
 type Frames = Box<dyn Iterator<Item = (u64, Vec<u8>)> + Send>;
 
 /// A scenario played in a loop, each round with the next seed, its times shifted to now.
 pub struct Simulation {
-    scenario: Scenario,
+    scenario: lab::simulation::Simulation,
     seed: u64,
     frames: Frames,
     next: Option<(u64, Vec<u8>)>,
@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 impl Simulation {
     /// Begins the first round at `wall_ns`.
-    pub fn new(scenario: Scenario, seed: u64, wall_ns: u64) -> Self {
+    pub fn new(scenario: lab::simulation::Simulation, seed: u64, wall_ns: u64) -> Self {
         let mut frames: Frames = Box::new(scenario.frames(seed));
         let next = frames.next();
         Self { scenario, seed, frames, next, round_began: Instant::now(), round_wall_ns: wall_ns }

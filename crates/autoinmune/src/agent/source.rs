@@ -185,8 +185,9 @@ impl Source {
     /// # Errors
     /// If there is no such scenario; names those there are.
     pub fn simulate(scenario: &str, seed: u64) -> anyhow::Result<Self> {
-        let scenario =
-            scenario.parse().map_err(|e: lab::scenario::UnknownScenario| fail(Exit::Input, e.to_string()))?;
+        let scenario = scenario
+            .parse()
+            .map_err(|e: lab::simulation::UnknownSimulation| fail(Exit::Input, e.to_string()))?;
         Ok(Self::Simulation(Simulation::new(scenario, seed, wall_ns())))
     }
 

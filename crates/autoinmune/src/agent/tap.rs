@@ -32,6 +32,8 @@ pub struct AgentTap {
     pub ended: Vec<FlowKey>,
     /// Effects that could not be applied.
     pub effects_failed: u64,
+    /// Who else wants each flow that ended.
+    pub flows: Option<Box<dyn FnMut(&FlowRecord, EndReason)>>,
 }
 
 impl AgentTap {
@@ -48,6 +50,7 @@ impl AgentTap {
             alerts: 0,
             ended: Vec::new(),
             effects_failed: 0,
+            flows: None,
         }
     }
 
@@ -106,6 +109,9 @@ impl Tap for AgentTap {
         }
         if self.eve.is_some() {
             self.event(eve::flow(&self.context, record, reason));
+        }
+        if let Some(take) = &mut self.flows {
+            take(record, reason);
         }
     }
 

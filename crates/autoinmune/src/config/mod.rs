@@ -68,6 +68,10 @@ pub struct Config {
     pub incident_quiet: Duration,
     /// Rules with overrides applied.
     pub rules: RuleSet,
+    /// Databases of addresses.
+    pub geoip: enrich::config::GeoIp,
+    /// Reputation lists.
+    pub reputation: enrich::config::Reputation,
     /// Response policy.
     pub policy: Policy,
     /// EVE destination.
@@ -149,6 +153,8 @@ impl Config {
         }
         let http = parse_http(&raw.http.address).map_err(|why| wrong("http.address", why))?;
         raw.respond.validate().map_err(|e| wrong("respond", e.to_string()))?;
+        raw.geoip.validate().map_err(|e| wrong(&format!("geoip.{}", e.key), e.why))?;
+        raw.reputation.validate().map_err(|e| wrong(&format!("reputation.{}", e.key), e.why))?;
         let mut rules = RuleSet::builtin();
         if !raw.rule_files.is_empty() {
             let mut texts = Vec::new();
@@ -199,6 +205,8 @@ impl Config {
             },
             incident_quiet: Duration::from_secs(raw.incidents.quiet_s.into()),
             rules,
+            geoip: raw.geoip,
+            reputation: raw.reputation,
             policy: raw.respond,
             eve: raw.output.eve,
             eve_queue: raw.output.eve_queue as usize,

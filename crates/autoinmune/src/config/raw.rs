@@ -23,6 +23,10 @@ pub struct RawConfig {
     pub flow: Flow,
     /// Incidents.
     pub incidents: Incidents,
+    /// Where addresses are and whose.
+    pub geoip: enrich::config::GeoIp,
+    /// What others say of addresses.
+    pub reputation: enrich::config::Reputation,
     /// What to do about incidents.
     pub respond: Policy,
     /// Logs and events.

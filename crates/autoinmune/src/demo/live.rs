@@ -1,18 +1,23 @@
 //! The demo for real: a range, the agent in its kernel, attackers, and a meter behind the sensor.
 
-use super::agent::Agent;
 use super::show::Show;
 use super::view::{Ordinary, Style, View};
 use super::{Ending, because, cast};
+use crate::lab::agent::{Agent, Setup};
 use anyhow::Context as _;
 use lab::address::{ATTACKERS, CLIENT, VICTIM};
-use lab::range::{Range, RangeError, Side, sweep};
+use lab::range::{Range, RangeError, Side, VICTIM_INTERFACE, sweep};
 use lab::traffic::{Client, Control, Limits, Meter, Server, Services, TrafficError, dns, flood, http, ssh};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// What differs from the default configuration: blocks short enough to be seen ending.
+const CONFIG: &str = "[respond]
+ttl = '8s'
+escalation = 1.0
+";
 /// Longest wait for the agent to attach.
 const ATTACH: Duration = Duration::from_secs(15);
 /// Ordinary traffic alone, before the first attack and between attacks, s.
@@ -161,7 +166,14 @@ impl<'a> Stage<'a> {
             Style::Plain,
             "two network namespaces, a veth pair; starting the agent in one of them".into(),
         );
-        self.agent = Some(Agent::start(self.range)?);
+        let setup = Setup {
+            place: Side::Victim.name(),
+            interface: VICTIM_INTERFACE,
+            enforce: true,
+            config: CONFIG,
+            eve: None,
+        };
+        self.agent = Some(Agent::start(self.range, &setup)?);
         let begun = Instant::now();
         loop {
             self.tick()?;
@@ -174,7 +186,7 @@ impl<'a> Stage<'a> {
                 }
                 Err(why) => return Ok(Some(format!("{why:#}"))),
             };
-            self.view.sensor = format!("{} on {}, enforcing", status.sensor, lab::range::VICTIM_INTERFACE);
+            self.view.sensor = format!("{} on {}, enforcing", status.sensor, VICTIM_INTERFACE);
             let text = format!("the agent is attached: {}", status.sensor);
             self.view.say(Style::Good, text);
             for fallback in status.interfaces.iter().flat_map(|i| &i.attachment.fallbacks) {

@@ -3,7 +3,6 @@
 //! As root on Linux it is real: namespaces, the kernel sensor, attack traffic, blocks in the kernel, and a meter behind
 //! them. Where that cannot be, it says why and plays the same story from a generated capture through the same line.
 
-mod agent;
 mod live;
 mod show;
 mod simulated;

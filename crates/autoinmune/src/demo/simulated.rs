@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use detect::{Actor, BookConfig, RuleSet, Signal, Update};
 use flow::{CensusConfig, Conversation, EndReason, FlowRecord, TrackerConfig};
 use lab::address::{CLIENT, CLIENT6};
-use lab::scenario::{EPOCH_NS, Scenario};
+use lab::simulation::{EPOCH_NS, Simulation};
 use respond::{Block, Decision, Mode, Outcome, Policy, Prefix};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,7 +60,7 @@ pub fn play(view: &mut View, show: &mut Show, stop: &AtomicBool, seed: u64) -> a
         act.unit = "packets";
     }
     let begun = Instant::now();
-    let mut frames = Scenario::Story.frames(seed).peekable();
+    let mut frames = Simulation::Story.frames(seed).peekable();
     loop {
         let elapsed = begun.elapsed();
         let now_ns = EPOCH_NS + u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX - EPOCH_NS);

@@ -24,6 +24,8 @@ use wire::{LinkType, Steering};
 
 /// Longest silence of a worker.
 const QUIET: Duration = Duration::from_millis(20);
+/// How often the judge is told the time, ns: ends of blocks and incidents need no more.
+const ADVANCE_EVERY_NS: u64 = 10_000_000;
 /// Reports after which a batch is sent at once.
 const BATCH_REPORTS: usize = 512;
 /// Batches that may wait for the judge, for each worker. Beyond, the worker waits, and the kernel drops what no longer fits
@@ -77,6 +79,8 @@ pub struct Live {
     spares: Vec<Sender<Batch<Reports>>>,
     merge: Merge<Reports>,
     worked: Vec<Worked>,
+    /// When the judge was last told the time.
+    advanced_ns: u64,
     shared: Arc<Shared>,
 }
 
@@ -130,7 +134,7 @@ impl Live {
             threads.push(Some(thread));
         }
         let worked = vec![Worked::default(); count];
-        Ok(Self { threads, heard, spares, merge: Merge::new(count), worked, shared })
+        Ok(Self { threads, heard, spares, merge: Merge::new(count), worked, advanced_ns: 0, shared })
     }
 
     /// Judges what the workers tell, until something was judged or for `patience`. `worked` becomes what they counted.
@@ -156,7 +160,8 @@ impl Live {
         }
         // What nobody is behind of has passed.
         let upto = self.merge.upto();
-        if upto > judge.now_ns() && upto < u64::MAX {
+        if upto < u64::MAX && upto.abs_diff(self.advanced_ns) >= ADVANCE_EVERY_NS {
+            self.advanced_ns = upto;
             judge.advance(upto, tap);
         }
         *worked = self.worked();

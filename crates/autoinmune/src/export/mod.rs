@@ -1,19 +1,16 @@
 //! Flows as tables for other tools: the feature table as CSV or Parquet, and Zeek's conn.log.
 //!
 //! Rows are written as flows end, in that order, which is a function of the input alone; memory does not grow with rows,
-//! but for some kilobytes of Parquet's directory with every [`parquet::GROUP`] of them.
+//! but for some kilobytes of Parquet's directory with every [`dataset::table::GROUP`] of them.
 
 mod conn_log;
-mod csv;
-mod features;
-mod parquet;
-mod thrift;
 
 use crate::exit::{Exit, fail};
 use crate::sink;
 use anyhow::Context as _;
 use conn_log::ConnLog;
-use features::Features;
+use dataset::table::{CsvWriter, ParquetWriter, TableWriter};
+use dataset::{FlowColumns, Format, Place, Row};
 use flow::feature::Set;
 use flow::{EndReason, FlowRecord};
 use std::io::{self, Write};
@@ -43,6 +40,36 @@ trait Table {
     fn finish(&mut self) -> io::Result<()>;
 }
 
+/// The feature table being written.
+struct Features {
+    columns: FlowColumns,
+    row: Row,
+    writer: Box<dyn TableWriter>,
+}
+
+impl Features {
+    fn new(sets: &[Set], format: Format, out: Out) -> io::Result<Self> {
+        let columns = FlowColumns::new(sets);
+        let writer: Box<dyn TableWriter> = match format {
+            Format::Csv => Box::new(CsvWriter::new(columns.columns().map(|(name, _)| name), out)?),
+            Format::Parquet => Box::new(ParquetWriter::new(&columns.schema(), out)?),
+        };
+        Ok(Self { columns, row: Row::new(), writer })
+    }
+}
+
+impl Table for Features {
+    fn row(&mut self, record: &FlowRecord, reason: EndReason) -> io::Result<()> {
+        let nowhere = Place::default();
+        self.columns.row(record, reason, [&nowhere; 2], None, &mut self.row);
+        self.writer.row(&self.row)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.writer.finish()
+    }
+}
+
 /// The open exports of a replay.
 pub struct Export {
     tables: Vec<(PathBuf, Box<dyn Table>)>,
@@ -57,18 +84,12 @@ impl Export {
     pub fn open(request: Request<'_>) -> anyhow::Result<Self> {
         let mut tables: Vec<(PathBuf, Box<dyn Table>)> = Vec::new();
         if let Some(path) = request.features {
-            let columns = Features::new(request.sets);
-            let stdout = Path::new("-");
-            let table: Box<dyn Table> = match ending(path) {
-                _ if path == Path::new("csv") => {
-                    Box::new(csv::Csv::new(columns, sink::open(stdout, false)?)?)
-                }
-                _ if path == Path::new("parquet") => {
-                    Box::new(parquet::Parquet::new(columns, sink::open(stdout, false)?)?)
-                }
-                Some("csv") => Box::new(csv::Csv::new(columns, sink::open(path, false)?)?),
-                None if sink::is_stdout(path) => Box::new(csv::Csv::new(columns, sink::open(path, false)?)?),
-                Some("parquet") => Box::new(parquet::Parquet::new(columns, sink::open(path, false)?)?),
+            let word = is_word(path) || sink::is_stdout(path);
+            let format = match ending(path) {
+                _ if path == Path::new("parquet") => Format::Parquet,
+                Some("parquet") => Format::Parquet,
+                Some("csv") => Format::Csv,
+                None if word => Format::Csv,
                 _ => {
                     let what = format!(
                         "--features {}: the format follows from the ending; name a file .csv or .parquet, or say csv or parquet \
@@ -78,6 +99,8 @@ impl Export {
                     return Err(fail(Exit::Input, what));
                 }
             };
+            let out = sink::open(if word { Path::new("-") } else { path }, false)?;
+            let table: Box<dyn Table> = Box::new(Features::new(request.sets, format, out)?);
             tables.push((path.to_owned(), table));
         }
         if let Some(path) = request.conn_log {

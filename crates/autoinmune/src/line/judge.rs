@@ -1,11 +1,15 @@
 //! The part of the line that there is one of: reports of workers in, incidents and decisions out.
 
 use super::{Report, Tap};
-use detect::{BookConfig, Detector, Incident, IncidentBook, RuleSet, Signal, Update};
+use detect::{Actor, BookConfig, Detector, Incident, IncidentBook, RuleSet, Signal, Update};
 use flow::tracker::CLOCK_RESTART_NS;
 use flow::{Census, CensusConfig, FlowRecord, Role, Span, What, Window};
 use respond::{Policy, Responder};
+use std::sync::Arc;
 use wire::Addr;
+
+/// Tells the reputation of an address, 0..=100, higher is worse; `None` where nobody says anything of it.
+pub type Reputation = Arc<dyn Fn(Addr) -> Option<u8> + Send + Sync>;
 
 /// What a judge is made from.
 #[derive(Clone, Debug)]
@@ -34,6 +38,7 @@ pub struct Judge {
     detector: Detector,
     book: IncidentBook,
     responder: Responder,
+    reputation: Option<Reputation>,
     now_ns: u64,
     signals: Vec<Signal>,
     updates: Vec<Update>,
@@ -48,6 +53,7 @@ impl Judge {
             detector: Detector::new(config.rules),
             book: IncidentBook::new(config.book),
             responder: Responder::new(config.policy),
+            reputation: None,
             now_ns: 0,
             signals: Vec::new(),
             updates: Vec::new(),
@@ -117,7 +123,15 @@ impl Judge {
     }
 
     fn decide(&mut self, tap: &mut impl Tap) {
-        for signal in self.signals.drain(..) {
+        for mut signal in self.signals.drain(..) {
+            // Who is on the allowlist is judged by what they do alone.
+            if let Some(reputation) = &self.reputation
+                && let Actor::Source { addr } = signal.actor
+                && !self.responder.is_allowed(addr)
+                && let Some(score) = reputation(addr)
+            {
+                signal.weigh_reputation(score);
+            }
             if let Some(update) = self.book.absorb(signal.clone()) {
                 self.caused.push((update, Some(signal)));
             }
@@ -169,6 +183,11 @@ impl Judge {
     /// Replaces rules after a reload; the state of rules begins anew, incidents and windows stay.
     pub fn set_rules(&mut self, rules: RuleSet) {
         self.detector = Detector::new(rules);
+    }
+
+    /// Has signals weighed by the reputation of their actors from now on.
+    pub fn set_reputation(&mut self, reputation: Option<Reputation>) {
+        self.reputation = reputation;
     }
 
     /// Open incidents that name an address as actor or target.

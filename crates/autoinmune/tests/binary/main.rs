@@ -2,7 +2,10 @@
 
 mod cli;
 mod common;
+mod datasets;
 mod exactness;
 mod export;
+mod generate;
+mod intel;
 mod replay;
 mod workers;

@@ -7,10 +7,12 @@ mod support;
 
 mod attacks;
 mod blocks;
+mod capture;
 mod control;
 mod demo;
 mod fallback;
 mod families;
+mod generate;
 mod http_api;
 mod interfaces;
 mod refusals;

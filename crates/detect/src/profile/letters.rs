@@ -50,28 +50,54 @@ const RANDOM_BITS: f64 = 5.0;
 
 /// Second-level labels under which registries of countries give out names at the third level, as in `example.co.uk`.
 /// Not the public suffix list: what is missing here makes many domains look like one.
-const SECOND_LEVEL: [&str; 22] = [
-    "ac", "asso", "co", "com", "edu", "gob", "gouv", "gov", "govt", "gub", "id", "int", "ltd", "mil", "ne",
-    "net", "nom", "or", "org", "plc", "sch", "web",
-];
+fn is_second_level(label: &str) -> bool {
+    matches!(
+        label,
+        "ac" | "asso"
+            | "co"
+            | "com"
+            | "edu"
+            | "gob"
+            | "gouv"
+            | "gov"
+            | "govt"
+            | "gub"
+            | "id"
+            | "int"
+            | "ltd"
+            | "mil"
+            | "ne"
+            | "net"
+            | "nom"
+            | "or"
+            | "org"
+            | "plc"
+            | "sch"
+            | "web"
+    )
+}
+
 /// Top-level labels that nobody registers names under: reverse lookup, and names that stay inside (RFC 6761, RFC 6762,
 /// RFC 8375, RFC 9476, RFC 7686).
-const UNREGISTERED: [&str; 14] = [
-    "arpa",
-    "local",
-    "localdomain",
-    "localhost",
-    "lan",
-    "home",
-    "internal",
-    "intranet",
-    "corp",
-    "alt",
-    "onion",
-    "test",
-    "invalid",
-    "workgroup",
-];
+fn is_unregistered(label: &str) -> bool {
+    matches!(
+        label,
+        "arpa"
+            | "local"
+            | "localdomain"
+            | "localhost"
+            | "lan"
+            | "home"
+            | "internal"
+            | "intranet"
+            | "corp"
+            | "alt"
+            | "onion"
+            | "test"
+            | "invalid"
+            | "workgroup"
+    )
+}
 
 /// A name split where its owner's part begins: what is below the registered domain, and that domain.
 ///
@@ -83,12 +109,12 @@ pub(crate) fn registered(name: &str) -> Option<(&str, &str)> {
     let mut dots = name.bytes().enumerate().rev().filter(|(_, b)| *b == b'.').map(|(at, _)| at);
     let last = dots.next()?;
     let top = name.get(last + 1..)?;
-    if UNREGISTERED.contains(&top) {
+    if is_unregistered(top) {
         return None;
     }
     let mut begin = dots.next();
     let second = name.get(begin.map_or(0, |at| at + 1)..last)?;
-    if top.len() == 2 && SECOND_LEVEL.contains(&second) {
+    if top.len() == 2 && is_second_level(second) {
         // Without a third label it is a suffix, not a domain.
         begin?;
         begin = dots.next();

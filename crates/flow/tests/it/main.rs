@@ -1,11 +1,13 @@
 //! The crate seen from outside, one module a subject.
 
 mod accumulators;
+mod ages;
 mod app;
 mod common;
 mod community_id;
 mod features;
 mod fragments;
+mod labels;
 mod merge;
 mod outcomes;
 mod sessions;

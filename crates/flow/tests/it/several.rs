@@ -86,11 +86,13 @@ fn run(steps: &[Step], n: usize) -> (Vec<String>, Vec<Value>, Value, usize) {
     }
     hand_over(&mut told, now + 2 * S);
     records.sort();
-    let windows = (0..5)
+    let windows: Vec<Value> = (0..5)
         .map(host)
         .chain((100..103).map(host))
         .flat_map(|a| [census.entity_at(a, Role::Source), census.entity_at(a, Role::Target)])
         .flatten()
+        // Who was idle for longer may be forgotten or not yet.
+        .filter(|e| e.window(Span::S60).covers(now + 2 * S, Span::S60))
         .map(|e| serde_json::to_value(e.current(Span::S60)).expect("a window has a JSON form"))
         .collect();
     let rates = serde_json::to_value(census.traffic()).expect("rates have a JSON form");

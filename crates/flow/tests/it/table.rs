@@ -60,6 +60,7 @@ const SMALL: TrackerConfig = TrackerConfig {
     idle_tcp_ns: 300 * S,
     idle_ns: 60 * S,
     active_ns: 600 * S,
+    ages: None,
     linger_ns: 2 * S,
     grace_ns: S,
     session_capacity: 4,

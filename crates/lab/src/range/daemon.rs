@@ -11,11 +11,17 @@ use std::time::{Duration, Instant};
 pub struct Daemon {
     child: Child,
     identity: Identity,
+    left: bool,
 }
 
 impl Daemon {
     pub(super) const fn new(child: Child, identity: Identity) -> Self {
-        Self { child, identity }
+        Self { child, identity, left: false }
+    }
+
+    /// Lets it run on after this process, in a range that is kept.
+    pub fn leave(mut self) {
+        self.left = true;
     }
 
     /// Its process id and start time.
@@ -66,6 +72,9 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if self.left {
+            return;
+        }
         if let Err(e) = self.end(PATIENCE) {
             tracing::warn!(pid = self.identity.pid, error = %e, "program in the range did not end");
         }

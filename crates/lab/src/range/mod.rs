@@ -1,4 +1,6 @@
-//! Two network namespaces joined by a veth pair: a victim, and an outside that holds attackers and an ordinary client.
+//! Networks of our own, made of network namespaces and veth pairs, and removed without a trace.
+//!
+//! The smallest is a pair ([`Range::create`]): a victim, and an outside that holds attackers and an ordinary client.
 //!
 //! ```text
 //!  namespace aim-ID-outside                      namespace aim-ID-victim
@@ -6,18 +8,24 @@
 //!            CLIENT6, ATTACKERS6[0..4]                     VICTIM6
 //! ```
 //!
-//! Neither end of the veth pair ever exists in the host's own namespace, and there is no route out of the range.
-//! Addresses are in [`crate::address`].
+//! Scenarios play in a [`network`] of three segments with a gateway between them ([`Range::network`]).
+//!
+//! No interface of a range ever exists in the host's own namespace, and there is no route out of it. Addresses are in
+//! [`crate::address`].
 
 mod daemon;
+pub mod link;
+pub mod network;
 mod record;
 
 pub use daemon::Daemon;
+pub use network::Network;
 
 use crate::address;
 use crate::process::Identity;
 use record::Record;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
@@ -35,7 +43,7 @@ pub const VICTIM_INTERFACE: &str = "victim0";
 /// Interface of the outside, inside its namespace.
 pub const OUTSIDE_INTERFACE: &str = "outside0";
 
-/// One end of the range.
+/// One end of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// The protected host.
@@ -67,6 +75,23 @@ impl Side {
     }
 }
 
+impl AsRef<str> for Side {
+    fn as_ref(&self) -> &str {
+        self.name()
+    }
+}
+
+/// Longest name of a place, bytes.
+const MAX_PLACE: usize = 24;
+
+/// Whether a word can name a place: it becomes the last part of a namespace's name.
+#[must_use]
+pub fn is_place(word: &str) -> bool {
+    (1..=MAX_PLACE).contains(&word.len())
+        && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && word.starts_with(|c: char| c.is_ascii_lowercase())
+}
+
 /// Why there is no range, or why it could not be removed.
 #[derive(Debug, thiserror::Error)]
 pub enum RangeError {
@@ -92,6 +117,12 @@ pub enum RangeError {
         /// Why.
         source: io::Error,
     },
+    /// There is no such namespace in the range.
+    #[error("the range has no place '{0}'")]
+    NoPlace(String),
+    /// A network that cannot be made.
+    #[error("{0}")]
+    Network(String),
     /// A program or thread could not be started inside the range.
     #[error("cannot start {what} in the range: {source}")]
     Start {
@@ -112,18 +143,36 @@ pub struct Range {
     record: Mutex<Record>,
     id: String,
     scratch: PathBuf,
-    namespaces: [File; 2],
+    namespaces: BTreeMap<String, File>,
 }
 
 /// Distinguishes ranges of one process.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 impl Range {
-    /// Makes a range. Other ranges, of this process or others, do not matter.
+    /// Makes a pair. Other ranges, of this process or others, do not matter.
     ///
     /// # Errors
     /// No root, no iproute2, or a step refused by the kernel; whatever had been made is removed again.
     pub fn create() -> Result<Self, RangeError> {
+        let range = Self::empty(Side::ALL.map(|s| s.name().to_owned()).to_vec())?;
+        range.lay_pair()?;
+        Ok(range)
+    }
+
+    /// Makes a network of segments, see [`network`]. Other ranges, of this process or others, do not matter.
+    ///
+    /// # Errors
+    /// As [`Range::create`]; or the network is not one that can be made.
+    pub fn network(network: &Network) -> Result<Self, RangeError> {
+        network.check().map_err(RangeError::Network)?;
+        let range = Self::empty(network.places())?;
+        network::lay(&range, network)?;
+        Ok(range)
+    }
+
+    /// Namespaces without interfaces. Dropping it removes them.
+    fn empty(places: Vec<String>) -> Result<Self, RangeError> {
         if !rustix::process::geteuid().is_root() {
             return Err(RangeError::NotRoot);
         }
@@ -132,11 +181,11 @@ impl Range {
         let owner =
             Identity::own().map_err(|source| RangeError::State { path: "/proc/self".into(), source })?;
         let id = format!("{}-{}-{}", owner.pid, owner.start, NEXT.fetch_add(1, Ordering::Relaxed));
-        let record = Record { id: id.clone(), owner, processes: Vec::new() };
+        let record = Record { id: id.clone(), owner, places, kept: false, processes: Vec::new() };
         // Once more if another range's end has just removed the empty directory.
         let write = || record::prepare(&base).and_then(|()| record.write(&base));
         write().or_else(|_| write())?;
-        match Self::build(&record, &base) {
+        match Self::add(&record, &base) {
             Ok(namespaces) => {
                 Ok(Self { scratch: record.scratch(&base), base, record: Mutex::new(record), id, namespaces })
             }
@@ -149,15 +198,25 @@ impl Range {
         }
     }
 
-    fn build(record: &Record, base: &Path) -> Result<[File; 2], RangeError> {
+    fn add(record: &Record, base: &Path) -> Result<BTreeMap<String, File>, RangeError> {
         let scratch = record.scratch(base);
         std::fs::DirBuilder::new()
             .mode(0o700)
             .create(&scratch)
             .map_err(|source| RangeError::State { path: scratch, source })?;
-        let [victim, outside] = Side::ALL.map(|side| record::namespace(&record.id, side));
-        ip(&["netns", "add", &victim], None)?;
-        ip(&["netns", "add", &outside], None)?;
+        let name = |place: &String| record::namespace(&record.id, place);
+        let lines: String = record.places.iter().map(|p| format!("netns add {}\n", name(p))).collect();
+        ip(&["-batch", "-"], Some(&lines))?;
+        let open = |place: &String| {
+            let path = Path::new("/run/netns").join(name(place));
+            let file = File::open(&path).map_err(|source| RangeError::State { path, source })?;
+            Ok((place.clone(), file))
+        };
+        record.places.iter().map(open).collect()
+    }
+
+    fn lay_pair(&self) -> Result<(), RangeError> {
+        let outside = self.namespace(Side::Outside);
         let (victim_mac, outside_mac) =
             (address::mac(address::VICTIM_MAC), address::mac(address::OUTSIDE_MAC));
         let link = format!(
@@ -165,8 +224,8 @@ impl Range {
              peer name {OUTSIDE_INTERFACE} address {outside_mac} netns {outside}\n"
         );
         let silent = address::SILENT;
-        batch(
-            &victim,
+        self.batch(
+            Side::Victim,
             &(link
                 + &setup(Side::Victim, &[address::VICTIM.into(), address::VICTIM6.into()])
                 // Answers to the silent address go out and are dropped there, instead of waiting for ARP.
@@ -177,18 +236,28 @@ impl Range {
             .chain(address::ATTACKERS.map(IpAddr::from))
             .chain(address::ATTACKERS6.map(IpAddr::from))
             .collect();
-        batch(&outside, &setup(Side::Outside, &outside_addresses))?;
-        let open = |name: &str| {
-            let path = Path::new("/run/netns").join(name);
-            File::open(&path).map_err(|source| RangeError::State { path, source })
-        };
-        Ok([open(&victim)?, open(&outside)?])
+        self.batch(Side::Outside, &setup(Side::Outside, &outside_addresses))
+    }
+
+    /// Runs `ip` on a namespace, with one command in each line.
+    fn batch(&self, place: impl AsRef<str>, lines: &str) -> Result<(), RangeError> {
+        ip(&["-n", &self.namespace(place), "-batch", "-"], Some(lines))
+    }
+
+    /// Its name among ranges: digits and dashes.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// The namespace's name.
     #[must_use]
-    pub fn namespace(&self, side: Side) -> String {
-        record::namespace(&self.id, side)
+    pub fn namespace(&self, place: impl AsRef<str>) -> String {
+        record::namespace(&self.id, place.as_ref())
+    }
+
+    fn handle(&self, place: &str) -> Result<&File, RangeError> {
+        self.namespaces.get(place).ok_or_else(|| RangeError::NoPlace(place.to_owned()))
     }
 
     /// A directory of the range's own (mode 0700) for configuration, sockets and logs; goes with the range.
@@ -202,12 +271,17 @@ impl Range {
     ///
     /// # Errors
     /// The thread or its move into the namespace failed.
-    pub fn enter<T: Send>(&self, side: Side, f: impl FnOnce() -> T + Send) -> Result<T, RangeError> {
+    pub fn enter<T: Send>(
+        &self,
+        place: impl AsRef<str>,
+        f: impl FnOnce() -> T + Send,
+    ) -> Result<T, RangeError> {
         let start = |source| RangeError::Start { what: "a thread".into(), source };
-        let namespace = &self.namespaces[side as usize];
+        let place = place.as_ref();
+        let namespace = self.handle(place)?;
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new()
-                .name(format!("lab-{}", side.name()))
+                .name(format!("lab-{place}"))
                 .spawn_scoped(scope, || {
                     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
                     Ok(f())
@@ -226,12 +300,12 @@ impl Range {
     /// The thread could not be started. A failed move into the namespace is the thread's own result.
     pub fn spawn<T: Send + 'static>(
         &self,
-        side: Side,
+        place: impl AsRef<str>,
         name: &str,
         f: impl FnOnce() -> T + Send + 'static,
     ) -> Result<JoinHandle<io::Result<T>>, RangeError> {
         let start = |source| RangeError::Start { what: name.to_owned(), source };
-        let namespace = self.namespaces[side as usize].try_clone().map_err(start)?;
+        let namespace = self.handle(place.as_ref())?.try_clone().map_err(start)?;
         std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
@@ -243,9 +317,9 @@ impl Range {
 
     /// A command that runs in a namespace, by `ip netns exec` (which also gives it the namespace's own `/sys`).
     /// For programs that are waited for; see [`Range::daemon`] for ones that stay.
-    pub fn command(&self, side: Side, program: impl AsRef<OsStr>) -> Command {
+    pub fn command(&self, place: impl AsRef<str>, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.namespace(side)]).arg(program);
+        command.args(["netns", "exec", &self.namespace(place)]).arg(program);
         command
     }
 
@@ -257,7 +331,7 @@ impl Range {
     /// The program could not be started or recorded.
     pub fn daemon<A: AsRef<OsStr>>(
         &self,
-        side: Side,
+        place: impl AsRef<str>,
         program: impl AsRef<OsStr>,
         args: impl IntoIterator<Item = A>,
         configure: impl FnOnce(&mut Command),
@@ -266,7 +340,7 @@ impl Range {
         let start = |source| RangeError::Start { what: what.clone(), source };
         // The shell waits for one line, which comes once its pid (which the program keeps) is on record; if this
         // process dies first, it reads end of file and leaves.
-        let mut command = self.command(side, "sh");
+        let mut command = self.command(place, "sh");
         command.args(["-c", r#"read -r go && exec "$@" </dev/null"#, "sh"]).arg(&program).args(args);
         configure(&mut command);
         let mut child = command.stdin(Stdio::piped()).spawn().map_err(start)?;
@@ -315,6 +389,17 @@ impl Range {
         })
     }
 
+    /// Leaves the range, with everything that runs in it, when this process ends; [`remove_kept`] removes it. Handles
+    /// of its programs are to be left too ([`Daemon::leave`]).
+    ///
+    /// # Errors
+    /// The record cannot be written; the range is then removed.
+    pub fn keep(self) -> Result<(), RangeError> {
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        record.kept = true;
+        record.write(&self.base).inspect_err(|_| record.kept = false)
+    }
+
     /// Removes the range now, and says what could not be removed. Dropping does the same, and logs.
     ///
     /// # Errors
@@ -325,6 +410,9 @@ impl Range {
 
     fn remove(&self) -> Result<(), RangeError> {
         let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        if record.kept {
+            return Ok(());
+        }
         if record.path(&self.base).exists() { record.destroy(&self.base) } else { Ok(()) }
     }
 }
@@ -338,18 +426,53 @@ impl Drop for Range {
 }
 
 /// Removes what ended processes left of their ranges: programs, namespaces, files. Ranges whose owner runs are left
-/// alone, and so is everything that no range has on record. Returns the ids removed; without root, who alone can have
-/// left any, none.
+/// alone, those that were to be kept too, and so is everything that no range has on record. Returns the ids removed;
+/// without root, who alone can have left any, none.
 ///
 /// # Errors
 /// The first leftover that could not be removed.
 pub fn sweep() -> Result<Vec<String>, RangeError> {
+    remove(|record| !record.kept && !record.owner.is_alive())
+}
+
+/// Removes the range of this id that was kept, or all that were. Returns their ids.
+///
+/// # Errors
+/// The first that could not be removed.
+pub fn remove_kept(id: Option<&str>) -> Result<Vec<String>, RangeError> {
+    remove(|record| record.kept && id.is_none_or(|id| id == record.id))
+}
+
+/// A range that stays without its owner.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Kept {
+    /// Its id.
+    pub id: String,
+    /// Its namespaces in full: `ip netns exec NAME …` runs a command there.
+    pub namespaces: Vec<String>,
+}
+
+/// The ranges that were kept.
+///
+/// # Errors
+/// The records cannot be read.
+pub fn kept() -> Result<Vec<Kept>, RangeError> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(Vec::new());
+    }
+    let records = record::all(&record::base())?;
+    let name = |id: &str, places: &[String]| places.iter().map(|p| record::namespace(id, p)).collect();
+    let kept = records.into_iter().filter(|r| r.kept);
+    Ok(kept.map(|r| Kept { namespaces: name(&r.id, &r.places), id: r.id }).collect())
+}
+
+fn remove(which: impl Fn(&Record) -> bool) -> Result<Vec<String>, RangeError> {
     if !rustix::process::geteuid().is_root() {
         return Ok(Vec::new());
     }
     let base = record::base();
     let mut removed = Vec::new();
-    for record in record::orphans(&base)? {
+    for record in record::all(&base)?.into_iter().filter(|r| which(r)) {
         record.destroy(&base)?;
         removed.push(record.id);
     }
@@ -380,10 +503,6 @@ fn setup(side: Side, addresses: &[IpAddr]) -> String {
         };
     }
     lines + &format!("link set lo up\nlink set {dev} up\n")
-}
-
-fn batch(namespace: &str, lines: &str) -> Result<(), RangeError> {
-    ip(&["-n", namespace, "-batch", "-"], Some(lines))
 }
 
 /// Runs `ip`, with `input` on its standard input.

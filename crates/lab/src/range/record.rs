@@ -1,11 +1,11 @@
 //! What a range leaves on disk while it lives, so that the next start can clean up after a kill -9.
 //!
 //! One small JSON file per range, written before the range makes anything. It names the owner and the processes
-//! started, each by pid and start time; the namespaces follow from the id, so that no file content can point the
-//! cleaning at something else.
+//! started, each by pid and start time. Every namespace's name begins with the range's own, so that no file content can
+//! point the cleaning at something else.
 
-use super::{RangeError, Side, ip};
-use crate::process::Identity;
+use super::{RangeError, ip, is_place};
+use crate::process::{self, Identity};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -26,6 +26,10 @@ pub(super) struct Record {
     pub(super) id: String,
     /// The process that made the range.
     pub(super) owner: Identity,
+    /// Its namespaces, by the last part of their names.
+    pub(super) places: Vec<String>,
+    /// Whether it stays when its owner ends.
+    pub(super) kept: bool,
     /// Processes started inside the range.
     pub(super) processes: Vec<Identity>,
 }
@@ -69,26 +73,36 @@ impl Record {
             .map_err(|source| RangeError::State { path, source })
     }
 
-    /// Ends the processes, deletes the namespaces (and the veth pair with them), the scratch directory and the record.
-    /// What is already gone is fine; the record stays if something could not be removed.
+    /// Where the namespace of a place is named.
+    fn mount(&self, place: &str) -> PathBuf {
+        Path::new("/run/netns").join(namespace(&self.id, place))
+    }
+
+    /// Ends the processes, those on record and whatever else runs in the namespaces; deletes the namespaces (and all
+    /// interfaces with them), the scratch directory and the record. What is already gone is fine; the record stays if
+    /// something could not be removed.
     pub(super) fn destroy(&self, base: &Path) -> Result<(), RangeError> {
-        let stuck: Vec<u32> = self.processes.iter().filter(|p| !p.end(PATIENCE)).map(|p| p.pid).collect();
-        for side in Side::ALL {
-            let name = namespace(&self.id, side);
-            if Path::new("/run/netns").join(&name).exists() {
-                // A racing sweep may have deleted it between the look and the command.
-                if let Err(e) = ip(&["netns", "del", &name], None)
-                    && Path::new("/run/netns").join(&name).exists()
-                {
-                    return Err(e);
-                }
+        let mut running = self.processes.clone();
+        for place in &self.places {
+            running.extend(process::in_network_of(&self.mount(place)));
+        }
+        let stuck = process::end_all(&running, PATIENCE);
+        let present = || self.places.iter().filter(|p| self.mount(p).exists());
+        let lines: String =
+            present().map(|place| format!("netns del {}\n", namespace(&self.id, place))).collect();
+        if !lines.is_empty() {
+            // A racing sweep may have deleted one between the look and the command.
+            if let Err(e) = ip(&["-force", "-batch", "-"], Some(&lines))
+                && present().next().is_some()
+            {
+                return Err(e);
             }
         }
         let scratch = self.scratch(base);
         absent_is_fine(fs::remove_dir_all(&scratch))
             .map_err(|source| RangeError::State { path: scratch, source })?;
         if let Some(pid) = stuck.first() {
-            return Err(RangeError::Stuck(*pid));
+            return Err(RangeError::Stuck(pid.pid));
         }
         let path = self.path(base);
         absent_is_fine(fs::remove_file(path.with_extension("next")))
@@ -101,12 +115,12 @@ impl Record {
 }
 
 /// The name of a range's namespace.
-pub(super) fn namespace(id: &str, side: Side) -> String {
-    format!("aim-{id}-{}", side.name())
+pub(super) fn namespace(id: &str, place: &str) -> String {
+    format!("aim-{id}-{place}")
 }
 
-/// Records of ranges whose owner has ended.
-pub(super) fn orphans(base: &Path) -> Result<Vec<Record>, RangeError> {
+/// Every range on record.
+pub(super) fn all(base: &Path) -> Result<Vec<Record>, RangeError> {
     let entries = match fs::read_dir(base) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -118,7 +132,6 @@ pub(super) fn orphans(base: &Path) -> Result<Vec<Record>, RangeError> {
         .map(|e| e.path())
         .filter(|p| p.extension().is_some_and(|e| e == "json"))
         .filter_map(|p| read(&p))
-        .filter(|r| !r.owner.is_alive())
         .collect())
 }
 
@@ -129,7 +142,8 @@ fn read(path: &Path) -> Option<Record> {
     }
     let record: Record = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
     let plain = !record.id.is_empty() && record.id.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-    (plain && path.file_stem().is_some_and(|s| s == record.id.as_str())).then_some(record)
+    let named = path.file_stem().is_some_and(|s| s == record.id.as_str());
+    (plain && named && record.places.iter().all(|p| is_place(p))).then_some(record)
 }
 
 fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! Port scans and floods, as raw IP packets from a chosen source address.
 
 use super::{Control, Limits, Pace, TrafficError, permit, permit_pair};
+pub use crate::address::{FORGED, FORGED_PREFIX_LEN};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, sendto, socket_with};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use wire::packet::tcp_flag;
@@ -11,7 +12,7 @@ const ETHERNET: usize = 14;
 /// TCP window of the probes, as common scanners send.
 const WINDOW: u16 = 1024;
 /// Source port of a scan; one for all probes, as `nmap -sS` does.
-const SCAN_PORT: u16 = 51_813;
+pub(super) const SCAN_PORT: u16 = 51_813;
 /// Tries again when the device queue is full, before giving up.
 const MAX_RETRIES: u32 = 1000;
 
@@ -31,9 +32,14 @@ pub fn port_scan(
     }
     send(source, target, limits, control, |n| {
         let port = ports[usize::try_from(n).unwrap_or(0) % ports.len()];
-        let seq = scramble(n);
-        craft::tcp((source.into(), SCAN_PORT), (target.into(), port), tcp_flag::SYN, seq, 0, WINDOW, &[])
+        probe(source, SocketAddr::new(target, port), tcp_flag::SYN, n)
     })
+}
+
+/// A segment without content as scanners send it, with any flags.
+pub(super) fn probe(source: IpAddr, target: SocketAddr, flags: u8, n: u64) -> Vec<u8> {
+    let to = (target.ip().into(), target.port());
+    craft::tcp((source.into(), SCAN_PORT), to, flags, scramble(n), 0, WINDOW, &[])
 }
 
 /// A flood of connection requests to one port, each from another source port. Returns packets sent.
@@ -52,11 +58,6 @@ pub fn syn_flood(
     })
 }
 
-/// Where forged sources lie: the network for benchmarks, 198.18.0.0/15 (RFC 2544, appendix C.2.2).
-pub const FORGED: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
-/// Prefix length of [`FORGED`].
-pub const FORGED_PREFIX_LEN: u8 = 15;
-
 /// A flood of connection requests to one port, each from another address within [`FORGED`]. Returns packets sent. `series`
 /// keeps the addresses of floods at the same time apart.
 ///
@@ -70,11 +71,12 @@ pub fn forged_syn_flood(
 ) -> Result<u64, TrafficError> {
     permit((*target.ip()).into())?;
     let to: (Addr, u16) = (IpAddr::from(*target.ip()).into(), target.port());
-    transmit((*target.ip()).into(), limits, control, |n| {
+    let to_address = IpAddr::from(*target.ip());
+    transmit(true, limits, control, |n| {
         let random = scramble(n << 16 | u64::from(series));
         let source = FORGED.to_bits() | random >> FORGED_PREFIX_LEN;
         let from = (IpAddr::from(Ipv4Addr::from_bits(source)).into(), source_port(n));
-        craft::tcp(from, to, tcp_flag::SYN, random, 0, WINDOW, &[])
+        (to_address, craft::tcp(from, to, tcp_flag::SYN, random, 0, WINDOW, &[]))
     })
 }
 
@@ -118,32 +120,35 @@ fn send(
     target: IpAddr,
     limits: Limits,
     control: &Control,
-    packet: impl FnMut(u64) -> Vec<u8>,
-) -> Result<u64, TrafficError> {
-    permit_pair(source, target)?;
-    transmit(target, limits, control, packet)
-}
-
-fn transmit(
-    target: IpAddr,
-    limits: Limits,
-    control: &Control,
     mut packet: impl FnMut(u64) -> Vec<u8>,
 ) -> Result<u64, TrafficError> {
-    let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    permit_pair(source, target)?;
+    transmit(target.is_ipv4(), limits, control, |n| (target, packet(n)))
+}
+
+/// Sends frames, without their Ethernet headers, each towards the address beside it. That none of them is elsewhere is the
+/// caller's business. Hosts that cannot be reached are passed over.
+pub(super) fn transmit(
+    v4: bool,
+    limits: Limits,
+    control: &Control,
+    mut packet: impl FnMut(u64) -> (IpAddr, Vec<u8>),
+) -> Result<u64, TrafficError> {
+    let family = if v4 { AddressFamily::INET } else { AddressFamily::INET6 };
     // IPPROTO_RAW: the packet comes with its IP header (raw(7)).
     let fd = socket_with(family, SocketType::RAW, SocketFlags::CLOEXEC, Some(ipproto::RAW))
         .map_err(TrafficError::io("open a raw socket"))?;
-    let to = SocketAddr::new(target, 0);
     let mut sent = 0;
     let mut pace = Pace::new(limits, control);
     while let Some(n) = pace.next() {
-        let frame = packet(n);
+        let (target, frame) = packet(n);
+        let to = SocketAddr::new(target, 0);
         let bytes = frame.get(ETHERNET..).unwrap_or_default();
         let mut retries = 0;
         loop {
             match sendto(&fd, bytes, SendFlags::empty(), &to) {
-                Ok(_) => break,
+                // Nobody has the address, or said so for an earlier packet.
+                Ok(_) | Err(rustix::io::Errno::HOSTUNREACH) => break,
                 Err(rustix::io::Errno::NOBUFS | rustix::io::Errno::INTR) if retries < MAX_RETRIES => {
                     retries += 1;
                     std::thread::sleep(std::time::Duration::from_micros(100));
@@ -157,7 +162,7 @@ fn transmit(
 }
 
 /// A source port for the n-th packet, 1024 to 65535 in turn.
-fn source_port(n: u64) -> u16 {
+pub(super) fn source_port(n: u64) -> u16 {
     u16::try_from(1024 + n % 64_512).unwrap_or(1024)
 }
 

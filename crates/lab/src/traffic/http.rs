@@ -89,6 +89,52 @@ pub fn download(source: IpAddr, server: SocketAddr, size: u64) -> io::Result<u64
     Ok(head.len() as u64 + size)
 }
 
+/// An answer's head, and how many bytes its body had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// Status code.
+    pub(super) status: u16,
+    /// The body, its first [`KEPT`] bytes.
+    pub(super) body: Vec<u8>,
+    /// Its whole length, bytes.
+    pub(super) length: u64,
+}
+
+/// Bytes of a body that are kept: pages, not downloads.
+pub(super) const KEPT: usize = 64 * 1024;
+
+/// Sends the head of a request that keeps the connection open. `fields` are further header lines, each with its end.
+pub(super) fn send(to: &mut impl Write, method: &str, target: &str, fields: &str) -> io::Result<()> {
+    let head =
+        format!("{method} {target} HTTP/1.1\r\nHost: victim.example\r\nUser-Agent: lab/1.0\r\n{fields}\r\n");
+    to.write_all(head.as_bytes())
+}
+
+/// Receives an answer whose length is stated, one byte of the head at a time, so that nothing behind it is taken.
+pub(super) fn receive(from: &mut impl Read) -> io::Result<Answer> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0; 1];
+        from.read_exact(&mut byte)?;
+        head.push(byte[0]);
+        if head.len() as u64 > MAX_HEAD {
+            return Err(wrong("the response head is too long"));
+        }
+    }
+    let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+    let status = head.get(9..12).and_then(|code| code.parse().ok()).ok_or_else(|| wrong("not a response"))?;
+    let length = head.split("\r\ncontent-length:").nth(1).and_then(|rest| rest.lines().next());
+    let length: u64 = length.and_then(|l| l.trim().parse().ok()).unwrap_or(0);
+    let mut body = Vec::new();
+    let kept = length.min(KEPT as u64);
+    from.take(kept).read_to_end(&mut body)?;
+    let more = io::copy(&mut from.take(length - kept), &mut io::sink())?;
+    if body.len() as u64 + more != length {
+        return Err(wrong("the body is cut"));
+    }
+    Ok(Answer { status, body, length })
+}
+
 fn wrong(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }

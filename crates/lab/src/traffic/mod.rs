@@ -4,18 +4,20 @@
 //! first of its three limits: a count, a duration, and a rate it never exceeds. What it sends is run of the mill: the
 //! point is to be recognised, not to evade.
 
+pub mod act;
 pub mod client;
 pub mod dns;
 pub mod flood;
 pub mod http;
+mod link;
 pub mod meter;
-mod serve;
+pub(crate) mod server;
 mod socket;
 pub mod ssh;
 
 pub use client::{Client, Count, Services, Statistics};
 pub use meter::Meter;
-pub use serve::Server;
+pub use server::Server;
 
 use crate::{address, range};
 use std::io;
@@ -46,6 +48,19 @@ pub enum TrafficError {
         MAX_DURATION.as_secs()
     )]
     Limits,
+    /// No act or service of that name.
+    #[error("there is no {what} '{name}'; there are {known}")]
+    Unknown {
+        /// Act or service.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// Arguments that do not fit.
+    #[error(transparent)]
+    Argument(#[from] crate::arguments::ArgumentError),
     /// The kernel refused.
     #[error("{what}: {source}")]
     Io {
@@ -57,7 +72,7 @@ pub enum TrafficError {
 }
 
 impl TrafficError {
-    fn io<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Self {
+    pub(crate) fn io<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::Io { what, source: source.into() }
     }
 }
@@ -81,6 +96,13 @@ impl Limits {
             && !duration.is_zero()
             && duration <= MAX_DURATION;
         if fits { Ok(Self { count, rate, duration }) } else { Err(TrafficError::Limits) }
+    }
+
+    /// An equal part of count and rate for each of `parts` that run at once; at least one of each.
+    fn part(self, parts: u64) -> Result<Self, TrafficError> {
+        let parts = parts.max(1);
+        let rate = u32::try_from(u64::from(self.rate) / parts).unwrap_or(1);
+        Self::new((self.count / parts).max(1), rate.max(1), self.duration)
     }
 }
 
@@ -176,7 +198,7 @@ impl<'a> Pace<'a> {
 
 /// Passes loopback, and a range's addresses while inside a range. The second condition matters: on the outside,
 /// even documentation addresses may be routed somewhere.
-fn permit(addr: IpAddr) -> Result<(), TrafficError> {
+pub(crate) fn permit(addr: IpAddr) -> Result<(), TrafficError> {
     if addr.is_loopback() || (address::is_lab(addr) && range::is_inside()) {
         Ok(())
     } else {

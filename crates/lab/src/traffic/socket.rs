@@ -9,9 +9,22 @@ use std::time::Duration;
 
 /// A TCP connection from `source`, any port, to `target`.
 pub(super) fn connect_from(source: IpAddr, target: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
+    connect_with(source, target, patience, None)
+}
+
+/// As [`connect_from`], with a receive buffer of so many bytes, which the first window depends on.
+pub(super) fn connect_with(
+    source: IpAddr,
+    target: SocketAddr,
+    patience: Duration,
+    buffer: Option<usize>,
+) -> io::Result<TcpStream> {
     let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let fd = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    if let Some(bytes) = buffer {
+        sockopt::set_socket_recv_buffer_size(&fd, bytes)?;
+    }
     bind(&fd, &SocketAddr::new(source, 0))?;
     match connect(&fd, &target) {
         Ok(()) => {}

@@ -143,7 +143,8 @@ impl Session {
     /// # Errors
     /// The connection failed, or the server is not [`serve`].
     pub fn open(source: IpAddr, server: SocketAddr) -> io::Result<Self> {
-        let mut stream = begin(source, server, CLIENT_ID, PATIENCE)?;
+        let mut stream = connect(source, server, PATIENCE)?;
+        greet(&mut stream, CLIENT_ID)?;
         stream.write_all(&request(false))?;
         match read(&mut stream, size::VERDICT)?[KIND] {
             kind::SUCCESS => Ok(Self { stream }),
@@ -203,29 +204,38 @@ pub struct Guesses {
 }
 
 fn guess_once(source: IpAddr, server: SocketAddr, guesses: u32) -> io::Result<u64> {
-    let mut stream = begin(source, server, GUESS_ID, GUESS_PATIENCE)?;
+    let mut stream = connect(source, server, GUESS_PATIENCE)?;
+    refused(&mut stream, guesses)
+}
+
+/// Guesses on an open connection; returns how many guesses were refused.
+pub(super) fn refused(stream: &mut (impl Read + Write), guesses: u32) -> io::Result<u64> {
+    greet(stream, GUESS_ID)?;
     let mut refused = 0;
     for _ in 0..guesses.min(MAX_TRIES) {
         stream.write_all(&request(true))?;
-        if read(&mut stream, size::VERDICT)?[KIND] == kind::FAILURE {
+        if read(stream, size::VERDICT)?[KIND] == kind::FAILURE {
             refused += 1;
         }
     }
     Ok(refused)
 }
 
-/// Connects, and goes as far as the authentication service.
-fn begin(source: IpAddr, server: SocketAddr, id: &[u8], patience: Duration) -> io::Result<TcpStream> {
-    let mut stream = socket::connect_from(source, server, patience)?;
+fn connect(source: IpAddr, server: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
+    let stream = socket::connect_from(source, server, patience)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
-    identification(&mut stream)?;
-    stream.write_all(id)?;
-    exchange(&mut stream, false)?;
     Ok(stream)
 }
 
-fn exchange(stream: &mut TcpStream, serving: bool) -> io::Result<()> {
+/// Goes as far as the authentication service.
+fn greet(stream: &mut (impl Read + Write), id: &[u8]) -> io::Result<()> {
+    identification(stream)?;
+    stream.write_all(id)?;
+    exchange(stream, false)
+}
+
+fn exchange(stream: &mut (impl Read + Write), serving: bool) -> io::Result<()> {
     for (by_server, message) in opening() {
         if by_server == serving {
             stream.write_all(&message)?;
@@ -237,7 +247,7 @@ fn exchange(stream: &mut TcpStream, serving: bool) -> io::Result<()> {
 }
 
 /// Reads the peer's identification string.
-fn identification(stream: &mut TcpStream) -> io::Result<()> {
+fn identification(stream: &mut impl Read) -> io::Result<()> {
     let mut line = Vec::new();
     while line.last() != Some(&b'\n') {
         if line.len() == MAX_ID {
@@ -252,7 +262,7 @@ fn identification(stream: &mut TcpStream) -> io::Result<()> {
     }
 }
 
-fn read(stream: &mut TcpStream, size: usize) -> io::Result<Vec<u8>> {
+fn read(stream: &mut impl Read, size: usize) -> io::Result<Vec<u8>> {
     let mut buffer = vec![0; size];
     stream.read_exact(&mut buffer)?;
     Ok(buffer)

@@ -83,6 +83,8 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         address: Option<Addr>,
     },
+    /// Databases of addresses and reputation lists: their figures.
+    Intel,
     /// Read the configuration again: all of it, or nothing and why.
     Reload,
 }

@@ -1,0 +1,179 @@
+//! What the agent made of a scenario: its events against what was done.
+
+use super::report::{Block, Finding, Judgement, Verdict};
+use ::lab::scenario::{Deed, Ended, Scenario, ScenarioKind};
+use detect::Severity;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// Judges a scenario by the events of the agent. `began_ns` is when the first hostile packet was on the wire.
+///
+/// # Errors
+/// A line that is not an event of this program.
+pub fn judge(
+    scenario: &Scenario,
+    deeds: &[Deed],
+    began_ns: Option<u64>,
+    eve: &str,
+) -> anyhow::Result<Judgement> {
+    let seen = Seen::read(eve)?;
+    let hostile = hostile(deeds);
+    let since = |at_ns: u64| began_ns.map(|began| (at_ns as f64 - began as f64) / 1e9);
+    let mut judgement = Judgement { incidents: seen.findings(began_ns), ..Judgement::default() };
+    for (at_ns, address) in &seen.blocks {
+        let block = Block { address: *address, seconds: since(*at_ns), innocent: !hostile.contains(address) };
+        judgement.blocks.push(block);
+    }
+    let failed = deeds.iter().filter_map(|d| match &d.ended {
+        Ended::Failed(why) => Some((d, why)),
+        Ended::Done | Ended::Stopped => None,
+    });
+    for (deed, why) in failed {
+        let line = format!("step {} ({} by {}): {why}", deed.step, deed.what, deed.from);
+        judgement.failed_steps.push(line);
+    }
+    let mut why = Vec::new();
+    let innocents = judgement.blocks.iter().filter(|b| b.innocent);
+    why.extend(innocents.map(|b| format!("{} was blocked, who did nothing", b.address)));
+    match (scenario.kind, &scenario.expect) {
+        (ScenarioKind::Attack, Some(expect)) => {
+            let first = seen.first(&expect.class, &hostile);
+            judgement.detected_seconds = first.and_then(since);
+            let blocked = judgement.blocks.iter().find(|b| !b.innocent).map(|b| b.seconds);
+            judgement.blocked_seconds = blocked.flatten();
+            match (judgement.detected_seconds, &expect.missed) {
+                (None, Some(_)) => {}
+                (Some(_), Some(_)) => {
+                    why.push(format!("{} was recognised although the file says it is missed", expect.class));
+                }
+                (None, None) => why.push(format!("no incident of {} by an attacker", expect.class)),
+                (Some(s), None) if s > expect.within_s => {
+                    why.push(format!(
+                        "{} was recognised after {s:.1} s, expected within {} s",
+                        expect.class, expect.within_s
+                    ));
+                }
+                (Some(_), None) => {}
+            }
+            if expect.blocked && expect.missed.is_none() && blocked.is_none() {
+                why.push("no attacker was blocked".to_owned());
+            }
+            judgement.verdict = match (why.is_empty(), &expect.missed) {
+                (false, _) => Verdict::Failed,
+                (true, Some(_)) => Verdict::Missed,
+                (true, None) => Verdict::Passed,
+            };
+        }
+        _ => {
+            let serious = judgement.incidents.iter().filter(|i| i.severity >= Severity::Medium);
+            why.extend(serious.map(|i| format!("incident of {} about {}", i.classes.join(", "), i.actor)));
+            why.extend(judgement.failed_steps.iter().map(|s| format!("it did not go as it should: {s}")));
+            judgement.verdict = if why.is_empty() { Verdict::Passed } else { Verdict::Failed };
+        }
+    }
+    judgement.why = why;
+    Ok(judgement)
+}
+
+/// Addresses that hostile deeds came from, by name and as reported.
+fn hostile(deeds: &[Deed]) -> BTreeSet<IpAddr> {
+    let of = |d: &Deed| {
+        let rows = d.report.iter().flat_map(|r| r.flows.iter().map(|f| f.source.addr));
+        d.sources.iter().copied().chain(rows).collect::<Vec<_>>()
+    };
+    deeds.iter().filter(|d| d.class.is_some()).flat_map(of).collect()
+}
+
+/// An update of an incident.
+struct Told {
+    at_ns: u64,
+    /// `None` for many or forged sources.
+    actor: Option<IpAddr>,
+    target: Option<String>,
+    classes: Vec<String>,
+    severity: Severity,
+    rules: Vec<String>,
+}
+
+/// What the agent said.
+struct Seen {
+    /// Updates of incidents by their serial number.
+    told: Vec<(u64, Told)>,
+    /// Blocks that went into force: when, and of whom.
+    blocks: Vec<(u64, IpAddr)>,
+}
+
+impl Seen {
+    fn read(eve: &str) -> anyhow::Result<Self> {
+        let mut seen = Self { told: Vec::new(), blocks: Vec::new() };
+        // The last line may be half written if the agent was killed.
+        let whole = eve.rfind('\n').map_or("", |end| eve.get(..end).unwrap_or_default());
+        for line in whole.lines() {
+            // Most lines are flows; only these two kinds are looked at.
+            if !line.contains("\"event_type\":\"alert\"") && !line.contains("\"event_type\":\"drop\"") {
+                continue;
+            }
+            let event: Value = serde_json::from_str(line)?;
+            let at_ns = timestamp(&event)?;
+            let ours = &event["metadata"]["flowints"]["autoinmune"];
+            if event["event_type"] == "drop" {
+                let address = event["src_ip"].as_str().and_then(|a| a.parse().ok());
+                if event["drop"]["reason"] == "block" {
+                    seen.blocks.extend(address.map(|a| (at_ns, a)));
+                }
+                continue;
+            }
+            let incident = &ours["incident"];
+            let words = |key: &str| -> Vec<String> {
+                incident[key]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|w| w.as_str().map(str::to_owned))
+                    .collect()
+            };
+            let told = Told {
+                at_ns,
+                actor: incident["actor"]["addr"].as_str().and_then(|a| a.parse().ok()),
+                target: incident["actor"]["target"].as_str().map(str::to_owned),
+                classes: words("classes"),
+                severity: serde_json::from_value(incident["severity"].clone())?,
+                rules: words("rules"),
+            };
+            seen.told.push((incident["id"].as_u64().unwrap_or(0), told));
+        }
+        Ok(seen)
+    }
+
+    /// When a class was first told of a hostile address, or of many or forged ones.
+    fn first(&self, class: &str, hostile: &BTreeSet<IpAddr>) -> Option<u64> {
+        let told = self.told.iter().map(|(_, t)| t);
+        let right = told.filter(|t| t.classes.iter().any(|c| c == class));
+        right.filter(|t| t.actor.is_none_or(|a| hostile.contains(&a))).map(|t| t.at_ns).min()
+    }
+
+    /// Each incident once, as last told.
+    fn findings(&self, began_ns: Option<u64>) -> Vec<Finding> {
+        let mut findings: BTreeMap<u64, Finding> = BTreeMap::new();
+        for (id, told) in &self.told {
+            let seconds = began_ns.map(|began| (told.at_ns as f64 - began as f64) / 1e9);
+            let actor = match (told.actor, &told.target) {
+                (Some(actor), _) => actor.to_string(),
+                (None, Some(target)) => format!("many or forged sources, on {target}"),
+                (None, None) => "unknown".to_owned(),
+            };
+            let first = findings.get(id).map_or(seconds, |f| f.seconds);
+            let (classes, rules) = (told.classes.clone(), told.rules.clone());
+            findings.insert(*id, Finding { actor, classes, rules, severity: told.severity, seconds: first });
+        }
+        findings.into_values().collect()
+    }
+}
+
+/// An event's time, ns since 1970.
+fn timestamp(event: &Value) -> anyhow::Result<u64> {
+    let text = event["timestamp"].as_str().unwrap_or_default();
+    let time = jiff::Timestamp::strptime("%Y-%m-%dT%H:%M:%S%.f%z", text)?;
+    Ok(u64::try_from(time.as_nanosecond())?)
+}

@@ -1,0 +1,105 @@
+//! `capture` on a real interface: rows, labels, packets, resuming, and the same features as replay extracts.
+
+use crate::support::{BINARY, Host, PATIENCE, until};
+use lab::address::VICTIM;
+use lab::range::VICTIM_INTERFACE;
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+fn begin(host: &Host, out: &Path, config: &Path, more: &[&str]) -> Child {
+    let (out, config) = (out.to_str().expect("plain"), config.to_str().expect("plain"));
+    let args = ["capture", "--out", out, "--interface", VICTIM_INTERFACE, "--config", config, "-o", "json"];
+    let mut command = host.victim(BINARY, &[&args, more].concat());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the capture begins")
+}
+
+/// Sends traffic once the capture says that it watches.
+fn watch(host: &Host, child: &mut Child, out: &Path) {
+    until("the capture to begin", PATIENCE, || out.join("dataset.toml").exists().then_some(()));
+    until("a row", PATIENCE, || {
+        assert!(child.try_wait().expect("its state").is_none(), "the capture ended");
+        host.outside("ping", &["-c", "2", "-i", "0.2", "-W", "1", &VICTIM.to_string()])
+            .output()
+            .expect("ping");
+        let rows = std::fs::read_dir(out).expect("a directory").filter_map(Result::ok).any(|e| {
+            e.file_name().to_string_lossy().starts_with("part-") && e.metadata().is_ok_and(|m| m.len() > 4000)
+        });
+        rows.then_some(())
+    });
+}
+
+/// Ends a capture as Ctrl-C does.
+fn end(child: Child) -> Value {
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("a signal");
+    let output = child.wait_with_output().expect("its output");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("missing: flows"), "the score is shown while it runs: {said}");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+fn check(dir: &Path, more: &[&str]) -> Value {
+    let args = ["dataset", "check", dir.to_str().expect("plain"), "-o", "json"];
+    let output = Command::new(BINARY).args([&args, more].concat()).output().expect("the binary runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+#[test]
+fn flows_are_recorded_and_a_second_run_goes_on() {
+    let name = "flows_are_recorded_and_a_second_run_goes_on";
+    let Some(host) = Host::new(name, &["ping"]) else { return };
+    for (attach, sensor) in [("auto", "xdp"), ("af_packet", "af-packet")] {
+        let (out, config) = (host.path(&format!("set-{attach}")), host.path(&format!("{attach}.toml")));
+        std::fs::write(&config, format!("[sensor]\nattach = '{attach}'\n")).expect("written");
+        let mut child = begin(&host, &out, &config, &["--class", "benign", "--retention", "a week"]);
+        watch(&host, &mut child, &out);
+        let first = end(child);
+        let rows = first["rows"].as_u64().expect("rows");
+        assert!(rows > 0 && first["packets"].as_u64().is_some_and(|n| n > 0), "{attach}: {first}");
+        let mut child = begin(&host, &out, &config, &["--class", "benign"]);
+        watch(&host, &mut child, &out);
+        let second = end(child);
+        let both = rows + second["rows"].as_u64().expect("rows");
+        assert_eq!(
+            second["score"]["items"][0]["value"], both as f64,
+            "{attach}: the score is of the whole dataset"
+        );
+        let report = check(&out, &[]);
+        assert_eq!((&report["rows"], &report["classes"]["benign"]), (&both.into(), &both.into()), "{attach}");
+        let manifest = std::fs::read_to_string(out.join("dataset.toml")).expect("a manifest");
+        assert_eq!(manifest.matches("clean = true").count(), 2, "{manifest}");
+        assert!(manifest.contains("retention = \"a week\"") && manifest.contains(sensor), "{manifest}");
+        assert!(manifest.contains("payload = \"none\"") && !out.join("packets").exists());
+        // Nothing of it is left in the kernel, and nothing was blocked.
+        assert!(host.leftovers().is_empty(), "{attach}: {:?}", host.leftovers());
+    }
+}
+
+/// By AF_PACKET the extractor sees what a capture of the same packets holds.
+#[test]
+fn captured_rows_are_those_that_replay_extracts() {
+    let name = "captured_rows_are_those_that_replay_extracts";
+    let Some(host) = Host::new(name, &["ping"]) else { return };
+    let (out, config) = (host.path("set"), host.path("capture.toml"));
+    std::fs::write(&config, "[sensor]\nattach = 'af_packet'\n").expect("written");
+    let mut child = begin(&host, &out, &config, &["--pcap", "8", "--format", "csv"]);
+    watch(&host, &mut child, &out);
+    let status = end(child);
+    let packets: Vec<_> =
+        std::fs::read_dir(out.join("packets")).expect("packets").filter_map(Result::ok).collect();
+    assert_eq!(packets.len(), 1);
+    let capture = packets[0].path();
+    let report = check(&out, &["--pcap", capture.to_str().expect("plain")]);
+    let skew = &report["skew"];
+    // A frame between the opening of the two sockets is in one of them only.
+    assert!(
+        skew["joined"].as_u64().is_some_and(|n| n > 0 && n + 2 >= status["rows"].as_u64().unwrap_or(0)),
+        "{skew}"
+    );
+    let differing = skew["columns"].as_array().expect("columns");
+    let own = differing.iter().filter(|c| !c["column"].as_str().is_some_and(|c| c.starts_with("ct_")));
+    assert_eq!(own.count(), 0, "{skew}");
+}

@@ -1,0 +1,585 @@
+//! Programs that steps may run, each by a template: what a scenario file may choose is listed and bounded here, and
+//! nothing of the file becomes part of a command line unchecked.
+
+use super::file::Step;
+use crate::arguments::{Arguments, Kind, Parameter, Values};
+use crate::range::network::HOST_INTERFACE;
+use crate::simulation::Simulation;
+use crate::traffic::act::{self, Act};
+use flow::label::Protocol;
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::path::Path;
+use wire::packet::protocol;
+
+/// A program and the Debian package that has it.
+pub type Need = (&'static str, &'static str);
+
+/// A program that a step may run.
+#[derive(Debug)]
+pub struct Tool {
+    /// Its name in scenario files.
+    pub name: &'static str,
+    /// What it does, one sentence.
+    pub about: &'static str,
+    /// What must be installed; the first is what is run.
+    pub needs: &'static [Need],
+    /// What a scenario may choose.
+    pub parameters: &'static [Parameter],
+    /// Its arguments. May write files it needs into the directory given.
+    line: fn(&Values, &Path) -> io::Result<Vec<String>>,
+    /// What its traffic looks like on the wire: protocol and the port contacted, where it is one.
+    traffic: fn(&Values) -> (Option<Protocol>, Option<u16>),
+}
+
+impl Tool {
+    /// The program and its arguments.
+    ///
+    /// # Errors
+    /// A file could not be written.
+    pub(super) fn command(&self, values: &Values, scratch: &Path) -> io::Result<(&'static str, Vec<String>)> {
+        let program = self.needs.first().map_or("false", |(program, _)| *program);
+        Ok((program, (self.line)(values, scratch)?))
+    }
+
+    /// Protocol and port of its traffic.
+    pub(super) fn traffic(&self, values: &Values) -> (Option<Protocol>, Option<u16>) {
+        (self.traffic)(values)
+    }
+}
+
+/// What a step does.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Doing {
+    /// An act of the lab.
+    Act(&'static Act),
+    /// A program.
+    Tool(&'static Tool),
+}
+
+impl Doing {
+    /// What a step names.
+    ///
+    /// # Errors
+    /// It names nothing, two things, or something that is not there.
+    pub(super) fn of(step: &Step) -> Result<Self, String> {
+        match (&step.act, &step.tool) {
+            (Some(name), None) => {
+                let act = act::all().iter().find(|a| a.name == name);
+                act.map(Self::Act)
+                    .ok_or_else(|| format!("there is no act '{name}'; there are {}", act::names().join(", ")))
+            }
+            (None, Some(name)) => {
+                let names = || TOOLS.map(|t| t.name).join(", ");
+                find(name)
+                    .map(Self::Tool)
+                    .ok_or_else(|| format!("there is no tool '{name}'; there are {}", names()))
+            }
+            _ => Err("names either an act or a tool".to_owned()),
+        }
+    }
+
+    pub(super) const fn parameters(&self) -> &'static [Parameter] {
+        match self {
+            Self::Act(act) => act.parameters,
+            Self::Tool(tool) => tool.parameters,
+        }
+    }
+}
+
+/// All tools.
+#[must_use]
+pub fn all() -> &'static [Tool] {
+    &TOOLS
+}
+
+/// A tool by name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Tool> {
+    TOOLS.iter().find(|t| t.name == name)
+}
+
+/// Whether a program is there to run.
+#[must_use]
+pub fn is_installed(program: &str) -> bool {
+    let folders = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    folders.iter().any(|folder| Path::new(folder).join(program).exists())
+}
+
+const TARGET: Parameter = Parameter::new("target", Kind::Address, "whom");
+const SECONDS: Parameter =
+    Parameter::new("seconds", Kind::Number(1, 120), "ends after so many seconds").or("10");
+
+const fn port(default: &'static str) -> Parameter {
+    Parameter::new("port", Kind::Number(1, 65_535), "port of the target").or(default)
+}
+
+const fn tcp(port: Option<u16>) -> (Option<Protocol>, Option<u16>) {
+    (Some(Protocol::Ip(protocol::TCP)), port)
+}
+
+const fn udp(port: Option<u16>) -> (Option<Protocol>, Option<u16>) {
+    (Some(Protocol::Ip(protocol::UDP)), port)
+}
+
+fn strings<const N: usize>(words: [&str; N]) -> Vec<String> {
+    words.map(str::to_owned).to_vec()
+}
+
+/// A file in the scratch directory, as an argument.
+fn written(scratch: &Path, name: &str, content: impl AsRef<[u8]>) -> io::Result<String> {
+    let path = scratch.join(name);
+    std::fs::write(&path, content)?;
+    Ok(path.display().to_string())
+}
+
+/// An address in a URL.
+fn in_url(addr: IpAddr) -> String {
+    match addr {
+        IpAddr::V4(a) => a.to_string(),
+        IpAddr::V6(a) => format!("[{a}]"),
+    }
+}
+
+/// Domain below which iodine tunnels.
+const TUNNEL_DOMAIN: &str = "t.example.org";
+/// The server's address within the tunnel, which is not on any wire.
+const TUNNEL: &str = "10.53.0.1";
+/// What both ends of the tunnel know.
+const TUNNEL_SECRET: &str = "secret";
+
+const TOOLS: [Tool; 11] = [
+    Tool {
+        name: "curl",
+        about: "Downloads a page of nginx again and again over HTTP/1.1, at a rate.",
+        needs: &[("curl", "curl")],
+        parameters: &[
+            TARGET,
+            port("80"),
+            Parameter::new(
+                "page",
+                Kind::Choice(&["page", "1m", "8m", "64m"]),
+                "which: a few bytes or so many MB",
+            )
+            .or("page"),
+            Parameter::new("count", Kind::Number(1, 2_000), "how often").or("10"),
+            Parameter::new("rate", Kind::Number(1, 200), "so many a second").or("2"),
+            SECONDS,
+        ],
+        line: |v, _| {
+            let rate = format!("{}/s", v.number("rate"));
+            let mut line = strings(["-sS", "--fail", "--rate", &rate, "--max-time", "60"]);
+            let url = format!("http://{}:{}/{}", in_url(v.addr("target")), v.number("port"), v.word("page"));
+            for _ in 0..v.number("count") {
+                line.extend(strings(["-o", "/dev/null", &url]));
+            }
+            Ok(line)
+        },
+        traffic: |v| tcp(Some(v.port("port"))),
+    },
+    Tool {
+        name: "dnsperf",
+        about: "Asks a DNS server for names at a rate.",
+        needs: &[("dnsperf", "dnsperf")],
+        parameters: &[
+            TARGET,
+            Parameter::new("rate", Kind::Number(1, 5_000), "questions a second").or("200"),
+            Parameter::new("names", Kind::Number(1, 1_000), "so many different names").or("50"),
+            SECONDS,
+        ],
+        line: |v, scratch| {
+            let mut questions = Vec::new();
+            for n in 0..v.number("names") {
+                writeln!(questions, "host{n}.lab.example {}", if n % 3 == 0 { "AAAA" } else { "A" })?;
+            }
+            let file = written(scratch, "dnsperf.questions", questions)?;
+            let (rate, seconds) = (v.number("rate").to_string(), v.number("seconds").to_string());
+            Ok(strings(["-s", &v.addr("target").to_string(), "-d", &file, "-Q", &rate, "-l", &seconds]))
+        },
+        traffic: |_| udp(Some(53)),
+    },
+    Tool {
+        name: "hping3",
+        about: "Floods one port with packets of its own address at a rate.",
+        needs: &[("hping3", "hping3")],
+        parameters: &[
+            TARGET,
+            port("80"),
+            Parameter::new("kind", Kind::Choice(&["syn", "ack", "udp", "icmp"]), "of which packets")
+                .or("syn"),
+            Parameter::new("count", Kind::Number(1, 200_000), "how many").or("10000"),
+            Parameter::new("rate", Kind::Number(1, 20_000), "so many a second").or("2000"),
+            Parameter::new("size", Kind::Number(0, 1_400), "payload bytes").or("0"),
+        ],
+        line: |v, _| {
+            let kind = match v.word("kind") {
+                "udp" => "--udp",
+                "icmp" => "--icmp",
+                "ack" => "--ack",
+                _ => "--syn",
+            };
+            let pause = format!("u{}", 1_000_000 / v.number("rate").max(1));
+            let mut line = strings(["-q", "-n", "-I", HOST_INTERFACE, kind, "-i", &pause]);
+            line.extend(strings(["-c", &v.number("count").to_string(), "-d", &v.number("size").to_string()]));
+            if kind != "--icmp" {
+                line.extend(strings(["-p", &v.number("port").to_string()]));
+            }
+            line.push(v.addr("target").to_string());
+            Ok(line)
+        },
+        traffic: |v| match v.word("kind") {
+            "udp" => udp(Some(v.port("port"))),
+            "icmp" => (Some(Protocol::Ip(protocol::ICMP)), None),
+            _ => tcp(Some(v.port("port"))),
+        },
+    },
+    Tool {
+        name: "hydra",
+        about: "Guesses passwords of one account, or one password of many accounts.",
+        needs: &[("hydra", "hydra")],
+        parameters: &[
+            TARGET,
+            Parameter::new("service", Kind::Choice(&["ssh", "ftp", "http-get"]), "of which service")
+                .or("ssh"),
+            Parameter::new(
+                "kind",
+                Kind::Choice(&["guess", "spray"]),
+                "passwords of one account, or accounts of one password",
+            )
+            .or("guess"),
+            Parameter::new("count", Kind::Number(1, 1_000), "how many").or("100"),
+            Parameter::new("tasks", Kind::Number(1, 16), "connections at once").or("4"),
+        ],
+        line: |v, scratch| {
+            let spray = v.word("kind") == "spray";
+            let words: String = (0..v.number("count"))
+                .map(|n| if spray { format!("user{n}\n") } else { format!("guess-{n}\n") })
+                .collect();
+            let list = written(scratch, "hydra.words", words)?;
+            let tasks = v.number("tasks").to_string();
+            let mut line = if spray {
+                strings(["-I", "-L", &list, "-p", "Winter2025", "-t", &tasks])
+            } else {
+                strings(["-I", "-l", "admin", "-P", &list, "-t", &tasks])
+            };
+            line.push(format!("{}://{}", v.word("service"), in_url(v.addr("target"))));
+            Ok(line)
+        },
+        traffic: |v| {
+            tcp(Some(match v.word("service") {
+                "ftp" => 21,
+                "http-get" => 80,
+                _ => 22,
+            }))
+        },
+    },
+    Tool {
+        name: "iodine",
+        about: "Opens a tunnel through DNS to an iodined, and pings through it.",
+        needs: &[("sh", "dash"), ("iodine", "iodine"), ("ping", "iputils-ping")],
+        parameters: &[
+            TARGET,
+            Parameter::new("size", Kind::Number(56, 1_000), "bytes of each ping").or("200"),
+            Parameter::new("rate", Kind::Number(1, 50), "pings a second").or("20"),
+            SECONDS,
+        ],
+        // A shell runs both: the tunnel has to be there for the pings, and ends with them.
+        line: |v, scratch| {
+            let script = format!(
+                "iodine -f -r -P {TUNNEL_SECRET} -T NULL -m 500 {} {TUNNEL_DOMAIN} & \
+                 for i in 1 2 3 4 5 6 7 8 9 10; do ping -q -c 1 -W 1 {TUNNEL} && break; done; \
+                 exec ping -q -i {:.3} -s {} -w {} {TUNNEL}",
+                v.addr("target"),
+                1.0 / v.number("rate").max(1) as f64,
+                v.number("size"),
+                v.number("seconds"),
+            );
+            Ok(vec![written(scratch, "iodine.sh", script)?])
+        },
+        traffic: |_| udp(Some(53)),
+    },
+    Tool {
+        name: "iperf3",
+        about: "Sends bulk data to an iperf3 server at a rate.",
+        needs: &[("iperf3", "iperf3")],
+        parameters: &[
+            TARGET,
+            Parameter::new("kind", Kind::Choice(&["tcp", "udp"]), "over which protocol").or("tcp"),
+            Parameter::new("mbit", Kind::Number(1, 200), "Mbit/s").or("20"),
+            SECONDS,
+        ],
+        line: |v, _| {
+            let (rate, seconds) = (format!("{}M", v.number("mbit")), v.number("seconds").to_string());
+            let mut line = strings(["-c", &v.addr("target").to_string(), "-b", &rate, "-t", &seconds]);
+            if v.word("kind") == "udp" {
+                line.extend(strings(["-u", "-l", "1200"]));
+            }
+            Ok(line)
+        },
+        traffic: |_| (None, Some(5201)),
+    },
+    Tool {
+        name: "nmap",
+        about: "Scans ports of one or more hosts.",
+        needs: &[("nmap", "nmap")],
+        parameters: &[
+            TARGET,
+            Parameter::new(
+                "kind",
+                Kind::Choice(&["syn", "connect", "udp", "fin", "null", "xmas", "ack", "services"]),
+                "of which kind",
+            )
+            .or("syn"),
+            Parameter::new("first", Kind::Number(1, 65_535), "first port").or("1"),
+            Parameter::new("last", Kind::Number(1, 65_535), "last port").or("1000"),
+            Parameter::new("hosts", Kind::Number(1, 200), "so many addresses from the target's on (IPv4)")
+                .or("1"),
+            Parameter::new("rate", Kind::Number(1, 5_000), "packets a second at most").or("500"),
+        ],
+        line: |v, _| {
+            let kind = match v.word("kind") {
+                "connect" => "-sT",
+                "udp" => "-sU",
+                "fin" => "-sF",
+                "null" => "-sN",
+                "xmas" => "-sX",
+                "ack" => "-sA",
+                "services" => "-sV",
+                _ => "-sS",
+            };
+            let (first, rate) = (v.number("first"), v.number("rate").to_string());
+            let ports = format!("{first}-{}", v.number("last").max(first));
+            let mut line = strings(["-n", "-Pn", "-T4", "--max-retries", "1", "-e", HOST_INTERFACE]);
+            line.extend(strings([kind, "-p", &ports, "--max-rate", &rate]));
+            match v.addr("target") {
+                IpAddr::V6(a) => line.extend(strings(["-6", &a.to_string()])),
+                IpAddr::V4(a) => {
+                    let [x, y, z, n] = a.octets();
+                    let last = u64::from(n) + v.number("hosts").saturating_sub(1);
+                    line.push(format!("{x}.{y}.{z}.{n}-{}", last.min(253)));
+                }
+            }
+            Ok(line)
+        },
+        traffic: |v| match v.word("kind") {
+            "udp" => udp(None),
+            _ => tcp(None),
+        },
+    },
+    Tool {
+        name: "ping",
+        about: "Sends echo requests at a rate.",
+        needs: &[("ping", "iputils-ping")],
+        parameters: &[
+            TARGET,
+            Parameter::new("count", Kind::Number(1, 1_000), "how many").or("10"),
+            Parameter::new("rate", Kind::Number(1, 100), "so many a second").or("2"),
+            Parameter::new("size", Kind::Number(0, 8_000), "payload bytes").or("56"),
+        ],
+        line: |v, _| {
+            let pause = format!("{:.3}", 1.0 / v.number("rate").max(1) as f64);
+            let (count, size) = (v.number("count").to_string(), v.number("size").to_string());
+            Ok(strings(["-n", "-q", "-c", &count, "-i", &pause, "-s", &size, &v.addr("target").to_string()]))
+        },
+        traffic: |v| {
+            let number = if v.addr("target").is_ipv4() { protocol::ICMP } else { protocol::ICMPV6 };
+            (Some(Protocol::Ip(number)), None)
+        },
+    },
+    Tool {
+        name: "slowhttptest",
+        about: "Keeps connections of a web server busy by sending or reading slowly.",
+        needs: &[("slowhttptest", "slowhttptest")],
+        parameters: &[
+            TARGET,
+            port("80"),
+            Parameter::new("kind", Kind::Choice(&["headers", "body", "read"]), "what is slow").or("headers"),
+            Parameter::new("connections", Kind::Number(1, 200), "how many").or("60"),
+            SECONDS,
+        ],
+        line: |v, _| {
+            let kind = match v.word("kind") {
+                "body" => "-B",
+                "read" => "-X",
+                _ => "-H",
+            };
+            let page = if kind == "-X" { "8m" } else { "page" };
+            let url = format!("http://{}:{}/{page}", in_url(v.addr("target")), v.number("port"));
+            let (many, seconds) = (v.number("connections").to_string(), v.number("seconds").to_string());
+            let mut line = strings([kind, "-c", &many, "-r", "40", "-i", "3", "-l", &seconds, "-p", "2"]);
+            if kind == "-X" {
+                line.extend(strings(["-w", "512", "-y", "1024", "-n", "2", "-z", "32"]));
+            }
+            line.extend(strings(["-u", &url]));
+            Ok(line)
+        },
+        traffic: |v| tcp(Some(v.port("port"))),
+    },
+    Tool {
+        name: "sqlmap",
+        about: "Looks for SQL injection in the lab's web application.",
+        needs: &[("sqlmap", "sqlmap")],
+        parameters: &[TARGET, port("80")],
+        line: |v, scratch| {
+            let url = format!("http://{}:{}/product?id=1", in_url(v.addr("target")), v.number("port"));
+            let folder = scratch.join("sqlmap").display().to_string();
+            let mut line = strings(["--batch", "--flush-session", "--level=1", "--risk=1", "--technique=BU"]);
+            line.extend(strings(["--disable-coloring", "--output-dir", &folder, "-u", &url]));
+            Ok(line)
+        },
+        traffic: |v| tcp(Some(v.port("port"))),
+    },
+    Tool {
+        name: "tcpreplay",
+        about: "Sends a recorded attack as it was: frames of the generated captures of `lab::simulation`.",
+        needs: &[("tcpreplay", "tcpreplay")],
+        parameters: &[Parameter::new(
+            "capture",
+            Kind::Choice(&["port-scan", "syn-flood", "udp-flood", "icmp-flood", "ssh-guessing"]),
+            "which",
+        )],
+        line: |v, scratch| {
+            let simulation: Simulation = v.word("capture").parse().map_err(io::Error::other)?;
+            let mut capture = Vec::new();
+            crate::simulation::write_whole(simulation, 1, &mut capture)?;
+            let file = written(scratch, "tcpreplay.pcap", capture)?;
+            Ok(strings(["--quiet", "-i", HOST_INTERFACE, &file]))
+        },
+        traffic: |_| (None, None),
+    },
+];
+
+/// A real server that an actor may offer.
+#[derive(Debug)]
+pub struct RealServer {
+    /// Its name in scenario files.
+    pub name: &'static str,
+    /// What it offers, one sentence.
+    pub about: &'static str,
+    /// What must be installed.
+    pub needs: &'static [Need],
+    /// The TCP port that says when it is ready.
+    pub(super) port: Option<u16>,
+    /// Program and arguments. Its files go into a directory of its own.
+    pub(super) command: fn(&Serving<'_>) -> io::Result<(&'static str, Vec<String>)>,
+}
+
+/// Where a server is to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Serving<'a> {
+    /// A directory of its own.
+    pub(super) dir: &'a Path,
+    /// Its host's first IPv4 address.
+    pub(super) address: IpAddr,
+}
+
+/// A real server by the word that names it.
+#[must_use]
+pub fn server(word: &str) -> Option<&'static RealServer> {
+    SERVERS.iter().find(|s| s.name == word)
+}
+
+/// All real servers.
+#[must_use]
+pub fn servers() -> &'static [RealServer] {
+    &SERVERS
+}
+
+/// Whether an actor can offer this: a real server, or a service of the lab with its arguments.
+pub(super) fn check_service(text: &str) -> Result<(), String> {
+    if server(text).is_some() {
+        return Ok(());
+    }
+    let mut words = text.split_whitespace();
+    let name = words.next().unwrap_or_default();
+    let service = crate::serve::all().iter().find(|s| s.name == name).ok_or_else(|| {
+        let real = SERVERS.map(|s| s.name).join(", ");
+        format!(
+            "there is no server '{name}'; there are {real}, and of the lab {}",
+            crate::serve::names().join(", ")
+        )
+    })?;
+    let address = ["address=127.0.0.1"].into_iter();
+    let arguments = Arguments::parse(address.chain(words)).map_err(|e| e.to_string())?;
+    arguments.check(service.parameters).map(drop).map_err(|e| e.to_string())
+}
+
+/// Sizes of the pages of nginx, bytes: `page` is one line of text.
+const PAGES: [(&str, u64); 3] = [("1m", 1 << 20), ("8m", 8 << 20), ("64m", 64 << 20)];
+
+const SERVERS: [RealServer; 4] = [
+    RealServer {
+        name: "iodined",
+        about: "The far end of a tunnel through DNS.",
+        needs: &[("iodined", "iodine")],
+        port: None,
+        command: |at| {
+            let listen = at.address.to_string();
+            let line = ["-f", "-c", "-P", TUNNEL_SECRET, "-l", &listen, TUNNEL, TUNNEL_DOMAIN];
+            Ok(("iodined", strings(line)))
+        },
+    },
+    RealServer {
+        name: "iperf3",
+        about: "Takes bulk data on port 5201.",
+        needs: &[("iperf3", "iperf3")],
+        port: Some(5201),
+        command: |_| Ok(("iperf3", strings(["-s"]))),
+    },
+    RealServer {
+        name: "nginx",
+        about: "A web server with a page and files of 1, 8 and 64 MB on port 80.",
+        needs: &[("nginx", "nginx-light")],
+        port: Some(80),
+        command: nginx,
+    },
+    RealServer {
+        name: "sshd",
+        about: "An SSH server on port 22 that takes no password.",
+        needs: &[("sshd", "openssh-server"), ("ssh-keygen", "openssh-client")],
+        port: Some(22),
+        command: sshd,
+    },
+];
+
+fn nginx(at: &Serving<'_>) -> io::Result<(&'static str, Vec<String>)> {
+    std::fs::write(at.dir.join("page"), "an ordinary page\n")?;
+    for (name, size) in PAGES {
+        // A sparse file: its bytes are zeros and take no room.
+        std::fs::File::create(at.dir.join(name))?.set_len(size)?;
+    }
+    let dir = at.dir.display();
+    let spool: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {dir}; "))
+        .concat();
+    let config = format!(
+        "daemon off; pid {dir}/pid; error_log {dir}/error; user root; worker_processes 1;\n\
+         events {{ worker_connections 512; }}\n\
+         http {{ access_log off; {spool} server {{ listen 80; listen [::]:80; root {dir}; index page; }} }}\n"
+    );
+    let file = written(at.dir, "config", config)?;
+    Ok(("nginx", strings(["-c", &file, "-p", &dir.to_string()])))
+}
+
+fn sshd(at: &Serving<'_>) -> io::Result<(&'static str, Vec<String>)> {
+    let key = at.dir.join("host_key").display().to_string();
+    let made = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f", &key])
+        .stdin(std::process::Stdio::null())
+        .status()?;
+    if !made.success() {
+        return Err(io::Error::other("ssh-keygen could not make a host key"));
+    }
+    // Where sshd puts its unprivileged half; a service manager would make it.
+    std::fs::create_dir_all("/run/sshd")?;
+    // As distributions ship it: PAM makes the answer to a wrong password wait.
+    let config = format!(
+        "Port 22\nHostKey {key}\nAuthorizedKeysFile none\nPidFile none\nStrictModes no\nUsePAM yes\n\
+         KbdInteractiveAuthentication no\nPasswordAuthentication yes\nUseDNS no\n\
+         PermitRootLogin prohibit-password\nMaxStartups 50\n"
+    );
+    let file = written(at.dir, "config", config)?;
+    // sshd re-executes itself and wants to know where it is.
+    let program = if Path::new("/usr/sbin/sshd").exists() { "/usr/sbin/sshd" } else { "/usr/bin/sshd" };
+    Ok((program, strings(["-D", "-e", "-f", &file])))
+}
