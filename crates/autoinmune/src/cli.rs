@@ -243,8 +243,8 @@ pub struct ReplayArgs {
     /// Write Zeek's conn.log here: JSON lines if the path ends in .json, else tab-separated
     #[arg(long, value_name = "PATH|-", value_hint = ValueHint::FilePath)]
     pub conn_log: Option<PathBuf>,
-    /// Worker threads, of which each has its own flows; 1 uses no threads [default: one per core]. The order of what
-    /// happens at the same instant depends on their number
+    /// Worker threads, of which each has its own flows; 1 uses no threads [default: one per core; with --features 1, as the
+    /// ct_ features depend on the order in which flows end, and that at the same instant on the number of workers]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub workers: Option<u16>,
     /// Configuration file, TOML or JSON: rules and policy apply, always in shadow mode

@@ -97,7 +97,13 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     };
     let eve: Option<&mut dyn FnMut(String)> = if args.eve.is_some() { Some(&mut write_line) } else { None };
 
-    let mut replay = Replay::new(&config, args.workers.map_or_else(engine::cores, usize::from), eve);
+    let workers = match args.workers {
+        Some(workers) => usize::from(workers),
+        // Some features count over the latest flows, in the order in which flows ended.
+        None if args.features.is_some() => 1,
+        None => engine::cores(),
+    };
+    let mut replay = Replay::new(&config, workers, eve);
     let mut take_flow = |record: &FlowRecord, reason| export.flow(record, reason);
     replay.set_flows(&mut take_flow);
     replay.collector.truth = args.labels.as_deref().map(labels_of).transpose()?.map(Truth::new);

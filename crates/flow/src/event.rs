@@ -277,13 +277,14 @@ pub struct Event {
 }
 
 impl Event {
-    /// Its order among what several trackers tell at one tick: packets first, then failures, then ends, each as they came
-    /// about. `None` if it belongs to what the same tracker told before it.
+    /// Its order among what several trackers tell at one tick: packets first, then failures, then ends, by the first of the
+    /// packets, the beginning and the end of their flows; at the end of input by their beginning. `None` if it belongs to what the same tracker told before it.
     #[must_use]
     pub fn order(&self) -> Option<(u8, u64)> {
         match &self.what {
             What::Counted { begins_ns, .. } => Some((0, *begins_ns)),
-            What::Failed { due_ns, .. } => Some((1, *due_ns)),
+            What::Failed { .. } => Some((1, self.flow.first_ns)),
+            What::Ended(_, EndReason::Shutdown) => Some((3, self.flow.first_ns)),
             What::Ended(record, _) => Some((2, record.last_ns())),
             _ => None,
         }
