@@ -206,6 +206,10 @@ fn asks_in_words(bytes: &[u8]) -> Says {
     or(says, || framed(bytes))
 }
 
+/// Ends of request lines: RFC 9112 §2.3, RFC 3261 §7.1, RFC 7826 §20.3 and its forerunner.
+const VERSIONS: [(&[u8; 8], App); 4] =
+    [(b" HTTP/1.", App::Http), (b" SIP/2.0", App::Sip), (b" RTSP/1.", App::Rtsp), (b" RTSP/2.", App::Rtsp)];
+
 /// A request line of HTTP/1, SIP or RTSP, or the preface of HTTP/2.
 fn http_request(bytes: &[u8]) -> Says {
     let token = |b: &u8| b.is_ascii_uppercase() || matches!(b, b'-' | b'_');
@@ -225,15 +229,17 @@ fn http_request(bytes: &[u8]) -> Says {
         Some(_) => {
             let end = target.iter().position(|b| *b == b'\n');
             let line = target.get(..end.unwrap_or(target.len())).unwrap_or(target);
-            let has = |what: &[u8]| line.windows(what.len()).any(|w| w == what);
-            if has(b" HTTP/1.") {
-                Says::Is(App::Http)
-            } else if has(b" SIP/2.0") || starts_with(line, b"sip:") || starts_with(line, b"sips:") {
+            // What stands first decides, so that more of the line changes nothing.
+            let scheme = |names: &[&[u8]]| names.iter().any(|name| starts_with(line, name));
+            let version = || line.windows(8).find_map(|w| VERSIONS.iter().find(|(mark, _)| w == *mark));
+            if scheme(&[b"sip:", b"sips:"]) {
                 Says::Is(App::Sip)
-            } else if has(b" RTSP/1.") || has(b" RTSP/2.") || starts_with(line, b"rtsp:") {
+            } else if scheme(&[b"rtsp:"]) {
                 Says::Is(App::Rtsp)
-            } else if known && (starts_with(line, b"http:") || starts_with(line, b"https:")) {
+            } else if known && scheme(&[b"http:", b"https:"]) {
                 Says::Is(App::Http)
+            } else if let Some((_, app)) = version() {
+                Says::Is(*app)
             } else if end.is_none() {
                 Says::Part
             } else {
