@@ -191,11 +191,8 @@ fn framed(bytes: &[u8]) -> Says {
 
 /// Requests in words: HTTP and its relatives, or the first command of a protocol of lines.
 fn asks_in_words(bytes: &[u8]) -> Says {
-    let http = http_request(bytes);
-    if let Says::Is(_) = http {
-        return http;
-    }
-    let mut says = http;
+    // Words before lines: what is decided sooner must not be overruled by what is decided later.
+    let mut says = Says::No;
     for (word, app) in FIRST {
         says = or(says, || begins(bytes, word, Says::Is(app)));
     }
@@ -203,7 +200,7 @@ fn asks_in_words(bytes: &[u8]) -> Says {
         says = or(says, || begins(bytes, verb, Says::Weak(App::Ftp)));
     }
     // Letters are also lengths and numbers.
-    or(says, || framed(bytes))
+    or(says, || or(http_request(bytes), || framed(bytes)))
 }
 
 /// Ends of request lines: RFC 9112 §2.3, RFC 3261 §7.1, RFC 7826 §20.3 and its forerunner.
@@ -227,7 +224,8 @@ fn http_request(bytes: &[u8]) -> Says {
         Some(b'*') if method == b"PRI" => begins(target, b"* HT", Says::Is(App::Http)),
         // Other targets are those of a proxy, an authority or a star, and those of SIP and RTSP.
         Some(_) => {
-            let end = target.iter().position(|b| *b == b'\n');
+            // Control characters end a line; formats with lengths have them, so that they are no request lines.
+            let end = target.iter().position(|b| b.is_ascii_control() && *b != b'\t');
             let line = target.get(..end.unwrap_or(target.len())).unwrap_or(target);
             // What stands first decides, so that more of the line changes nothing.
             let scheme = |names: &[&[u8]]| names.iter().any(|name| starts_with(line, name));
