@@ -14,7 +14,6 @@ const BYTES: u64 = 8192;
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let config = TrackerConfig {
         flow_capacity: 5,
-        entity_capacity: 6,
         session_capacity: SESSIONS as usize,
         session_bytes: BYTES as usize,
         ..TrackerConfig::default()

@@ -4,7 +4,7 @@ use crate::cli::{FeatureSet, ReplayArgs, ReplayOutput};
 use crate::config::{self, Config};
 use crate::exit::{Exit, fail};
 use crate::export::{self, Export, Request};
-use crate::line::{Intake, Line, LineConfig};
+use crate::line::{Intake, JudgeConfig, Line, LineConfig};
 use crate::summary::{Collector, FileSummary, Summary};
 use crate::{eve, sink};
 use anyhow::Context as _;
@@ -30,12 +30,15 @@ pub fn shadow_line(config: &Config) -> Line {
 pub fn line_config(config: &Config, policy: respond::Policy) -> LineConfig {
     LineConfig {
         tracker: config.tracker,
-        rules: config.rules.clone(),
-        book: detect::BookConfig {
-            quiet_ns: u64::try_from(config.incident_quiet.as_nanos()).unwrap_or(u64::MAX),
-            ..detect::BookConfig::default()
+        judge: JudgeConfig {
+            census: config.census,
+            rules: config.rules.clone(),
+            book: detect::BookConfig {
+                quiet_ns: u64::try_from(config.incident_quiet.as_nanos()).unwrap_or(u64::MAX),
+                ..detect::BookConfig::default()
+            },
+            policy,
         },
-        policy,
     }
 }
 
@@ -269,9 +272,9 @@ fn describe(error: &CaptureError) -> String {
 /// Every counter of loss of a line, by name.
 pub fn losses(line: &Line) -> BTreeMap<String, u64> {
     let mut out = intake_losses(line.intake());
-    let tracker = line.tracker().counters();
+    let (tracker, census) = (line.tracker().counters(), line.census().counters());
     out.insert("flows_evicted".into(), tracker.flows_evicted);
-    out.insert("entities_evicted".into(), tracker.entities_evicted);
+    out.insert("entities_evicted".into(), census.entities_evicted);
     out.insert("time_went_back".into(), tracker.time_went_back);
     out.insert("sessions_evicted".into(), tracker.sessions_evicted);
     out.insert("stream_gaps".into(), tracker.stream_gaps);
@@ -282,7 +285,7 @@ pub fn losses(line: &Line) -> BTreeMap<String, u64> {
     let detector = line.detector().counters();
     out.insert("rule_memories_evicted".into(), detector.spoken_evicted);
     out.insert("rule_counts_evicted".into(), detector.counts_evicted);
-    out.insert("window_sets_refused".into(), tracker.sets_refused);
+    out.insert("window_sets_refused".into(), census.sets_refused);
     out
 }
 

@@ -3,7 +3,7 @@
 use crate::eve;
 use crate::line::Tap;
 use detect::{Actor, Change, Incident, Signal, Update};
-use flow::{EndReason, FlowRecord};
+use flow::{Conversation, EndReason, FlowRecord};
 use respond::{Decision, Outcome};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -193,7 +193,7 @@ impl Tap for Collector<'_> {
         }
     }
 
-    fn message(&mut self, at_ns: u64, flow: &FlowRecord, from: Side, message: &Message) {
+    fn message(&mut self, at_ns: u64, flow: &Conversation, from: Side, message: &Message) {
         if let Some(eve) = &mut self.eve
             && self.context.messages
             && let Some(line) = eve::message(&self.context, at_ns, flow, from, message)

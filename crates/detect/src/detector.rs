@@ -3,11 +3,12 @@
 use crate::bound::Bound;
 use crate::count::Counts;
 use crate::metric::Metric;
-use crate::profile::{self, Fact, Kind, Observation, Profile, Subject};
+use crate::profile::{self, Fact, Observation, Profile, Subject};
 use crate::rule::Rule;
 use crate::{Actor, Evidence, RuleSet, Signal};
 use flow::{
-    Direction, EndReason, Event, FlowId, FlowKey, FlowRecord, Record, Role, Span, TcpState, Tracker, Window,
+    Census, Conversation, Direction, EndReason, EntityId, Event, FlowKey, FlowRecord, Role, Span, TcpState,
+    What, Window,
 };
 use rustc_hash::FxHashMap;
 use serde::Serialize;
@@ -79,6 +80,8 @@ pub struct Detector {
     /// Which of them want which kind of fact.
     wanting: [Vec<usize>; profile::KINDS],
     observations: Vec<Observation>,
+    /// Entities to judge; empty between calls.
+    active: Vec<EntityId>,
     /// When the profiles were last told the time, ns.
     ticked_ns: u64,
     counts: Counts,
@@ -110,18 +113,13 @@ impl Occasion {
         flow::community_id_from(&self.key, self.initiator, 0)
     }
 
-    fn of(record: &FlowRecord) -> Self {
-        Self::from_key(record.key, record.stats.initiator)
+    fn of(flow: &Conversation) -> Self {
+        Self::from_key(flow.key, flow.initiator)
     }
 
     fn from_key(key: FlowKey, initiator: Direction) -> Self {
         let (target, port) = key.source(initiator.reverse());
         Self { key, initiator, source: key.source(initiator).0, target, port, protocol: key.protocol }
-    }
-
-    /// Of a flow in the table.
-    fn at(tracker: &Tracker, id: FlowId) -> Option<Self> {
-        tracker.flow_key(id).map(|(key, initiator)| Self::from_key(key, initiator))
     }
 }
 
@@ -137,6 +135,7 @@ impl Detector {
             profiles: Vec::new(),
             wanting: Default::default(),
             observations: Vec::new(),
+            active: Vec::new(),
             ticked_ns: 0,
             counts: Counts::new(COUNT_CAPACITY),
             spoken: FxHashMap::default(),
@@ -169,64 +168,62 @@ impl Detector {
         detector
     }
 
-    /// Judges what the tracker reported, all of it seen at `now_ns`. Call it with the events of each call into the
-    /// tracker, before the next.
-    pub fn judge(&mut self, now_ns: u64, tracker: &Tracker, events: &[Event], signals: &mut Vec<Signal>) {
-        let mut occasion = None;
+    /// Has `census` take in events of a tracker, and judges each: what it says of a flow, and the entities whose windows it
+    /// made worth judging. Whether events come one by one or many at once makes no difference.
+    pub fn judge(&mut self, census: &mut Census, events: &[Event], signals: &mut Vec<Signal>) {
         for event in events {
-            match event {
-                Event::FlowStarted(id) => {
-                    occasion = Occasion::at(tracker, *id).or(occasion);
-                    if let Some(record) = self.wanted(tracker, *id, Kind::Started) {
-                        self.learn(now_ns, &Fact::Started(&record), signals);
-                    }
-                }
-                Event::FlowFailed(id) => {
-                    occasion = Occasion::at(tracker, *id).or(occasion);
-                }
-                Event::FlowClosed(id) => {
-                    if let Some(record) = tracker.flow(*id) {
-                        occasion = Some(Occasion::of(&record));
-                        self.count(now_ns, &record, signals);
-                        self.learn(now_ns, &Fact::Closed(&record), signals);
-                    }
-                }
-                Event::Recognised(id, _) => {
-                    if let Some(record) = self.wanted(tracker, *id, Kind::Recognised) {
-                        self.learn(now_ns, &Fact::Recognised(&record), signals);
-                    }
-                }
-                Event::Message(id, from, message) => {
-                    if let Some(flow) = self.wanted(tracker, *id, Kind::Message) {
-                        self.learn(now_ns, &Fact::Message { flow: &flow, from: *from, message }, signals);
-                    }
-                }
-                Event::Odd(id, oddity) => {
-                    if let Some(record) = self.wanted(tracker, *id, Kind::Odd) {
-                        self.learn(now_ns, &Fact::Odd(&record, *oddity), signals);
-                    }
-                }
-                Event::FlowEnded(record, reason) => {
-                    let closed = matches!(record.stats.state, TcpState::Closed | TcpState::Reset);
-                    // A closed flow was counted when it closed; one that goes on after the active timeout has not ended.
-                    if !closed && *reason != EndReason::Active {
-                        self.count(now_ns, record, signals);
-                    }
-                    self.learn(now_ns, &Fact::Ended(record, *reason), signals);
-                }
-                Event::Active(id) => {
-                    if let Some(entity) = tracker.entity(*id) {
-                        let occasion = Occasion::at(tracker, entity.prompted_by).or(occasion);
-                        for span in Span::ALL {
-                            let window = entity.window(span);
-                            self.window(now_ns, (entity.addr, entity.role), span, window, occasion, signals);
-                        }
-                        let flow = tracker.flow(entity.prompted_by);
-                        self.learn(now_ns, &Fact::Active { entity, flow: flow.as_deref() }, signals);
-                    }
-                }
+            census.take(event, &mut self.active);
+            self.hear(event, signals);
+            if !self.active.is_empty() {
+                self.judge_active(census, event, signals);
             }
         }
+    }
+
+    /// Learns from what an event says of a flow.
+    fn hear(&mut self, event: &Event, signals: &mut Vec<Signal>) {
+        let (now_ns, flow) = (event.at_ns, &event.flow);
+        match &event.what {
+            What::Started { .. } => self.learn(now_ns, &Fact::Started(flow), signals),
+            What::Recognised => self.learn(now_ns, &Fact::Recognised(flow), signals),
+            What::Message(from, message) => {
+                self.learn(now_ns, &Fact::Message { flow, from: *from, message }, signals);
+            }
+            What::Odd(oddity) => self.learn(now_ns, &Fact::Odd(flow, *oddity), signals),
+            What::Grown(record) => self.learn(now_ns, &Fact::Grown(record), signals),
+            What::Closed(record) => {
+                self.count(now_ns, record, signals);
+                self.learn(now_ns, &Fact::Closed(record), signals);
+            }
+            What::Ended(record, reason) => {
+                let closed = matches!(record.stats.state, TcpState::Closed | TcpState::Reset);
+                // A closed flow was counted when it closed; one that goes on after the active timeout has not ended.
+                if !closed && *reason != EndReason::Active {
+                    self.count(now_ns, record, signals);
+                }
+                self.learn(now_ns, &Fact::Ended(record, *reason), signals);
+            }
+            What::Opened(_)
+            | What::Counted { .. }
+            | What::Failed { .. }
+            | What::Handshake { .. }
+            | What::Fragment(_) => {}
+        }
+    }
+
+    /// Judges the entities that an event made worth it.
+    fn judge_active(&mut self, census: &Census, event: &Event, signals: &mut Vec<Signal>) {
+        let active = std::mem::take(&mut self.active);
+        let (now_ns, flow) = (event.at_ns, &event.flow);
+        for entity in active.iter().filter_map(|id| census.entity(*id)) {
+            for span in Span::ALL {
+                let (who, window) = ((entity.addr, entity.role), entity.window(span));
+                self.window(now_ns, who, span, window, Some(Occasion::of(flow)), signals);
+            }
+            self.learn(now_ns, &Fact::Active { entity, flow }, signals);
+        }
+        self.active = active;
+        self.active.clear();
     }
 
     /// Judges an ARP packet seen at `now_ns`.
@@ -246,11 +243,6 @@ impl Detector {
         }
         self.compare(now_ns, &mut observations, signals);
         self.observations = observations;
-    }
-
-    /// The record of a flow, if a profile wants facts of this kind: young flows have none until one is made.
-    fn wanted<'t>(&self, tracker: &'t Tracker, id: FlowId, kind: Kind) -> Option<Record<'t>> {
-        if self.wanting[kind as usize].is_empty() { None } else { tracker.flow(id) }
     }
 
     /// Hands a fact to the profiles that want it, and what they observe to the rules.
@@ -295,17 +287,18 @@ impl Detector {
     }
 
     /// Judges one window on its own, such as the kernel's counts of a source. Whom it hits is taken from what the
-    /// tracker last saw of the entity, if anything.
+    /// census last had judged of the entity, if anything.
     pub fn judge_window(
         &mut self,
         now_ns: u64,
-        tracker: &Tracker,
+        census: &Census,
         (addr, role): (Addr, Role),
         span: Span,
         window: &Window,
         signals: &mut Vec<Signal>,
     ) {
-        let occasion = tracker.entity_at(addr, role).and_then(|e| Occasion::at(tracker, e.prompted_by));
+        let prompted_by = census.entity_at(addr, role).and_then(|e| e.prompted_by);
+        let occasion = prompted_by.map(|(key, initiator)| Occasion::from_key(key, initiator));
         self.window(now_ns, (addr, role), span, window, occasion, signals);
     }
 
@@ -387,7 +380,7 @@ impl Detector {
             if !filter.matches(record, app) {
                 continue;
             }
-            let occasion = Occasion::of(record);
+            let occasion = Occasion::from_key(record.key, record.stats.initiator);
             let span_ns = compiled.rule.span.nanos();
             let key = (index, occasion.source, occasion.target, occasion.port);
             let (count, since_ns) = self.counts.add(key, now_ns, span_ns, record.first_ns());
@@ -532,18 +525,11 @@ mod tests {
             })
         };
         let addr = Addr::v4([192, 0, 2, 1]);
-        let tracker = Tracker::new(flow::TrackerConfig::default());
+        let census = Census::new(flow::CensusConfig::default());
         let mut signals = Vec::new();
         let mut judge = |n: u32, at: u64, now: u64| {
             signals.clear();
-            detector.judge_window(
-                now,
-                &tracker,
-                (addr, Role::Source),
-                Span::S1,
-                &window(n, at),
-                &mut signals,
-            );
+            detector.judge_window(now, &census, (addr, Role::Source), Span::S1, &window(n, at), &mut signals);
             signals.iter().map(|s| s.class).collect::<Vec<_>>()
         };
         assert_eq!(judge(need - 1, 0, 400_000_000), []);

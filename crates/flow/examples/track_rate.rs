@@ -1,4 +1,4 @@
-//! Time per packet and memory per flow of the tracker: `cargo run --release -p flow --example track_rate`.
+//! Time per packet and memory per flow of tracker and census: `cargo run --release -p flow --example track_rate`.
 //!
 //! Timed: a mix of 10,000 conversations (web-like TCP with data, DNS-like UDP, echo) interleaved at random, three
 //! times over; processor time, that of making the packets taken off. Measured: growth of the resident set from an empty
@@ -6,7 +6,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "measures time, reads its own memory use")]
 
-use flow::{Event, Tracker, TrackerConfig};
+use flow::{Census, CensusConfig, Event, Tracker, TrackerConfig};
 use std::hint::black_box;
 use std::time::Instant;
 use wire::packet::{protocol, tcp_flag as f};
@@ -119,35 +119,43 @@ fn rate() {
         black_box(p);
     });
     let mut tracker = Tracker::new(TrackerConfig::default());
-    let mut events: Vec<Event> = Vec::new();
+    let mut census = Census::new(CensusConfig::default());
+    let (mut events, mut active): (Vec<Event>, Vec<_>) = Default::default();
     let mut now = 1_700_000_000_000_000_000_u64;
     for round in 1..=3 {
-        let mut seen = 0;
+        let (mut seen, mut judged) = (0, 0);
         let ns = timed(|p| {
             now += 1_000;
             tracker.observe(now, p, &mut events);
             seen += events.len();
-            events.clear();
+            events.drain(..).for_each(|e| census.take(&e, &mut active));
+            judged += active.len();
+            active.clear();
         }) - making;
-        println!("round {round}: {ns:.1} ns a packet, {:.2} M packets/s, {seen} events", 1e3 / ns);
+        let rate = 1e3 / ns;
+        println!(
+            "round {round}: {ns:.1} ns a packet, {rate:.2} M packets/s, {seen} events, {judged} to judge"
+        );
     }
 }
 
 fn memory() {
     let before = resident_kb();
     let mut tracker = Tracker::new(TrackerConfig::default());
-    let mut events: Vec<Event> = Vec::new();
+    let mut census = Census::new(CensusConfig::default());
+    let (mut events, mut active): (Vec<Event>, Vec<_>) = Default::default();
     let mut now = 1_700_000_000_000_000_000_u64;
     for n in 0..LIVE {
         for (back, flags) in [(false, f::SYN), (true, f::SYN | f::ACK), (false, f::ACK)] {
             now += 1_000;
             let p = packet(n % 30_000, n % 200, 1024 + (n / 30_000) as u16, protocol::TCP, back, flags, 0);
             tracker.observe(now, &p, &mut events);
-            events.clear();
+            events.drain(..).for_each(|e| census.take(&e, &mut active));
+            active.clear();
         }
     }
-    let c = tracker.counters();
-    print!("{} live flows, {} entities, {} windows with sets", c.flows_live, c.entities_live, c.sets_live);
+    let (live, c) = (tracker.counters().flows_live, census.counters());
+    print!("{live} live flows, {} entities, {} windows with sets", c.entities_live, c.sets_live);
     match (before, resident_kb()) {
         (Some(before), Some(after)) => {
             let kb = after.saturating_sub(before);
@@ -155,7 +163,7 @@ fn memory() {
         }
         _ => println!(": resident set not known here"),
     }
-    black_box(&tracker);
+    black_box((&tracker, &census));
 }
 
 fn main() {

@@ -1,12 +1,12 @@
 //! The tracker's side of sessions: which flow a payload belongs to, and what becomes of what was understood of it.
 
-use crate::event::FlowId;
+use crate::event::{Share, What};
 use crate::fragment::Finding;
 use crate::session::{self, MESSAGES_PER_PACKET, Segment, Told};
 use crate::slot::{FRESH, Mark, OVER};
 use crate::table::Arrival;
 use crate::{Accumulator, App, Direction, EndReason, Event, FlowKey, FlowRecord, FlowStats};
-use crate::{Oddity, Outcome, Role, Span, Talk, Tracker};
+use crate::{Oddity, Outcome, Talk, Tracker};
 use wire::message::app::{Recognition, datagram};
 use wire::message::ftp::Ftp;
 use wire::message::{Message, Side};
@@ -16,6 +16,10 @@ use wire::{Fragment, Packet};
 /// Datagrams of a flow in which an application is looked for: one of each side, and one more of each should the first be
 /// no more than an opening.
 const LOOK_DATAGRAMS: u8 = 4;
+/// Fragments of a flow's initiator after which not each odd one has the flow looked at, but one in [`JUDGE_THIN`].
+const JUDGE_ALL: u32 = 32;
+/// See [`JUDGE_ALL`].
+const JUDGE_THIN: u32 = 16;
 /// Methods of RFC 9110 §9.3.
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE"];
 /// FTP reply to a password that was right, RFC 959 §4.2.
@@ -47,7 +51,7 @@ impl Tracker {
             let stats = awaited(now, segment.initiator);
             *self.flows.draft() = FlowRecord { key, stats, outcome: Outcome::Pending, talk: Talk::NOTHING };
             let arrival = Arrival { young: None, resumed: true, merged: true };
-            self.begin_flow(hash, now, &arrival, events)
+            self.begin_flow(hash, now, &arrival, Share::default(), events)
         });
         if self.flows.session(slot) != OVER {
             let whole = segment.payload.len() >= segment.payload_len as usize;
@@ -291,7 +295,7 @@ impl Tracker {
         self.counters.recognised += 1;
         let talk = Talk { app, ..self.flows.talk(slot) };
         self.flows.set_talk(slot, talk);
-        events.push(Event::Recognised(self.flows.id(slot), app));
+        self.tell(slot, What::Recognised, events);
     }
 
     /// Reports what a session told, and its messages.
@@ -314,7 +318,8 @@ impl Tracker {
         if self.outbox.messages.is_empty() {
             return;
         }
-        let id = self.flows.id(slot);
+        self.tell_packets(slot, events);
+        let (at_ns, flow) = (self.clock, self.flows.conversation(slot));
         let mut talk = self.flows.talk(slot);
         let mut nobody = false;
         let awaits = match self.sessions.get_mut(self.flows.session(slot)) {
@@ -328,7 +333,7 @@ impl Tracker {
             note(&mut talk, awaits, &message);
             if reported < MESSAGES_PER_PACKET {
                 reported += 1;
-                events.push(Event::Message(id, from, Box::new(message)));
+                events.push(Event { at_ns, flow, what: What::Message(from, Box::new(message)) });
             } else {
                 self.counters.messages_dropped += 1;
             }
@@ -337,16 +342,15 @@ impl Tracker {
     }
 
     fn tell_odd(&mut self, slot: u32, oddity: Oddity, events: &mut Vec<Event>) {
-        let id: FlowId = self.flows.id(slot);
         let s = self.flows.at_mut(slot);
         let bit = 1 << oddity as u8;
         if s.odd & bit == 0 {
             s.odd |= bit;
-            events.push(Event::Odd(id, oddity));
+            self.tell(slot, What::Odd(oddity), events);
         }
     }
 
-    /// Counts what is odd about a fragment, and has its sender judged if that began the flow.
+    /// Counts and tells what is odd about a fragment.
     pub(crate) fn note_fragment(
         &mut self,
         slot: u32,
@@ -362,11 +366,8 @@ impl Tracker {
         self.counters.fragments_orphaned += u64::from(finding.orphan);
         let s = self.flows.at(slot);
         let initiator = direction == s.initiator();
-        let source = s.source().0;
-        if initiator && let Some(e) = self.entities.at_mut(s.entities[0], &source, Role::Source) {
-            for w in &mut e.windows {
-                w.note_fragment(finding);
-            }
+        if initiator {
+            self.tell(slot, What::Fragment(finding), events);
         }
         for (found, oddity) in [
             (finding.tiny, Oddity::FragmentTiny),
@@ -377,10 +378,10 @@ impl Tracker {
                 self.tell_odd(slot, oddity, events);
             }
         }
-        if initiator {
-            let odd =
-                |w: &crate::Window| w.tiny_fragments.max(w.overlapping_fragments).max(w.orphan_fragments);
-            self.judge_both(slot, |e| u32::from(odd(e.window(Span::S1))), events);
+        let fragments = self.flows.stats(slot).from_initiator().fragments;
+        if initiator && (fragments <= JUDGE_ALL || fragments.is_multiple_of(JUDGE_THIN)) {
+            let record = self.flows.record(slot);
+            self.tell(slot, What::Grown(record), events);
         }
     }
 }

@@ -1,11 +1,19 @@
 //! The table of entities: who does what, in which role.
 
-use crate::event::{EntityId, FlowId};
+use crate::event::Share;
 use crate::index::Index;
 use crate::sketch::addr_hash;
-use crate::window::{Allowance, JUDGE_EVERY, Peer, Role, Share, Span, Tally, Window};
+use crate::window::{Allowance, JUDGE_EVERY, Peer, Role, Span, Tally, Window};
+use crate::{Direction, FlowKey};
 use wire::Addr;
 use wire::packet::protocol;
+
+/// Handle of a live entity (one address in one role); stale handles are detected, not reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EntityId {
+    slot: u32,
+    generation: u32,
+}
 
 /// Entities looked at for eviction when the table is full: enough to find one that is idle or of no interest, few enough
 /// not to be felt.
@@ -15,7 +23,7 @@ const SWEEP_SECONDS: u64 = 16;
 
 /// One address in one role.
 ///
-/// Its windows are up to date whenever the tracker reports [`crate::Event::Active`] about it, and at the latest every
+/// Its windows are up to date whenever [`crate::Census::take`] has it judged, and at the latest every
 /// [`crate::window::JUDGE_EVERY`] packets; between, they lag by up to that much. [`Self::current`] does not.
 #[derive(Clone, Debug)]
 // A packet touches the first two cache lines and no window.
@@ -36,13 +44,8 @@ pub struct Entity {
     pub last_ns: u64,
     /// Packets not yet in the windows.
     pending: Tally,
-    /// Raised whenever a window begins anew or begins to want peers, so that flows know to insert theirs again. Never
-    /// begins anew in a slot, so that flows need not know whether it is another entity.
-    round: u32,
-    /// Call of the tracker in which it was last reported as active.
-    pub(crate) judged_call: u32,
-    /// The flow that last made it worth judging; it may have left the table since.
-    pub prompted_by: FlowId,
+    /// The flow that last made it worth judging, and the direction of its initiator's packets.
+    pub prompted_by: Option<(FlowKey, Direction)>,
     generation: u32,
     hash: u32,
     /// By [`Span`].
@@ -53,7 +56,7 @@ pub struct Entity {
 const _: () = assert!(size_of::<Entity>() <= 576);
 
 impl Entity {
-    fn new(addr: Addr, role: Role, now: u64, hash: u32, (generation, round): (u32, u32)) -> Self {
+    fn new(addr: Addr, role: Role, now: u64, hash: u32, generation: u32) -> Self {
         Self {
             addr,
             role,
@@ -63,18 +66,11 @@ impl Entity {
             fold_by_ns: now.saturating_add(Span::S1.nanos()),
             generation,
             hash,
-            prompted_by: FlowId::NONE,
-            judged_call: 0,
+            prompted_by: None,
             unjudged: 0,
-            round,
             wanting: 0,
             live: true,
         }
-    }
-
-    /// Its handle, at its place in the table.
-    pub(crate) const fn id(&self, slot: u32) -> EntityId {
-        EntityId { slot, generation: self.generation }
     }
 
     /// The window of one length. It may have run out: see [`Window::covers`].
@@ -94,12 +90,18 @@ impl Entity {
     /// Adds packets, the last of them at `at` and none before `begins`. True once in every
     /// [`crate::window::JUDGE_EVERY`] packets; the windows are then up to date.
     #[inline]
-    pub(crate) fn add(&mut self, at: u64, begins: u64, share: &Share, allowance: &mut Allowance) -> bool {
+    pub(crate) fn add(
+        &mut self,
+        (begins, at): (u64, u64),
+        proto: u8,
+        share: &Share,
+        allowance: &mut Allowance,
+    ) -> bool {
         if at >= self.fold_by_ns {
             self.turn(at, begins, allowance);
         }
         self.last_ns = self.last_ns.max(at);
-        self.pending.add(share);
+        self.pending.add(proto, share);
         self.unjudged = self.unjudged.saturating_add(share.packets.saturating_add(share.reply_packets));
         let due = self.unjudged >= JUDGE_EVERY;
         if due {
@@ -116,14 +118,10 @@ impl Entity {
             return;
         }
         let pending = std::mem::take(&mut self.pending);
-        let mut wanting = 0;
+        self.wanting = 0;
         for (bit, w) in self.windows.iter_mut().enumerate() {
             w.add(&pending);
-            wanting |= u8::from(w.wants_peers(self.role)) << bit;
-        }
-        if wanting != self.wanting {
-            self.wanting = wanting;
-            self.next_round();
+            self.wanting |= u8::from(w.wants_peers(self.role)) << bit;
         }
     }
 
@@ -141,24 +139,19 @@ impl Entity {
             }
             self.fold_by_ns = self.fold_by_ns.min(w.start_ns.saturating_add(span.nanos()));
         }
-        self.next_round();
     }
 
-    fn next_round(&mut self) {
-        self.round = self.round.wrapping_add(1).max(1);
-    }
-
-    /// The round in which a flow of `share` should insert its peer if it has not; `None` where no window wants it.
+    /// Whether a window wants the peer of a flow's packets.
     #[inline]
-    pub(crate) fn wants(&self, share: &Share) -> Option<u32> {
-        let concerned = self.role == Role::Target || share.protocol == protocol::UDP;
-        (self.wanting != 0 && share.packets > 0 && concerned).then_some(self.round)
+    pub(crate) fn wants(&self, proto: u8, share: &Share) -> bool {
+        let concerned = self.role == Role::Target || proto == protocol::UDP;
+        self.wanting != 0 && share.packets > 0 && concerned
     }
 
-    pub(crate) fn insert_peer(&mut self, peer: Peer, share: &Share, allowance: &mut Allowance) {
+    pub(crate) fn insert_peer(&mut self, peer: Peer, proto: u8, allowance: &mut Allowance) {
         let (role, wanting) = (self.role, self.wanting);
         for (_, w) in self.windows.iter_mut().enumerate().filter(|(bit, _)| wanting >> bit & 1 == 1) {
-            w.add_peer(role, peer, share, allowance);
+            w.add_peer(role, peer, proto, allowance);
         }
     }
 
@@ -190,6 +183,8 @@ pub(crate) struct Entities {
     /// One bit per slot: whether it is live. The sweep looks here, so that slots a flood has left behind cost it nothing.
     occupied: Vec<u64>,
     index: Index,
+    /// Slots asked for last, by role: what is told of one flow comes together.
+    latest: [u32; 2],
     pub(crate) live: usize,
     pub(crate) evicted: u64,
     pub(crate) allowance: Allowance,
@@ -207,6 +202,7 @@ impl Entities {
             free: Vec::new(),
             occupied: Vec::new(),
             index: Index::new(),
+            latest: [u32::MAX; 2],
             live: 0,
             evicted: 0,
             allowance: Allowance { capacity: set_capacity, ..Allowance::default() },
@@ -239,22 +235,21 @@ impl Entities {
         self.slots.iter().filter(|e| e.live)
     }
 
-    /// The entity of an address and role: the one at `place` if it is that, else it is looked up or made anew; `place` and
-    /// the flow's `round` of sets are then those of the other one.
+    /// The entity of an address and role, made if there is none, and its handle.
     #[inline]
     pub(crate) fn resolve(
         &mut self,
-        place: &mut u32,
-        round: &mut u32,
         addr: Addr,
         role: Role,
         now: u64,
-    ) -> (&mut Entity, &mut Allowance) {
-        if !self.is_at(*place, &addr, role) {
-            *place = self.obtain(addr, role, now);
-            *round = 0;
+    ) -> (EntityId, &mut Entity, &mut Allowance) {
+        let mut slot = self.latest[role as usize];
+        if !self.is_at(slot, &addr, role) {
+            slot = self.obtain(addr, role, now);
+            self.latest[role as usize] = slot;
         }
-        (&mut self.slots[*place as usize], &mut self.allowance)
+        let e = &mut self.slots[slot as usize];
+        (EntityId { slot, generation: e.generation }, e, &mut self.allowance)
     }
 
     /// Whether the entity of an address and role lives in a slot.
@@ -263,7 +258,7 @@ impl Entities {
         self.slots.get(slot as usize).is_some_and(|e| e.live && e.role == role && e.addr == *addr)
     }
 
-    pub(crate) fn obtain(&mut self, addr: Addr, role: Role, now: u64) -> u32 {
+    fn obtain(&mut self, addr: Addr, role: Role, now: u64) -> u32 {
         let hash = self.hash(&addr, role);
         if let Some(slot) = self.index.find(hash, |s| self.is(s, &addr, role)) {
             return slot;
@@ -273,11 +268,10 @@ impl Entities {
         }
         let slot = if let Some(slot) = self.free.pop() {
             let old = &mut self.slots[slot as usize];
-            old.next_round();
-            *old = Entity::new(addr, role, now, hash, (old.generation, old.round));
+            *old = Entity::new(addr, role, now, hash, old.generation);
             slot
         } else {
-            self.slots.push(Entity::new(addr, role, now, hash, (0, 1)));
+            self.slots.push(Entity::new(addr, role, now, hash, 0));
             (self.slots.len() - 1) as u32
         };
         let word = slot as usize / 64;
@@ -288,16 +282,6 @@ impl Entities {
         self.index.insert(hash, slot, |s| self.slots[s as usize].hash);
         self.live += 1;
         slot
-    }
-
-    /// The entity of an address and role if it is at `slot`.
-    pub(crate) fn at_mut(&mut self, slot: u32, addr: &Addr, role: Role) -> Option<&mut Entity> {
-        if self.is_at(slot, addr, role) { self.slots.get_mut(slot as usize) } else { None }
-    }
-
-    /// Handle of the entity of an address and role if it is at `slot`, else a stale one.
-    pub(crate) fn id(&self, slot: u32, addr: &Addr, role: Role) -> EntityId {
-        if self.is_at(slot, addr, role) { self.slots[slot as usize].id(slot) } else { EntityId::NONE }
     }
 
     fn evict(&mut self, now: u64) {

@@ -1,33 +1,10 @@
 //! What the tracker tells the stages after it.
 
+use crate::fragment::Finding;
 use crate::{App, Direction, FlowKey, FlowStats};
 use serde::Serialize;
 use wire::Addr;
 use wire::message::{Message, Side};
-
-/// Handle of a live flow; stale handles are detected, not reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FlowId {
-    pub(crate) slot: u32,
-    pub(crate) generation: u32,
-}
-
-impl FlowId {
-    /// No flow.
-    pub(crate) const NONE: Self = Self { slot: u32::MAX, generation: 0 };
-}
-
-/// Handle of a live entity (one address in one role); stale handles are detected, not reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct EntityId {
-    pub(crate) slot: u32,
-    pub(crate) generation: u32,
-}
-
-impl EntityId {
-    /// No entity.
-    pub(crate) const NONE: Self = Self { slot: u32::MAX, generation: 0 };
-}
 
 /// How a flow's opening turned out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -74,38 +51,6 @@ pub struct FlowRecord {
     pub outcome: Outcome,
     /// What was said, as far as it was understood.
     pub talk: Talk,
-}
-
-/// A flow's record as [`crate::Tracker::flow`] hands it out: that of most is kept, that of a flow of few packets may have to
-/// be made from these.
-#[derive(Clone, Debug)]
-pub enum Record<'a> {
-    /// In the tracker.
-    Kept(&'a FlowRecord),
-    /// Made for the caller.
-    Made(Box<FlowRecord>),
-}
-
-impl std::ops::Deref for Record<'_> {
-    type Target = FlowRecord;
-
-    fn deref(&self) -> &FlowRecord {
-        match self {
-            Self::Kept(record) => record,
-            Self::Made(record) => record,
-        }
-    }
-}
-
-impl Record<'_> {
-    /// For keeping.
-    #[must_use]
-    pub fn into_box(self) -> Box<FlowRecord> {
-        match self {
-            Self::Kept(record) => Box::new(*record),
-            Self::Made(record) => record,
-        }
-    }
 }
 
 /// What a session learnt of a flow's content; all zero where nothing was understood.
@@ -218,24 +163,168 @@ impl FlowRecord {
     }
 }
 
-/// Something the stages after the tracker may want to look at. Handles stay valid until the next call into the tracker.
+/// What is worth knowing about a flow wherever something is said about it: whose it is, and as far as it got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conversation {
+    /// Identity.
+    pub key: FlowKey,
+    /// Time of the first packet in either direction, ns.
+    pub first_ns: u64,
+    /// TCP: receive window of the initiator's first packet, in bytes and without scale; `None` unless a SYN was seen.
+    pub syn_window: Option<u16>,
+    /// Direction of the initiator's packets.
+    pub initiator: Direction,
+    /// Application by content; `Unknown` where it was not recognised.
+    pub app: App,
+    /// Whether the side that was contacted has sent payload.
+    pub replied: bool,
+}
+
+// An event is to fit into two cache lines.
+const _: () = assert!(size_of::<Conversation>() <= 64 && size_of::<Event>() <= 128);
+
+impl Conversation {
+    /// What is worth knowing of a whole record.
+    #[must_use]
+    pub fn of(record: &FlowRecord) -> Self {
+        Self::from_parts(&record.key, &record.stats, record.talk.app)
+    }
+
+    #[inline]
+    pub(crate) fn from_parts(key: &FlowKey, stats: &FlowStats, app: App) -> Self {
+        Self {
+            key: *key,
+            first_ns: stats.first_ns(),
+            syn_window: (stats.syn_ns != 0).then(|| stats.from_initiator().first_window),
+            initiator: stats.initiator,
+            app,
+            replied: stats.from_responder().data_packets > 0,
+        }
+    }
+
+    /// Address and port of the side that began the flow.
+    #[must_use]
+    pub const fn initiator(&self) -> (Addr, u16) {
+        self.key.source(self.initiator)
+    }
+
+    /// Address and port of the side that was contacted.
+    #[must_use]
+    pub const fn responder(&self) -> (Addr, u16) {
+        self.key.source(self.initiator.reverse())
+    }
+
+    /// Community ID with a seed, as [`FlowRecord::community_id`].
+    #[must_use]
+    pub fn community_id(&self, seed: u16) -> String {
+        crate::community_id_from(&self.key, self.initiator, seed)
+    }
+}
+
+/// What packets of one flow add to windows and rates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    /// IP bytes from initiator to responder.
+    pub bytes: u64,
+    /// IP bytes back.
+    pub reply_bytes: u64,
+    /// Packets from initiator to responder.
+    pub packets: u32,
+    /// Packets back.
+    pub reply_packets: u32,
+    /// Packets with SYN from the initiator.
+    pub syn_packets: u32,
+    /// Packets with RST from the responder.
+    pub reply_resets: u32,
+}
+
+impl Share {
+    /// Whether it adds nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.packets == 0 && self.reply_packets == 0
+    }
+
+    /// Packets both ways.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.packets as u64 + self.reply_packets as u64
+    }
+}
+
+/// What a flow's beginning was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// TCP with SYN and neither ACK nor RST.
+    pub syn: bool,
+    /// TCP with none of SYN, ACK and RST (FIN, NULL and Xmas probes).
+    pub stealth: bool,
+    /// An ICMP or ICMPv6 echo request.
+    pub echo: bool,
+}
+
+/// Something a [`crate::Tracker`] tells the stages after it. It stands for itself: nothing in it is to be looked up, so
+/// that these stages may be on another thread and know no flows.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Event {
-    /// A flow's first packet.
-    FlowStarted(FlowId),
-    /// A flow's opening failed: [`Outcome::Refused`], `Unanswered` or `Aborted`.
-    FlowFailed(FlowId),
-    /// A TCP flow closed (both FIN or RST); its counts are complete but for a last acknowledgement. At most once a flow.
-    FlowClosed(FlowId),
-    /// A session recognised the application by content. At most once a flow.
-    Recognised(FlowId, App),
+pub struct Event {
+    /// The tracker's clock when it was told, ns. Goes back only where the clock was set back by more than
+    /// [`crate::tracker::CLOCK_RESTART_NS`]: then all is begun anew.
+    pub at_ns: u64,
+    /// The flow it is about, as it stood then.
+    pub flow: Conversation,
+    /// What happened.
+    pub what: What,
+}
+
+/// What happened to a flow.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// It began, at [`Conversation::first_ns`].
+    Started {
+        /// How; `None` if it counts as no beginning: it continues one cut by the active timeout, or only its payload is
+        /// known so far ([`Self::Opened`] follows).
+        opening: Option<Opening>,
+        /// Its first packet; nothing if its counts come as snapshots.
+        share: Share,
+    },
+    /// The first counts of a flow of which only payload was known: it began at [`Conversation::first_ns`].
+    Opened(Opening),
+    /// Packets of it, none before `begins_ns` and the last at `last_ns`, both by the tracker's clock. Told before anything
+    /// else is told of the flow, at each [`crate::window::JUDGE_EVERY`]th packet and at ticks.
+    Counted {
+        /// The packets.
+        share: Share,
+        /// None was before, ns.
+        begins_ns: u64,
+        /// Time of the last, ns.
+        last_ns: u64,
+    },
+    /// Its opening failed at `due_ns`. At most once a flow.
+    Failed {
+        /// [`Outcome::Refused`], `Unanswered` or `Aborted`.
+        outcome: Outcome,
+        /// When, ns: an answer was due then.
+        due_ns: u64,
+    },
+    /// Its TCP handshake completed. At most once a flow.
+    Handshake {
+        /// It began with a SYN.
+        with_syn: bool,
+        /// Time since it began, in whole milliseconds, ns.
+        age_ns: u64,
+    },
+    /// A packet of the initiator was an odd fragment.
+    Fragment(Finding),
+    /// Its application was recognised by content: [`Conversation::app`]. At most once a flow.
+    Recognised,
     /// A session completed a message.
-    Message(FlowId, Side, Box<Message>),
+    Message(Side, Box<Message>),
     /// Reassembly or fragments were odd; at most once a flow and kind.
-    Odd(FlowId, Oddity),
-    /// A flow left the table.
-    FlowEnded(Box<FlowRecord>, EndReason),
-    /// An entity's windows changed in a way worth judging: a failure, a handshake, or another
-    /// [`crate::window::JUDGE_EVERY`] packets.
-    Active(EntityId),
+    Odd(Oddity),
+    /// It has had another [`crate::window::JUDGE_EVERY`] packets, or an odd fragment.
+    Grown(Box<FlowRecord>),
+    /// A TCP flow closed (both FIN or RST); its counts are complete but for a last acknowledgement. At most once a flow.
+    Closed(Box<FlowRecord>),
+    /// It left the table.
+    Ended(Box<FlowRecord>, EndReason),
 }

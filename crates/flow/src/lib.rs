@@ -1,13 +1,14 @@
 //! Packets to flows and windows.
 //!
-//! One table of bidirectional flows, one table of entities with windows of 1, 10 and 60 s, and the integer
-//! accumulators both are built on. The kernel program computes the same accumulators
-//! (`crates/kernel/bpf/account.h`); its snapshots enter the same table through [`Tracker::merge`]. Pure: time is an
-//! argument in nanoseconds.
+//! A [`Tracker`] keeps bidirectional flows and tells of them in events that stand for themselves; a [`Census`] takes these
+//! in and keeps entities with windows of 1, 10 and 60 s. There may be many trackers to one census, on other threads. The
+//! kernel program computes the same accumulators (`crates/kernel/bpf/account.h`); its snapshots enter the same table
+//! through [`Tracker::merge`]. Pure: time is an argument in nanoseconds.
 
 #![forbid(unsafe_code)]
 
 pub mod app;
+pub mod census;
 mod community_id;
 mod dissect;
 pub mod entity;
@@ -32,9 +33,10 @@ pub mod tracker;
 pub mod window;
 
 pub use app::App;
+pub use census::{Census, CensusConfig, CensusCounters};
 pub use community_id::{community_id, community_id_from};
-pub use entity::Entity;
-pub use event::{EndReason, EntityId, Event, FlowId, FlowRecord, Oddity, Outcome, Record, Talk};
+pub use entity::{Entity, EntityId};
+pub use event::{Conversation, EndReason, Event, FlowRecord, Oddity, Opening, Outcome, Share, Talk, What};
 pub use key::{Direction, FlowKey};
 pub use rates::Traffic;
 pub use recent::Recent;

@@ -1,12 +1,12 @@
 //! Kernel snapshots into the same table.
 
-use crate::index::NONE;
+use crate::event::{Share, What};
 use crate::outcome::{Before, is_exempt, opening};
 use crate::slot::Mark;
 use crate::summary::Young;
 use crate::table::Arrival;
 use crate::tracker::millis;
-use crate::window::Share;
+use crate::window::JUDGE_EVERY;
 use crate::{Accumulator, EndReason, Event, FlowKey, FlowRecord, FlowStats, Outcome, Talk, Tracker};
 
 /// How much longer than a flow seen packet by packet one seen in snapshots may be silent, ns (2 s): the packets that keep
@@ -26,7 +26,7 @@ impl Tracker {
     ///   before that stays `Pending`.
     /// - A flow that began anew at the source ends here (`Reused`, or `Idle` after the idle time) and begins anew.
     /// - A snapshot older than what is known, or of an unknown flow that is past its idle or linger time, is ignored and
-    ///   counted: the source has not yet forgotten a flow that ended here. Keys reported by [`Event::FlowEnded`] should be
+    ///   counted: the source has not yet forgotten a flow that ended here. Keys reported by [`What::Ended`] should be
     ///   forgotten at the source, except after [`EndReason::Active`].
     /// - Packets count in the windows of the time of the last of them. Snapshots of one reading need no order, but windows
     ///   of one second are only as sharp as the readings are frequent.
@@ -74,14 +74,14 @@ impl Tracker {
         let grown = packets(stats) > packets(&known);
         let first_ns = self.flows.first_ns(slot);
         if grown && last.saturating_sub(first_ns) > self.config.active_ns {
-            let record = *self.flows.record(slot);
+            let record = self.flows.record(slot);
             let session = self.detach(slot);
             self.end(slot, EndReason::Active, events);
             let rest = difference(stats, &known);
-            *self.flows.draft() = FlowRecord { stats: rest, talk: record.talk.resumed(), ..record };
+            *self.flows.draft() = FlowRecord { stats: rest, talk: record.talk.resumed(), ..*record };
             let at = last.min(self.clock);
             let arrival = Arrival { resumed: true, merged: true, young: None };
-            let slot = self.begin_flow(hash, at, &arrival, events);
+            let slot = self.begin_flow(hash, at, &arrival, Share::default(), events);
             self.attach(slot, session);
             self.bases.insert(slot, known);
             self.apply(slot, now_ns, &known, stats, events);
@@ -102,7 +102,7 @@ impl Tracker {
         let begun = stats.first_ns().min(self.clock);
         let young = Young::of_stats(stats, key.protocol);
         let arrival = Arrival { young, resumed: false, merged: true };
-        let slot = self.begin_flow(hash, begun, &arrival, events);
+        let slot = self.begin_flow(hash, begun, &arrival, Share::default(), events);
         let nothing = FlowStats { dir: [Accumulator::EMPTY; 2], established_ns: 0, ..*stats };
         self.apply_from(slot, self.clock, &nothing, stats, Before::default(), events);
     }
@@ -110,18 +110,13 @@ impl Tracker {
     /// Completes the beginning of a flow that [`Self::data`] began: its first snapshot is here.
     fn adopt(&mut self, slot: u32, stats: &FlowStats, events: &mut Vec<Event>) {
         let begun = stats.first_ns().min(self.clock);
-        let turned = self.flows.at(slot).initiator() != stats.initiator;
         self.flows.set_stats(slot, stats);
         let s = self.flows.at_mut(slot);
         s.begun_ms = millis(begun);
-        if turned {
-            // Looked up anew.
-            s.entities = [NONE; 2];
-        }
         let opening = opening(&s.key, stats);
         s.mark(Mark::Exempt, is_exempt(&s.key, opening, &s.target().0));
         self.watch_idle(slot);
-        self.each_window(slot, begun, begun, |w, peer, allowance| w.begin_flow(opening, peer, allowance));
+        self.tell(slot, What::Opened(opening), events);
         let nothing = FlowStats { dir: [Accumulator::EMPTY; 2], established_ns: 0, ..*stats };
         self.apply_from(slot, self.clock, &nothing, stats, Before::default(), events);
     }
@@ -147,11 +142,19 @@ impl Tracker {
         before: Before,
         events: &mut Vec<Event>,
     ) {
-        let share = share(self.flows.at(slot).key.protocol, known, stats);
+        let share = share(known, stats);
         let at = stats.last_ns().min(self.clock);
-        if share.packets > 0 || share.reply_packets > 0 {
+        if !share.is_empty() {
             let begins = if packets(known) == 0 { stats.first_ns() } else { known.last_ns() };
-            self.count(slot, at, begins.min(at), &share, events);
+            self.counters.packets += share.total();
+            self.counters.bytes =
+                self.counters.bytes.saturating_add(share.bytes.saturating_add(share.reply_bytes));
+            self.tell(slot, What::Counted { share, begins_ns: begins.min(at), last_ns: at }, events);
+            let rounds = |s: &FlowStats| packets(s) / u64::from(JUDGE_EVERY);
+            if rounds(stats) != rounds(known) {
+                let record = self.flows.record(slot);
+                self.tell(slot, What::Grown(record), events);
+            }
             self.settle(slot, at, before, events);
         }
         let due = self.flows.first_ns(slot).saturating_add(self.config.grace_ns);
@@ -241,12 +244,11 @@ fn difference(now: &FlowStats, cut: &FlowStats) -> FlowStats {
 }
 
 /// What a flow's packets between two snapshots add to a window.
-fn share(protocol: u8, known: &FlowStats, stats: &FlowStats) -> Share {
+fn share(known: &FlowStats, stats: &FlowStats) -> Share {
     let narrow = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
     let (sent, sent_known) = (stats.from_initiator(), known.from_initiator());
     let (back, back_known) = (stats.from_responder(), known.from_responder());
     Share {
-        protocol,
         packets: narrow(sent.packets.saturating_sub(sent_known.packets)),
         bytes: sent.bytes.saturating_sub(sent_known.bytes),
         reply_packets: narrow(back.packets.saturating_sub(back_known.packets)),

@@ -15,9 +15,9 @@
 //! - without ports (later fragments whose first fragment went elsewhere),
 //! - that continue a flow cut by the active timeout.
 
+use crate::event::{Opening, What};
 use crate::slot::Mark;
-use crate::window::Opening;
-use crate::{Event, FlowKey, FlowStats, Outcome, Span, TcpState, Tracker};
+use crate::{Event, FlowKey, FlowStats, Outcome, TcpState, Tracker};
 use wire::Addr;
 use wire::packet::{protocol, tcp_flag};
 
@@ -53,7 +53,7 @@ impl Tracker {
         // Refused by an ICMP error, then answered after all.
         let revived = outcome == Outcome::Refused && answers.flags[2] == 0;
         if established && !before.established {
-            self.complete(slot, now, events);
+            self.complete(slot, events);
         }
         if answered && (revived || matches!(outcome, Outcome::Pending | Outcome::Unanswered)) {
             if refused && !exempt {
@@ -71,7 +71,8 @@ impl Tracker {
                 self.fail(slot, Outcome::Aborted, now, events);
             }
             if !before.over {
-                events.push(Event::FlowClosed(self.flows.id(slot)));
+                let record = self.flows.record(slot);
+                self.tell(slot, What::Closed(record), events);
                 if !self.flows.is_waiting(slot) {
                     self.watch_idle(slot);
                 }
@@ -86,18 +87,14 @@ impl Tracker {
             return;
         }
         s.mark(Mark::Failed, true);
-        let proto = s.key.protocol;
         self.counters.flows_failed += 1;
-        events.push(Event::FlowFailed(self.flows.id(slot)));
-        self.each_window(slot, at, at, |w, peer, allowance| w.fail_flow(outcome, proto, peer, allowance));
-        self.judge_both(slot, |e| e.window(Span::S1).failed_flows, events);
+        self.tell(slot, What::Failed { outcome, due_ns: at }, events);
     }
 
-    fn complete(&mut self, slot: u32, at: u64, events: &mut Vec<Event>) {
+    fn complete(&mut self, slot: u32, events: &mut Vec<Event>) {
         let key = self.flows.at(slot).key;
-        let (with_syn, age) = (opening(&key, self.flows.stats(slot)).syn, self.age_ns(slot));
-        self.each_window(slot, at, at, |w, _, _| w.complete(with_syn, age, at));
-        self.judge_both(slot, |e| e.window(Span::S1).handshakes, events);
+        let (with_syn, age_ns) = (opening(&key, self.flows.stats(slot)).syn, self.age_ns(slot));
+        self.tell(slot, What::Handshake { with_syn, age_ns }, events);
     }
 }
 

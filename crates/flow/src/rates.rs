@@ -1,5 +1,6 @@
 //! Rates of the whole traffic, second by second.
 
+use crate::event::Share;
 use crate::sketch::{halves, linear_estimate, mix};
 use serde::Serialize;
 use wire::Addr;
@@ -35,8 +36,6 @@ pub struct Traffic {
 pub(crate) struct Rates {
     seed: u64,
     running: Traffic,
-    /// See [`Self::second`].
-    tag: u16,
     completed: Option<Traffic>,
     addresses: Bits,
     ports: Bits,
@@ -88,19 +87,23 @@ impl Rates {
         Self {
             seed,
             running: Traffic::default(),
-            tag: 1,
             completed: None,
             addresses: Bits::new(ADDRESS_BITS as usize),
             ports: Bits::new(65_536),
         }
     }
 
-    /// Turns to the second of `now`.
+    /// Turns to the second of `now`, unless it is a later one's turn already.
     #[inline]
     pub(crate) fn turn(&mut self, now: u64) {
-        if now >= self.running.start_ns.saturating_add(SECOND) || now < self.running.start_ns {
+        if now >= self.running.start_ns.saturating_add(SECOND) {
             self.turn_over(now);
         }
+    }
+
+    /// Turns to the second of `now`, of a clock begun anew.
+    pub(crate) fn restart(&mut self, now: u64) {
+        self.turn_over(now);
     }
 
     fn turn_over(&mut self, now: u64) {
@@ -114,20 +117,20 @@ impl Rates {
             (!first).then(|| Traffic { start_ns: start.saturating_sub(SECOND), ..Traffic::default() })
         };
         self.running = Traffic { start_ns: start, ..Traffic::default() };
-        self.tag = ((start / SECOND) as u16).max(1);
         self.addresses.clear();
         self.ports.clear();
     }
 
     #[inline]
-    pub(crate) fn count(&mut self, proto: u8, packets: u64, bytes: u64, syn_packets: u64) {
+    pub(crate) fn count(&mut self, proto: u8, share: &Share) {
+        let (packets, bytes) = (share.total(), share.bytes.saturating_add(share.reply_bytes));
         let r = &mut self.running;
         r.packets_per_second += packets;
         r.bytes_per_second = r.bytes_per_second.saturating_add(bytes);
         match proto {
             protocol::TCP => {
                 r.tcp_packets += packets;
-                r.syn_packets += syn_packets;
+                r.syn_packets += u64::from(share.syn_packets);
             }
             protocol::UDP => r.udp_packets += packets,
             protocol::ICMP | protocol::ICMPV6 => r.icmp_packets += packets,
@@ -135,13 +138,7 @@ impl Rates {
         }
     }
 
-    /// The running second, wrapped to 16 bits and never 0: what a flow remembers to be counted once a second.
-    #[inline]
-    pub(crate) fn second(&self) -> u16 {
-        self.tag
-    }
-
-    /// Counts a flow's addresses and contacted port; to be called once a flow and second.
+    /// Counts a flow's addresses and contacted port.
     pub(crate) fn count_flow(&mut self, ends: [&Addr; 2], proto: u8, port: u16) {
         for addr in ends {
             let (a, b) = halves(addr);

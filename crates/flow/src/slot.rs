@@ -1,5 +1,6 @@
 //! What the flow table keeps of one flow.
 
+use crate::event::Share;
 use crate::index::NONE;
 use crate::summary::Summary;
 use crate::timer::NOWHERE;
@@ -27,9 +28,6 @@ pub(crate) enum Depth {
 /// A flow: what every flow has, and its first packet or where the rest is.
 pub(crate) struct Slot {
     pub(crate) key: FlowKey,
-    /// Slots of its entities, good as long as these have the same address and role.
-    pub(crate) entities: [u32; 2],
-    pub(crate) generation: u32,
     pub(crate) prev: u32,
     pub(crate) next: u32,
     /// When it began by the tracker's clock, ms, wrapped.
@@ -54,7 +52,7 @@ pub(crate) struct Slot {
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 pub(crate) enum Mark {
-    /// In the table; not so of flows that ended in this call.
+    /// In the table.
     Live = 1,
     /// The initiator's packets go from the higher endpoint to the lower one.
     Downwards = 2,
@@ -69,15 +67,13 @@ pub(crate) enum Mark {
 }
 
 // The memory figure in the tracker's documentation rests on it.
-const _: () = assert!(size_of::<Slot>() <= 104);
+const _: () = assert!(size_of::<Slot>() <= 92);
 
 impl Slot {
     /// A live flow that no list holds yet.
-    pub(crate) fn new(record: &FlowRecord, entities: [u32; 2], begun_ms: u32) -> Self {
+    pub(crate) fn new(record: &FlowRecord, begun_ms: u32) -> Self {
         let mut slot = Self {
             key: record.key,
-            entities,
-            generation: 0,
             prev: NONE,
             next: NONE,
             begun_ms,
@@ -133,16 +129,72 @@ impl Slot {
 /// What is kept of a flow beyond its first packets.
 pub(crate) struct Full {
     pub(crate) record: FlowRecord,
-    /// [`crate::Entity`]'s round of sets in which this flow's peer was last inserted, by role; 0 for never.
-    pub(crate) peer_rounds: [u32; 2],
+    /// Packets not told yet.
+    pub(crate) pending: Pending,
     /// A place in the table of sessions, [`FRESH`] or [`OVER`].
     pub(crate) session: u32,
-    /// Second of the clock, wrapped, in which its addresses last counted.
-    pub(crate) counted_second: u16,
+    /// It is in the list of flows with packets not told yet.
+    pub(crate) listed: bool,
 }
 
 // The memory figure in the tracker's documentation rests on it.
-const _: () = assert!(size_of::<Full>() <= 544);
+const _: () = assert!(size_of::<Full>() <= 560);
+
+/// Packets of a flow since the last event about it; fewer than [`crate::window::JUDGE_EVERY`].
+#[derive(Clone, Copy)]
+pub(crate) struct Pending {
+    /// Time of the first of them by the tracker's clock, ns.
+    pub(crate) begins_ns: u64,
+    pub(crate) bytes: u32,
+    pub(crate) reply_bytes: u32,
+    pub(crate) packets: u16,
+    pub(crate) reply_packets: u16,
+    pub(crate) syn_packets: u16,
+    pub(crate) reply_resets: u16,
+}
+
+impl Pending {
+    pub(crate) const NONE: Self = Self {
+        begins_ns: 0,
+        bytes: 0,
+        reply_bytes: 0,
+        packets: 0,
+        reply_packets: 0,
+        syn_packets: 0,
+        reply_resets: 0,
+    };
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.packets == 0 && self.reply_packets == 0
+    }
+
+    /// Adds a packet: of the initiator or not, its IP bytes, and its SYN or RST, whichever counts on its side.
+    #[inline]
+    pub(crate) fn add(&mut self, now: u64, sent: bool, ip_len: u32, flagged: bool) {
+        if self.is_empty() {
+            self.begins_ns = now;
+        }
+        let (packets, bytes, flags) = if sent {
+            (&mut self.packets, &mut self.bytes, &mut self.syn_packets)
+        } else {
+            (&mut self.reply_packets, &mut self.reply_bytes, &mut self.reply_resets)
+        };
+        *packets = packets.saturating_add(1);
+        *bytes = bytes.saturating_add(ip_len);
+        *flags = flags.saturating_add(flagged.into());
+    }
+
+    pub(crate) fn share(&self) -> Share {
+        Share {
+            bytes: self.bytes.into(),
+            reply_bytes: self.reply_bytes.into(),
+            packets: self.packets.into(),
+            reply_packets: self.reply_packets.into(),
+            syn_packets: self.syn_packets.into(),
+            reply_resets: self.reply_resets.into(),
+        }
+    }
+}
 
 /// Values at places that stay until they are freed.
 pub(crate) struct Slab<T> {
@@ -188,6 +240,6 @@ impl Slot {
 
 impl Full {
     pub(crate) const fn new(record: &FlowRecord, session: u32) -> Self {
-        Self { record: *record, peer_rounds: [0; 2], session, counted_second: 0 }
+        Self { record: *record, pending: Pending::NONE, session, listed: false }
     }
 }

@@ -186,6 +186,24 @@ impl Young {
         self.second.map_or(0, |s| s.time_ns()).max(self.first.time_ns())
     }
 
+    /// As [`crate::Conversation::replied`].
+    pub(crate) fn replied(&self, initiator: Direction) -> bool {
+        let answers = |s: &Summary| s.direction() != initiator && s.payload_len > 0;
+        answers(&self.first) || self.second.as_ref().is_some_and(answers)
+    }
+
+    /// As [`crate::Conversation::syn_window`], of a flow of TCP.
+    pub(crate) fn syn_window(&self, initiator: Direction) -> Option<u16> {
+        let mut sent = [Some(&self.first), self.second.as_ref()]
+            .into_iter()
+            .flatten()
+            .filter(|s| s.direction() == initiator);
+        let first = sent.next()?;
+        let [.., low, high, _, _] = first.detail;
+        let syn = |s: &Summary| s.flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN;
+        (syn(first) || sent.any(syn)).then(|| u16::from_le_bytes([low, high]))
+    }
+
     /// The packets that `stats` are the sums of, if they are few enough to be told from the sums.
     pub(crate) fn of_stats(stats: &FlowStats, proto: u8) -> Option<Self> {
         if stats.dir.iter().any(|d| d.packets > 1) {

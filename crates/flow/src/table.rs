@@ -1,13 +1,13 @@
 //! The table of flows.
 
-use crate::event::{FlowId, Record};
 use crate::index::{Index, NONE};
 use crate::sketch::{halves, mix};
 use crate::slot::{Depth, FRESH, Full, Mark, OVER, Slab, Slot};
 use crate::summary::{Summary, Young};
 use crate::timer::Timers;
-use crate::{Direction, FlowKey, FlowRecord, FlowStats, Outcome, Talk};
+use crate::{Conversation, Direction, FlowKey, FlowRecord, FlowStats, Outcome, Talk};
 use wire::Packet;
+use wire::packet::protocol;
 
 /// Flows looked at for eviction when the table is full.
 const EVICTION_SAMPLE: usize = 16;
@@ -29,8 +29,6 @@ pub(crate) struct Arrival {
 ///
 /// A flow is kept as its packets as long as these are one or two without a session, then as their sums. Which of both is
 /// of no consequence but for memory.
-///
-/// A flow that left stays readable until [`Self::free_ended`].
 pub(crate) struct Flows {
     seed: u64,
     capacity: usize,
@@ -42,7 +40,6 @@ pub(crate) struct Flows {
     /// Record of the young flow in slot `opened`, or of one about to enter.
     draft: FlowRecord,
     opened: u32,
-    ended: Vec<u32>,
     index: Index,
     pub(crate) timers: Timers,
     pub(crate) live: usize,
@@ -56,13 +53,12 @@ impl Flows {
         Self {
             seed,
             capacity,
-            slots: Vec::with_capacity(capacity + 1),
+            slots: Vec::with_capacity(capacity),
             free: NONE,
-            seconds: Slab::new(capacity + 1),
-            full: Slab::new(capacity + 1),
+            seconds: Slab::new(capacity),
+            full: Slab::new(capacity),
             draft: FlowRecord::NOTHING,
             opened: NONE,
-            ended: Vec::new(),
             index: Index::new(),
             timers: Timers::new(),
             live: 0,
@@ -91,16 +87,6 @@ impl Flows {
         &mut self.slots[slot as usize]
     }
 
-    /// A flow by handle, until the call after the one that ended it.
-    pub(crate) fn get(&self, id: FlowId) -> Option<u32> {
-        let slot = self.slots.get(id.slot as usize)?;
-        (slot.depth != Depth::Free && slot.generation == id.generation).then_some(id.slot)
-    }
-
-    pub(crate) fn id(&self, slot: u32) -> FlowId {
-        FlowId { slot, generation: self.slots[slot as usize].generation }
-    }
-
     pub(crate) fn is_full(&self) -> bool {
         self.live >= self.capacity
     }
@@ -113,15 +99,8 @@ impl Flows {
     }
 
     /// Puts the flow of the draft into the table.
-    pub(crate) fn insert(
-        &mut self,
-        key_hash: u32,
-        begun_ms: u32,
-        arrival: &Arrival,
-        entities: [u32; 2],
-        exempt: bool,
-    ) -> u32 {
-        let mut fresh = Slot::new(&self.draft, entities, begun_ms);
+    pub(crate) fn insert(&mut self, key_hash: u32, begun_ms: u32, arrival: &Arrival, exempt: bool) -> u32 {
+        let mut fresh = Slot::new(&self.draft, begun_ms);
         fresh.mark(Mark::Exempt, exempt);
         fresh.mark(Mark::Merged, arrival.merged);
         match &arrival.young {
@@ -140,7 +119,6 @@ impl Flows {
         } else {
             let place = &mut self.slots[slot as usize];
             self.free = place.next;
-            fresh.generation = place.generation;
             *place = fresh;
             slot
         };
@@ -174,7 +152,7 @@ impl Flows {
     }
 
     #[inline]
-    fn full_mut(&mut self, slot: u32) -> Option<&mut Full> {
+    pub(crate) fn full_mut(&mut self, slot: u32) -> Option<&mut Full> {
         let s = &self.slots[slot as usize];
         if s.depth == Depth::Full { Some(self.full.at_mut(s.more)) } else { None }
     }
@@ -205,25 +183,44 @@ impl Flows {
         }
     }
 
-    /// A flow as it stands.
-    #[inline]
-    pub(crate) fn record(&self, slot: u32) -> Record<'_> {
+    /// A copy of a flow as it stands.
+    pub(crate) fn record(&self, slot: u32) -> Box<FlowRecord> {
         match self.full(slot) {
-            Some(full) => Record::Kept(&full.record),
-            None if self.opened == slot => Record::Kept(&self.draft),
+            Some(full) => Box::new(full.record),
+            None if self.opened == slot => Box::new(self.draft),
             None => self.made(slot),
         }
     }
 
     #[inline(never)]
-    fn made(&self, slot: u32) -> Record<'_> {
+    fn made(&self, slot: u32) -> Box<FlowRecord> {
         let s = self.at(slot);
         let mut record =
             Box::new(FlowRecord { key: s.key, outcome: s.outcome, talk: s.talk(), ..FlowRecord::NOTHING });
         if let Some(young) = self.young(slot) {
             young.sum_up(s.key.protocol, &mut record.stats);
         }
-        Record::Made(record)
+        record
+    }
+
+    /// What is worth knowing of a flow.
+    #[inline]
+    pub(crate) fn conversation(&self, slot: u32) -> Conversation {
+        let s = self.at(slot);
+        if let Some(full) = self.full(slot) {
+            return Conversation::from_parts(&s.key, &full.record.stats, full.record.talk.app);
+        }
+        let (initiator, young) = (s.initiator(), self.young(slot));
+        Conversation {
+            key: s.key,
+            first_ns: young.map_or(0, |y| y.first_ns()),
+            syn_window: young
+                .filter(|_| s.key.protocol == protocol::TCP)
+                .and_then(|y| y.syn_window(initiator)),
+            initiator,
+            app: s.app,
+            replied: young.is_some_and(|y| y.replied(initiator)),
+        }
     }
 
     /// Whether a flow's connection is over.
@@ -378,51 +375,19 @@ impl Flows {
         }
     }
 
-    /// The rounds in which a flow's peers were inserted. Those of young flows are not kept: inserting again is harmless.
-    #[inline]
-    pub(crate) fn peer_rounds(&self, slot: u32) -> [u32; 2] {
-        self.full(slot).map_or([0; 2], |full| full.peer_rounds)
-    }
-
-    #[inline]
-    pub(crate) fn set_peer_rounds(&mut self, slot: u32, rounds: [u32; 2]) {
-        if let Some(full) = self.full_mut(slot) {
-            full.peer_rounds = rounds;
-        }
-    }
-
-    /// Whether a flow's addresses have not counted in `second` yet; they count now. Young flows count each time, which is
-    /// harmless as well.
-    #[inline]
-    pub(crate) fn begins_second(&mut self, slot: u32, second: u16) -> bool {
-        match self.full_mut(slot) {
-            Some(full) => std::mem::replace(&mut full.counted_second, second) != second,
-            None => true,
-        }
-    }
-
     // --- ends -------------------------------------------------------------------------------------------------
 
-    /// Takes a flow out; its record stays readable until [`Self::free_ended`].
+    /// Takes a flow out.
     pub(crate) fn remove(&mut self, slot: u32) {
         self.unlink(slot);
         let hash_of = |s: u32| hash(self.seed, &self.slots[s as usize].key);
         self.index.remove(hash_of(slot), slot, hash_of);
-        self.slots[slot as usize].mark(Mark::Live, false);
-        self.ended.push(slot);
+        self.free_rest(slot);
+        let s = &mut self.slots[slot as usize];
+        s.mark(Mark::Live, false);
+        s.depth = Depth::Free;
+        s.next = std::mem::replace(&mut self.free, slot);
         self.live -= 1;
-    }
-
-    /// Lets go of the flows that ended since the last call; their handles become stale.
-    #[inline]
-    pub(crate) fn free_ended(&mut self) {
-        while let Some(slot) = self.ended.pop() {
-            self.free_rest(slot);
-            let s = &mut self.slots[slot as usize];
-            s.generation = s.generation.wrapping_add(1);
-            s.depth = Depth::Free;
-            s.next = std::mem::replace(&mut self.free, slot);
-        }
     }
 
     /// The flow to give up for a new one.
@@ -430,7 +395,7 @@ impl Flows {
         let n = self.slots.len();
         let mut best: Option<(bool, u64, u32)> = None;
         let mut seen = 0;
-        // Slots that ended in this call lie between the live ones; step over them without counting.
+        // Free slots may lie between the live ones; step over them without counting.
         for _ in 0..n {
             let at = self.eviction_hand;
             self.eviction_hand = (at + 1) % n;

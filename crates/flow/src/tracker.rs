@@ -1,44 +1,47 @@
-//! Packets and kernel snapshots in, flows and windows kept, events out.
+//! Packets and kernel snapshots in, flows kept, events out.
+//!
+//! A tracker knows flows and nothing else, and its events stand for themselves: several trackers may each see the packets
+//! of their own flows, and one [`crate::Census`] and what is behind it take in the events of all.
 //!
 //! # Time
 //!
 //! The clock is the largest time seen. Slightly older times are counted (`time_went_back`) and treated as now, except that
 //! accumulators see them as they are. A time more than [`CLOCK_RESTART_NS`] before the clock is a new beginning: all flows
-//! end, all windows are dropped, `clock_restarts` counts it.
+//! end, `clock_restarts` counts it.
+//!
+//! The clock ticks at the multiples of [`TICK_NS`]. With the first time at or beyond one, packets that were not told yet
+//! are told and timers run, before anything else. Nothing depends on times between ticks but what they are written on, so
+//! trackers that see different packets and the same ticks behave like one that sees all.
 
-use crate::entity::{Entities, Entity};
-use crate::event::{EntityId, FlowId, Record};
+use crate::event::{Share, What};
 use crate::fragment::{Finding, Fragments};
 use crate::outcome::{Before, is_exempt, opening};
-use crate::rates::Rates;
 use crate::session::{Outbox, Sessions};
-use crate::sketch::addr_hash;
-use crate::slot::Mark;
+use crate::slot::{Mark, Pending};
 use crate::summary::{Summary, Young};
 use crate::table::{Arrival, Flows};
-use crate::window::{Allowance, Peer, Role, Share, Span, Window};
-use crate::{Direction, EndReason, Event, FlowKey, FlowRecord, FlowStats, Outcome, Talk, Traffic};
+use crate::window::JUDGE_EVERY;
+use crate::{Direction, EndReason, Event, FlowKey, FlowRecord, FlowStats, Outcome, Talk};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use wire::packet::{protocol, tcp_flag};
-use wire::{Addr, Fragment, Packet};
+use wire::{Fragment, Packet};
 
 /// A step back in time beyond this, ns (10 s), is a clock set anew or another capture, not reordering.
 pub const CLOCK_RESTART_NS: u64 = 10_000_000_000;
 /// Most flows or entities a table can be configured for: some 4 GB each.
 pub const MAX_CAPACITY: usize = 10_000_000;
 const _: () = assert!(MAX_CAPACITY < crate::index::MAX_SLOTS);
-/// Failures or handshakes of one second after which not each one asks for judgement, but one in [`JUDGE_THIN`].
-const JUDGE_ALL: u32 = 32;
-/// See [`JUDGE_ALL`].
-const JUDGE_THIN: u32 = 16;
+/// How often packets not told yet are told and timers run, ns: fine enough for a grace time of a second, coarse enough to
+/// cost nothing. A second is a whole number of ticks, so that no packets of two seconds are told together.
+pub const TICK_NS: u64 = 50_000_000;
+const _: () = assert!(1_000_000_000 % TICK_NS == 0);
+
 /// Sizes and times of a [`Tracker`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct TrackerConfig {
-    /// Most live flows, 1..=[`MAX_CAPACITY`]; about 110 bytes each, 24 more from the second packet and 544 from the third.
+    /// Most live flows, 1..=[`MAX_CAPACITY`]; about 100 bytes each, 24 more from the second packet and 560 from the third.
     pub flow_capacity: usize,
-    /// Most live entities, 2..=[`MAX_CAPACITY`]; about 590 bytes each. A quarter as many windows may hold sets.
-    pub entity_capacity: usize,
     /// Silence that ends a TCP flow, ns.
     pub idle_tcp_ns: u64,
     /// Silence that ends any other flow, ns.
@@ -62,7 +65,6 @@ impl Default for TrackerConfig {
         const SECOND: u64 = 1_000_000_000;
         Self {
             flow_capacity: 131_072,
-            entity_capacity: 32_768,
             idle_tcp_ns: 300 * SECOND,
             idle_ns: 60 * SECOND,
             active_ns: 1800 * SECOND,
@@ -94,14 +96,6 @@ pub struct TrackerCounters {
     pub flows_evicted: u64,
     /// Flows that failed.
     pub flows_failed: u64,
-    /// Entities in the table.
-    pub entities_live: u64,
-    /// Entities given up because the table was full.
-    pub entities_evicted: u64,
-    /// Windows that hold sets.
-    pub sets_live: u64,
-    /// Times a window wanted sets and none were left: its distinct counts are too low.
-    pub sets_refused: u64,
     /// Sessions: TCP flows whose content is being read.
     pub sessions_live: u64,
     /// Sessions given up because there were too many or they held too much; nothing more is learnt of their flows.
@@ -136,25 +130,60 @@ pub struct TrackerCounters {
     pub clock_restarts: u64,
 }
 
-/// The flow table and the entity table; see the module.
+impl std::ops::AddAssign for TrackerCounters {
+    /// What two trackers counted that each saw a part of the same traffic. Both saw the clock begin anew.
+    fn add_assign(&mut self, other: Self) {
+        let clock_restarts = self.clock_restarts.max(other.clock_restarts);
+        for (sum, more) in [
+            (&mut self.packets, other.packets),
+            (&mut self.bytes, other.bytes),
+            (&mut self.snapshots, other.snapshots),
+            (&mut self.snapshots_stale, other.snapshots_stale),
+            (&mut self.flows_total, other.flows_total),
+            (&mut self.flows_live, other.flows_live),
+            (&mut self.flows_evicted, other.flows_evicted),
+            (&mut self.flows_failed, other.flows_failed),
+            (&mut self.sessions_live, other.sessions_live),
+            (&mut self.sessions_evicted, other.sessions_evicted),
+            (&mut self.session_bytes, other.session_bytes),
+            (&mut self.recognised, other.recognised),
+            (&mut self.messages, other.messages),
+            (&mut self.messages_dropped, other.messages_dropped),
+            (&mut self.violations, other.violations),
+            (&mut self.stream_gaps, other.stream_gaps),
+            (&mut self.stream_overruns, other.stream_overruns),
+            (&mut self.segment_conflicts, other.segment_conflicts),
+            (&mut self.datagrams_cut, other.datagrams_cut),
+            (&mut self.fragments_tiny, other.fragments_tiny),
+            (&mut self.fragments_overlapping, other.fragments_overlapping),
+            (&mut self.fragments_orphaned, other.fragments_orphaned),
+            (&mut self.time_went_back, other.time_went_back),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+        self.clock_restarts = clock_restarts;
+    }
+}
+
+/// The flow table; see the module.
 ///
-/// Memory: `flow_capacity` × 104 bytes, 24 for each flow of two packets and 544 for each of more or with a session
-/// ([`crate::session`]), `entity_capacity` × 576 bytes, `entity_capacity` / 4 × at most 1.7 KB of sets, and up to 11 bytes
-/// of index per entry. Pages are touched only as entries come to be.
+/// Memory: `flow_capacity` × 92 bytes, 24 for each flow of two packets and 560 for each of more or with a session
+/// ([`crate::session`]), and up to 11 bytes of index per entry. Pages are touched only as entries come to be.
 pub struct Tracker {
     pub(crate) config: TrackerConfig,
     pub(crate) flows: Flows,
-    pub(crate) entities: Entities,
-    pub(crate) rates: Rates,
     pub(crate) counters: TrackerCounters,
     pub(crate) clock: u64,
+    /// The next tick, ns: the first multiple of [`TICK_NS`] after the clock.
+    tick: u64,
+    /// Slots with packets not told yet, or that had some since the last tick; at most as many as there may be flows.
+    dirty: Vec<u32>,
     /// Of flows that continue one cut by the active timeout: the source's sums at the cut. By slot.
     pub(crate) bases: BTreeMap<u32, FlowStats>,
     pub(crate) sessions: Sessions,
     /// Where sessions put their messages; empty between calls.
     pub(crate) outbox: Outbox,
     fragments: Fragments,
-    call: u32,
     woken: Vec<u32>,
 }
 
@@ -164,23 +193,20 @@ impl Tracker {
     pub fn new(config: TrackerConfig) -> Self {
         let config = TrackerConfig {
             flow_capacity: config.flow_capacity.clamp(1, MAX_CAPACITY),
-            entity_capacity: config.entity_capacity.clamp(2, MAX_CAPACITY),
             grace_ns: config.grace_ns.min(config.idle_ns).min(config.idle_tcp_ns),
             ..config
         };
-        let sets = (config.entity_capacity / 4).max(64) as u32;
         Self {
             config,
             flows: Flows::new(config.flow_capacity, config.seed),
-            entities: Entities::new(config.entity_capacity, sets, config.seed),
-            rates: Rates::new(config.seed),
             counters: TrackerCounters::default(),
             clock: 0,
+            tick: 0,
+            dirty: Vec::new(),
             bases: BTreeMap::new(),
             sessions: Sessions::new(config.session_capacity.max(1), config.session_bytes),
             outbox: Outbox::default(),
             fragments: Fragments::new(config.seed),
-            call: 0,
             woken: Vec::new(),
         }
     }
@@ -199,20 +225,24 @@ impl Tracker {
     #[inline]
     fn take(&mut self, now_ns: u64, packet: &Packet<'_>, fragment: Option<Finding>, events: &mut Vec<Event>) {
         let now = self.begin_call(now_ns, events);
+        self.counters.packets += 1;
+        self.counters.bytes = self.counters.bytes.saturating_add(packet.ip_len.into());
         let (key, direction) = FlowKey::of(packet);
         let hash = self.flows.hash(&key);
         let found = self.flows.find(hash, &key).and_then(|slot| self.keep(slot, now_ns, packet, events));
         let (slot, before) = match found {
             Some(Kept::Same(slot, before)) => {
                 self.flows.account(slot, now_ns, packet, direction);
+                self.count(slot, now, packet, direction, events);
                 (slot, before)
             }
             Some(Kept::Cut(earlier, session)) => {
                 let mut stats = FlowStats::resume(&earlier.stats);
                 stats.account(now_ns, packet, direction);
+                let share = single(packet, direction == stats.initiator);
                 *self.flows.draft() = FlowRecord { stats, talk: earlier.talk.resumed(), ..*earlier };
-                let slot =
-                    self.begin_flow(hash, now, &Arrival { resumed: true, ..Arrival::default() }, events);
+                let arrival = Arrival { resumed: true, ..Arrival::default() };
+                let slot = self.begin_flow(hash, now, &arrival, share, events);
                 self.attach(slot, session);
                 (slot, Before::of(&stats))
             }
@@ -222,22 +252,12 @@ impl Tracker {
                 (draft.key, draft.outcome, draft.talk) = (key, Outcome::Pending, Talk::NOTHING);
                 draft.stats = FlowStats::begin(packet, direction);
                 draft.stats.account(now_ns, packet, direction);
+                let share = single(packet, direction == draft.stats.initiator);
                 let young = Summary::of(now_ns, packet, direction).map(|first| Young { first, second: None });
                 let arrival = Arrival { young, ..Arrival::default() };
-                (self.begin_flow(hash, now, &arrival, events), Before::default())
+                (self.begin_flow(hash, now, &arrival, share, events), Before::default())
             }
         };
-        let mut share = Share { protocol: packet.protocol, ..Share::default() };
-        if direction == self.flows.at(slot).initiator() {
-            share.packets = 1;
-            share.bytes = u64::from(packet.ip_len);
-            share.syn_packets = u32::from(packet.tcp_flags & tcp_flag::SYN != 0);
-        } else {
-            share.reply_packets = 1;
-            share.reply_bytes = u64::from(packet.ip_len);
-            share.reply_resets = u32::from(packet.tcp_flags & tcp_flag::RST != 0);
-        }
-        self.count(slot, now, now, &share, events);
         if let Some(finding) = fragment {
             self.note_fragment(slot, direction, finding, events);
         }
@@ -253,7 +273,7 @@ impl Tracker {
     }
 
     /// The input has ended: what still waits for an answer is judged as if silence went on, then every flow ends with
-    /// [`EndReason::Shutdown`], in table order. Entities and counters stay.
+    /// [`EndReason::Shutdown`], in table order. Counters stay.
     pub fn finish(&mut self, events: &mut Vec<Event>) {
         self.finish_some(usize::MAX, events);
     }
@@ -262,52 +282,24 @@ impl Tracker {
     /// the records of a full table. Returns whether flows are left.
     pub fn finish_some(&mut self, flows: usize, events: &mut Vec<Event>) -> bool {
         self.begin_call(self.clock, events);
+        self.tell_pending(events);
         self.expire_waiting(0, events);
         self.end_some(flows, EndReason::Shutdown, events);
         self.end_call();
         self.flows.live > 0
     }
 
-    /// A flow by its handle: live, or ended by the latest call.
+    /// The live flow under a key, as it stands.
     #[must_use]
-    pub fn flow(&self, id: FlowId) -> Option<Record<'_>> {
-        self.flows.get(id).map(|slot| self.flows.record(slot))
+    pub fn flow(&self, key: &FlowKey) -> Option<Box<FlowRecord>> {
+        self.flows.find(self.flows.hash(key), key).map(|slot| self.flows.record(slot))
     }
 
-    /// Whose flow it is, and the direction of its initiator's packets. Costs less than [`Self::flow`].
+    /// Whether the clock would tick, or begin anew, if told `now_ns`: whoever has others to tell the time does so first.
+    #[inline]
     #[must_use]
-    pub fn flow_key(&self, id: FlowId) -> Option<(FlowKey, Direction)> {
-        let slot = self.flows.at(self.flows.get(id)?);
-        Some((slot.key, slot.initiator()))
-    }
-
-    /// An entity by its handle.
-    #[must_use]
-    pub fn entity(&self, id: EntityId) -> Option<&Entity> {
-        self.entities.get(id)
-    }
-
-    /// An entity by address and role.
-    #[must_use]
-    pub fn entity_at(&self, addr: Addr, role: Role) -> Option<&Entity> {
-        self.entities.find(addr, role)
-    }
-
-    /// The source and the target entity of a flow. Either handle may be stale if the entity was evicted since.
-    #[must_use]
-    pub fn flow_entities(&self, id: FlowId) -> Option<(EntityId, EntityId)> {
-        let s = self.flows.at(self.flows.get(id)?);
-        let [source, target] = s.entities;
-        Some((
-            self.entities.id(source, &s.source().0, Role::Source),
-            self.entities.id(target, &s.target().0, Role::Target),
-        ))
-    }
-
-    /// The live flow under a key.
-    #[must_use]
-    pub fn flow_at(&self, key: &FlowKey) -> Option<FlowId> {
-        self.flows.find(self.flows.hash(key), key).map(|slot| self.flows.id(slot))
+    pub const fn ticks_at(&self, now_ns: u64) -> bool {
+        now_ns >= self.tick || self.clock.saturating_sub(now_ns) > CLOCK_RESTART_NS
     }
 
     /// What was counted so far.
@@ -322,54 +314,17 @@ impl Tracker {
         self.clock
     }
 
-    /// Rates of the last whole second of the clock; of the running one if there is none yet.
-    #[must_use]
-    pub fn traffic(&self) -> Traffic {
-        self.rates.completed().unwrap_or_else(|| self.rates.running())
-    }
-
-    /// Counts of the running second so far.
-    #[must_use]
-    pub fn traffic_running(&self) -> Traffic {
-        self.rates.running()
-    }
-
-    /// The `n` sources with the most packets sent in their current 10-s windows: (address, packets, IP bytes), most first,
-    /// equals by address. Walks the entity table.
-    #[must_use]
-    pub fn top_sources(&self, n: usize) -> Vec<(Addr, u64, u64)> {
-        let mut all: Vec<_> = self
-            .entities
-            .iter()
-            .filter(|e| e.role == Role::Source && e.window(Span::S10).covers(self.clock, Span::S10))
-            .map(|e| {
-                let (packets, bytes) = e.sent(Span::S10);
-                (e.addr, packets, bytes)
-            })
-            .collect();
-        all.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
-        all.truncate(n);
-        all
-    }
-
     // --- calls and time ---------------------------------------------------------------------------------------
 
-    /// Opens a call: stale handles are let go, the clock moves, timers fire. Returns the clock.
+    /// Opens a call: the clock moves, and ticks. Returns the clock.
+    #[inline]
     pub(crate) fn begin_call(&mut self, now_ns: u64, events: &mut Vec<Event>) -> u64 {
-        self.flows.free_ended();
-        self.call = self.call.wrapping_add(1).max(1);
-        if now_ns >= self.clock {
+        if self.ticks_at(now_ns) {
+            self.turn(now_ns, events);
+        } else if now_ns >= self.clock {
             self.clock = now_ns;
-        } else if self.clock - now_ns > CLOCK_RESTART_NS {
-            self.restart(now_ns, events);
         } else {
             self.counters.time_went_back += 1;
-        }
-        self.rates.turn(self.clock);
-        self.expire_waiting(self.config.grace_ns, events);
-        if self.flows.is_tick_due(self.clock) {
-            self.expire_idle(events);
-            self.entities.sweep(self.clock);
         }
         self.clock
     }
@@ -377,20 +332,26 @@ impl Tracker {
     pub(crate) fn end_call(&mut self) {
         let c = &mut self.counters;
         c.flows_live = self.flows.live as u64;
-        c.entities_live = self.entities.live as u64;
-        c.entities_evicted = self.entities.evicted;
-        c.sets_live = u64::from(self.entities.allowance.used);
-        c.sets_refused = self.entities.allowance.refused;
         c.sessions_live = self.sessions.live() as u64;
         c.session_bytes = self.sessions.bytes as u64;
     }
 
-    fn restart(&mut self, now: u64, events: &mut Vec<Event>) {
-        self.counters.clock_restarts += 1;
-        self.end_all(EndReason::Shutdown, events);
-        self.entities.clear();
-        self.flows.restart_wheel(now);
-        self.clock = now;
+    /// Moves the clock to a tick, or sets it back.
+    #[inline(never)]
+    fn turn(&mut self, now_ns: u64, events: &mut Vec<Event>) {
+        // What was not told yet happened before: it is told by the time of then.
+        self.tell_pending(events);
+        if now_ns < self.clock {
+            self.counters.clock_restarts += 1;
+            self.end_some(usize::MAX, EndReason::Shutdown, events);
+            self.flows.restart_wheel(now_ns);
+        }
+        self.clock = now_ns;
+        self.tick = (now_ns / TICK_NS).saturating_add(1).saturating_mul(TICK_NS);
+        self.expire_waiting(self.config.grace_ns, events);
+        if self.flows.is_tick_due(self.clock) {
+            self.expire_idle(events);
+        }
     }
 
     /// Fails the flows that have waited for `patience_ns`.
@@ -460,7 +421,7 @@ impl Tracker {
         } else if now_ns.saturating_sub(stats.last_ns()) > idle_ns {
             EndReason::Idle
         } else if now_ns.saturating_sub(stats.first_ns()) > self.config.active_ns {
-            let earlier = self.flows.record(slot).into_box();
+            let earlier = self.flows.record(slot);
             let session = self.detach(slot);
             self.end(slot, EndReason::Active, events);
             return Some(Kept::Cut(earlier, session));
@@ -481,48 +442,37 @@ impl Tracker {
         }
     }
 
-    /// Puts the flow of the draft into the table, for which there is room, its first packets already accounted, and counts
-    /// its beginning.
+    /// Puts the flow of the draft into the table, for which there is room, its first packets already accounted, and tells
+    /// of it.
     pub(crate) fn begin_flow(
         &mut self,
         hash: u32,
         begun_ns: u64,
         arrival: &Arrival,
+        share: Share,
         events: &mut Vec<Event>,
     ) -> u32 {
         let record = self.flows.draft();
-        let (source, target) = (record.initiator().0, record.responder().0);
         let opening = opening(&record.key, &record.stats);
-        let exempt = arrival.resumed || is_exempt(&record.key, opening, &target);
-        let entities = [
-            self.entities.obtain(source, Role::Source, begun_ns),
-            self.entities.obtain(target, Role::Target, begun_ns),
-        ];
-        let slot = self.flows.insert(hash, millis(begun_ns), arrival, entities, exempt);
+        let exempt = arrival.resumed || is_exempt(&record.key, opening, &record.responder().0);
+        let slot = self.flows.insert(hash, millis(begun_ns), arrival, exempt);
         self.counters.flows_total += 1;
-        events.push(Event::FlowStarted(self.flows.id(slot)));
+        let opening = (!arrival.resumed).then_some(opening);
+        self.tell(slot, What::Started { opening, share }, events);
         if exempt || arrival.merged {
             self.watch_idle(slot);
         } else {
             self.flows.wait_for_answer(slot);
-        }
-        if !arrival.resumed {
-            self.each_window(slot, begun_ns, begun_ns, |w, peer, allowance| {
-                w.begin_flow(opening, peer, allowance);
-            });
         }
         slot
     }
 
     pub(crate) fn end(&mut self, slot: u32, reason: EndReason, events: &mut Vec<Event>) {
         self.conclude(slot, events);
-        events.push(Event::FlowEnded(self.flows.record(slot).into_box(), reason));
+        let record = self.flows.record(slot);
+        self.tell(slot, What::Ended(record, reason), events);
         self.flows.remove(slot);
         self.bases.remove(&slot);
-    }
-
-    fn end_all(&mut self, reason: EndReason, events: &mut Vec<Event>) {
-        self.end_some(usize::MAX, reason, events);
     }
 
     fn end_some(&mut self, flows: usize, reason: EndReason, events: &mut Vec<Event>) {
@@ -532,95 +482,78 @@ impl Tracker {
         }
     }
 
-    // --- windows ----------------------------------------------------------------------------------------------
+    // --- telling ----------------------------------------------------------------------------------------------
 
-    /// Calls `f` for every window of both entities of a flow, up to date and turned to `at`.
-    pub(crate) fn each_window(
+    /// Tells something about a flow, after its packets that were not told yet.
+    pub(crate) fn tell(&mut self, slot: u32, what: What, events: &mut Vec<Event>) {
+        self.tell_packets(slot, events);
+        events.push(Event { at_ns: self.clock, flow: self.flows.conversation(slot), what });
+    }
+
+    /// Tells the packets of a flow that were not told yet.
+    #[inline]
+    pub(crate) fn tell_packets(&mut self, slot: u32, events: &mut Vec<Event>) {
+        let Some(full) = self.flows.full_mut(slot).filter(|full| !full.pending.is_empty()) else { return };
+        let begins_ns = full.pending.begins_ns;
+        // Of packets out of order, none was before the clock.
+        let last_ns = full.record.stats.last_ns().max(begins_ns);
+        let what = What::Counted { share: full.pending.share(), begins_ns, last_ns };
+        full.pending = Pending::NONE;
+        events.push(Event { at_ns: self.clock, flow: self.flows.conversation(slot), what });
+    }
+
+    /// Tells all packets that were not told yet.
+    fn tell_pending(&mut self, events: &mut Vec<Event>) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for slot in dirty.drain(..) {
+            self.tell_packets(slot, events);
+            if let Some(full) = self.flows.full_mut(slot) {
+                full.listed = false;
+            }
+        }
+        self.dirty = dirty;
+    }
+
+    /// Counts a packet just accounted: it is told later, together with others of its flow.
+    #[inline]
+    fn count(
         &mut self,
         slot: u32,
-        at: u64,
-        begins: u64,
-        mut f: impl FnMut(&mut Window, Peer, &mut Allowance),
+        now: u64,
+        packet: &Packet<'_>,
+        direction: Direction,
+        events: &mut Vec<Event>,
     ) {
-        let seed = self.config.seed;
-        let mut rounds = self.flows.peer_rounds(slot);
-        let s = self.flows.at_mut(slot);
-        let ((source, _), (target, port)) = (s.source(), s.target());
-        let ([source_at, target_at], [source_round, target_round]) = (&mut s.entities, &mut rounds);
-        for (role, place, round, addr, peer) in [
-            (Role::Source, source_at, source_round, source, target),
-            (Role::Target, target_at, target_round, target, source),
-        ] {
-            let peer = Peer { seed, hash: addr_hash(seed, &peer), port };
-            let (e, allowance) = self.entities.resolve(place, round, addr, role, at);
-            e.turn(at, begins, allowance);
-            for w in &mut e.windows {
-                f(w, peer, allowance);
+        let sent = direction == self.flows.at(slot).initiator();
+        let Some(full) = self.flows.full_mut(slot) else {
+            let what = What::Counted { share: single(packet, sent), begins_ns: now, last_ns: now };
+            events.push(Event { at_ns: now, flow: self.flows.conversation(slot), what });
+            return;
+        };
+        let flag = if sent { tcp_flag::SYN } else { tcp_flag::RST };
+        full.pending.add(now, sent, packet.ip_len, packet.tcp_flags & flag != 0);
+        let listed = std::mem::replace(&mut full.listed, true);
+        let [a, b] = &full.record.stats.dir;
+        if (a.packets + b.packets).is_multiple_of(JUDGE_EVERY.into()) {
+            let record = self.flows.record(slot);
+            self.tell(slot, What::Grown(record), events);
+        }
+        if !listed {
+            self.dirty.push(slot);
+            if self.dirty.len() > self.config.flow_capacity {
+                // Time stands still, and flows come and go.
+                self.tell_pending(events);
             }
         }
-        self.flows.set_peer_rounds(slot, rounds);
     }
+}
 
-    /// Adds packets of a flow, the last of them at `at` and none before `begins`, to its entities and to the rates.
-    #[inline]
-    pub(crate) fn count(&mut self, slot: u32, at: u64, begins: u64, share: &Share, events: &mut Vec<Event>) {
-        let (seed, call, flow) = (self.config.seed, self.call, self.flows.id(slot));
-        let (mut rounds, second) = (self.flows.peer_rounds(slot), self.rates.second());
-        let begins_second = self.flows.begins_second(slot, second);
-        let s = self.flows.at_mut(slot);
-        let ((source, _), (target, port)) = (s.source(), s.target());
-        let packets = u64::from(share.packets) + u64::from(share.reply_packets);
-        let bytes = share.bytes.saturating_add(share.reply_bytes);
-        self.counters.packets += packets;
-        self.counters.bytes = self.counters.bytes.saturating_add(bytes);
-        self.rates.count(share.protocol, packets, bytes, u64::from(share.syn_packets));
-        if begins_second {
-            self.rates.count_flow([&source, &target], share.protocol, port);
-        }
-        let ([source_at, target_at], [source_round, target_round]) = (&mut s.entities, &mut rounds);
-        for (role, place, round, addr, peer) in [
-            (Role::Source, source_at, source_round, source, &target),
-            (Role::Target, target_at, target_round, target, &source),
-        ] {
-            let (e, allowance) = self.entities.resolve(place, round, addr, role, at);
-            let due = e.add(at, begins, share, allowance);
-            if let Some(now) = e.wants(share)
-                && *round != now
-            {
-                *round = now;
-                e.insert_peer(Peer { seed, hash: addr_hash(seed, peer), port }, share, allowance);
-            }
-            if due && e.judged_call != call {
-                e.judged_call = call;
-                e.prompted_by = flow;
-                events.push(Event::Active(e.id(*place)));
-            }
-        }
-        self.flows.set_peer_rounds(slot, rounds);
-    }
-
-    /// Where the entities of a flow are, or were: place, address and role.
-    fn ends(&self, slot: u32) -> [(u32, Addr, Role); 2] {
-        let s = self.flows.at(slot);
-        let [source, target] = s.entities;
-        [(source, s.source().0, Role::Source), (target, s.target().0, Role::Target)]
-    }
-
-    /// Asks for both entities of a flow to be judged, thinned out where `count` says there is a lot to judge.
-    pub(crate) fn judge_both(&mut self, slot: u32, count: impl Fn(&Entity) -> u32, events: &mut Vec<Event>) {
-        let flow = self.flows.id(slot);
-        for (place, addr, role) in self.ends(slot) {
-            if let Some(e) = self.entities.at_mut(place, &addr, role) {
-                let n = count(e);
-                if (n <= JUDGE_ALL || n.is_multiple_of(JUDGE_THIN)) && e.judged_call != self.call {
-                    e.fold();
-                    e.judged_call = self.call;
-                    e.prompted_by = flow;
-                    events.push(Event::Active(e.id(place)));
-                }
-            }
-        }
-    }
+/// What one packet adds to windows.
+fn single(packet: &Packet<'_>, sent: bool) -> Share {
+    let mut pending = Pending::NONE;
+    let flag = if sent { tcp_flag::SYN } else { tcp_flag::RST };
+    pending.add(0, sent, packet.ip_len, packet.tcp_flags & flag != 0);
+    pending.share()
 }
 
 /// Milliseconds of a time, wrapped.

@@ -1,12 +1,14 @@
 //! What one entity did in 1, 10 and 60 s.
 
 use crate::Outcome;
+use crate::event::{Opening, Share};
 use crate::fragment::Finding;
 use crate::sketch::{Distinct, pair_hash};
 use serde::{Deserialize, Serialize};
 use wire::packet::protocol;
 
-/// Packets of an entity's 1-s window, both ways together, between two [`crate::Event::Active`] on that account.
+/// Packets of an entity, both ways together, after which [`crate::Census::take`] has it judged; and of a flow, after which
+/// [`crate::event::What::Grown`] tells of it.
 pub const JUDGE_EVERY: u32 = 64;
 
 /// Packets in a window from which on its senders ([`Window::sources`]) and its UDP peers and ports
@@ -56,6 +58,11 @@ pub enum Role {
     Source = 0,
     /// The one who is contacted: a possible victim.
     Target = 1,
+}
+
+impl Role {
+    /// Both roles.
+    pub(crate) const BOTH: [Self; 2] = [Self::Source, Self::Target];
 }
 
 /// Counts of one entity in one role over one window. For [`Role::Source`] "sent" is by the entity and peers are whom it
@@ -122,7 +129,7 @@ pub struct Window {
     /// the many entities that have one of each need no sets.
     #[serde(skip)]
     first: First,
-    /// Sets, allocated on the second item of any kind; `None` before, and when the tracker's allowance of sets is
+    /// Sets, allocated on the second item of any kind; `None` before, and when the census's allowance of sets is
     /// used up (counted).
     pub sets: Option<Box<WindowSets>>,
 }
@@ -187,18 +194,6 @@ impl Allowance {
     }
 }
 
-/// What packets of one flow add to a window.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Share {
-    pub(crate) protocol: u8,
-    pub(crate) packets: u32,
-    pub(crate) bytes: u64,
-    pub(crate) reply_packets: u32,
-    pub(crate) reply_bytes: u64,
-    pub(crate) syn_packets: u32,
-    pub(crate) reply_resets: u32,
-}
-
 /// Packets of an entity on their way into its windows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -217,12 +212,12 @@ pub(crate) struct Tally {
 
 impl Tally {
     #[inline]
-    pub(crate) fn add(&mut self, s: &Share) {
+    pub(crate) fn add(&mut self, proto: u8, s: &Share) {
         raise(&mut self.packets, s.packets);
         raise(&mut self.reply_packets, s.reply_packets);
         self.bytes = self.bytes.saturating_add(s.bytes);
         self.reply_bytes = self.reply_bytes.saturating_add(s.reply_bytes);
-        match s.protocol {
+        match proto {
             protocol::TCP => {
                 raise(&mut self.tcp_packets, s.packets);
                 raise(&mut self.syn_packets, s.syn_packets);
@@ -243,14 +238,6 @@ impl Tally {
     pub(crate) const fn is_empty(&self) -> bool {
         self.packets == 0 && self.reply_packets == 0
     }
-}
-
-/// What a flow's beginning adds to a window.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Opening {
-    pub(crate) syn: bool,
-    pub(crate) stealth: bool,
-    pub(crate) echo: bool,
 }
 
 /// The other side of a flow as its sets know it.
@@ -336,8 +323,8 @@ impl Window {
         }
     }
 
-    pub(crate) fn add_peer(&mut self, role: Role, peer: Peer, share: &Share, allowance: &mut Allowance) {
-        let udp = share.protocol == protocol::UDP && self.udp_packets > SETS_FROM;
+    pub(crate) fn add_peer(&mut self, role: Role, peer: Peer, proto: u8, allowance: &mut Allowance) {
+        let udp = proto == protocol::UDP && self.udp_packets > SETS_FROM;
         let Some(sets) = self.sets(allowance) else { return };
         if udp {
             sets.udp_hosts.insert(peer.hash);

@@ -1,16 +1,16 @@
-//! Nanoseconds per packet of the kernel programs by `BPF_PROG_TEST_RUN`, one JSON object per line:
-//! `{"name": …, "ns": …}`. Run as root; `cargo xtask bench` reads it.
+//! Nanoseconds per packet of the kernel programs by `BPF_PROG_TEST_RUN`, and per flow of reading their flow map, one JSON
+//! object per line: `{"name": …, "ns": …}`. Run as root; `cargo xtask bench` reads it.
 //!
 //! Each figure is the best of many short rounds, six million frames in all: the kernel reports the mean of a round, and
 //! what else the machine does only ever adds to it. Figures include what TEST_RUN itself costs, which is `pass`.
 
-use aya::maps::RingBuf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{HashMap, RingBuf};
 use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use kernel::abi::{self, Block};
+use kernel::abi::{self, Block, FlowKey, FlowStats};
 use std::error::Error;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wire::craft;
 use wire::packet::tcp_flag::{ACK, PSH, SYN};
 
@@ -19,6 +19,9 @@ const REPEAT: u32 = 50_000;
 /// Packets that leave fewer bytes in the ring of heads than wake its reader, and how often they are sent.
 const HEAD_REPEAT: u32 = 25;
 const HEAD_ROUNDS: u32 = 400;
+/// Flows that are read, and how often.
+const FLOWS: u32 = 100_000;
+const READINGS: usize = 10;
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 
@@ -65,6 +68,8 @@ fn main() -> Outcome<()> {
     block_v4(&mut sensor, [198, 51, 100, 1], block)?;
     report("drop", measure(xdp(&mut sensor, abi::program::XDP)?, &syn, XDP_DROP)?);
 
+    reading(&syn)?;
+
     match xdp_filter(&syn) {
         Ok((pass, drop)) => {
             report("xdp_filter_pass", pass);
@@ -72,6 +77,61 @@ fn main() -> Outcome<()> {
         }
         Err(error) => eprintln!("skipped: xdp-filter (Debian package xdp-tools): {error}"),
     }
+    Ok(())
+}
+
+/// What user space pays to read a flow out of a map of many: as the agent reads them, by batches, and one by one, which
+/// takes two system calls for each.
+fn reading(packet: &[u8]) -> Outcome<()> {
+    let mut loader = EbpfLoader::new();
+    loader.map_max_entries(abi::map::FLOWS, FLOWS * 2);
+    let mut sensor = loader.load(kernel::object::SENSOR)?;
+    once(load(&mut sensor, abi::program::XDP)?, packet)?;
+    let map = sensor.map_mut(abi::map::FLOWS).ok_or("no flow map")?;
+    {
+        let mut flows: HashMap<_, FlowKey, FlowStats> = HashMap::try_from(&mut *map)?;
+        let (mut key, stats) = flows.iter().next().ok_or("no flow")??;
+        for tunnel in 0..FLOWS {
+            key.tunnel = tunnel;
+            flows.insert(key, stats, 0)?;
+        }
+    }
+    let best = |read: &mut dyn FnMut() -> Outcome<u32>| -> Outcome<u128> {
+        let mut best = u128::MAX;
+        for _ in 0..READINGS {
+            let start = Instant::now();
+            let count = read()?;
+            // An LRU map keeps a few entries less than it was given.
+            if count < FLOWS / 10 * 9 {
+                return Err(format!("{count} of {FLOWS} flows").into());
+            }
+            best = best.min(start.elapsed().as_nanos() / u128::from(count));
+        }
+        Ok(best)
+    };
+    let aya::maps::Map::LruHashMap(data) = &*map else {
+        return Err("the flow map is of another kind".into());
+    };
+    report(
+        "read_flows_batched",
+        best(&mut || {
+            let mut count = 0;
+            kernel::flows_of(data, &mut |_, _| count += 1)?;
+            Ok(count)
+        })?,
+    );
+    let flows: HashMap<_, FlowKey, FlowStats> = HashMap::try_from(&*map)?;
+    report(
+        "read_flows_single",
+        best(&mut || {
+            let mut count = 0;
+            for entry in flows.iter() {
+                entry?;
+                count += 1;
+            }
+            Ok(count)
+        })?,
+    );
     Ok(())
 }
 

@@ -3,15 +3,14 @@
 //! Sees what arrives before the firewall drops it, and what leaves. The interface is not put into promiscuous mode.
 
 use crate::error::CaptureError;
-use crate::netlink;
+use crate::{fanout, netlink};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use serde::Serialize;
 use std::io;
 use std::mem::{MaybeUninit, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
-use wire::LinkType;
+use wire::{LinkType, Steering};
 
 /// Frames taken from the kernel at a time.
 const BATCH: usize = 64;
@@ -89,6 +88,21 @@ impl AfPacket {
     /// # Errors
     /// See [`CaptureError`].
     pub fn open(interface: &str, snap: u32) -> Result<Self, CaptureError> {
+        let mut sockets = Self::open_group(interface, snap, &Steering::new(0, 1))?;
+        // A group has as many sockets as there are workers, and there is always one.
+        sockets.pop().ok_or(CaptureError::Io {
+            what: "opening an AF_PACKET socket",
+            source: io::ErrorKind::NotFound.into(),
+        })
+    }
+
+    /// Opens a socket per worker, of which each receives the frames steered to it, as [`Self::open`]; see
+    /// the module `fanout` for those that may come to another one. The interface is one group; further interfaces are groups
+    /// of their own.
+    ///
+    /// # Errors
+    /// See [`CaptureError`].
+    pub fn open_group(interface: &str, snap: u32, steering: &Steering) -> Result<Vec<Self>, CaptureError> {
         const ARPHRD_ETHER: u16 = 1;
         const ARPHRD_RAWIP: u16 = 519;
         const ARPHRD_LOOPBACK: u16 = 772;
@@ -103,26 +117,30 @@ impl AfPacket {
             ARPHRD_NONE | ARPHRD_RAWIP => LinkType::RawIp,
             kind => return Err(CaptureError::LinkType { name: interface.to_owned(), kind }),
         };
-        // Protocol 0: nothing is received before the socket is bound to its interface.
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket =
-            socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None).map_err(|e| match e {
-                rustix::io::Errno::PERM | rustix::io::Errno::ACCESS => {
-                    CaptureError::NoPermission(interface.to_owned())
-                }
-                e => CaptureError::Io { what: "opening an AF_PACKET socket", source: e.into() },
-            })?;
-        let fd = socket.as_fd();
-        set_option(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1).map_err(io("asking for timestamps"))?;
-        set_option(fd, libc::SOL_PACKET, libc::PACKET_AUXDATA, 1).map_err(io("asking for VLAN tags"))?;
-        // Beyond the system's limit only with CAP_NET_ADMIN; with less it is what the limit gives.
-        if set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, RECEIVE_BUFFER).is_err() {
-            set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, RECEIVE_BUFFER)
-                .map_err(io("sizing the buffer"))?;
+        let sockets = fanout::sockets(steering.workers()).map_err(|source| match source.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => CaptureError::NoPermission(interface.to_owned()),
+            _ => CaptureError::Io { what: "opening an AF_PACKET socket", source },
+        })?;
+        let shared = sockets.len() > 1;
+        for socket in &sockets {
+            let fd = socket.as_fd();
+            set_option(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1).map_err(io("asking for timestamps"))?;
+            set_option(fd, libc::SOL_PACKET, libc::PACKET_AUXDATA, 1).map_err(io("asking for VLAN tags"))?;
+            // Beyond the system's limit only with CAP_NET_ADMIN; with less it is what the limit gives.
+            if set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, RECEIVE_BUFFER).is_err() {
+                set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, RECEIVE_BUFFER)
+                    .map_err(io("sizing the buffer"))?;
+            }
+            if shared {
+                fanout::deafen(fd).map_err(io("preparing to share the interface's frames"))?;
+            }
+            bind(fd, found.index).map_err(io("binding to the interface"))?;
         }
-        bind(fd, found.index).map_err(io("binding to the interface"))?;
+        if shared {
+            fanout::join(&sockets, steering).map_err(io("sharing the interface's frames among workers"))?;
+        }
         let snap = usize::try_from(snap).unwrap_or(usize::MAX).clamp(256, 65_536);
-        Ok(Self {
+        let open = |socket| Self {
             socket,
             interface: interface.to_owned(),
             link,
@@ -130,7 +148,8 @@ impl AfPacket {
             snap,
             buffer: vec![0; BATCH * (snap + TAG)],
             counts: CaptureCounts::default(),
-        })
+        };
+        Ok(sockets.into_iter().map(open).collect())
     }
 
     /// How frames begin.
@@ -175,25 +194,8 @@ impl AfPacket {
     /// [`CaptureError::Io`].
     pub fn counts(&mut self) -> Result<CaptureCounts, CaptureError> {
         // `struct tpacket_stats`: packets (dropped ones included) and drops since the last call.
-        let mut stats = [0_u32; 2];
-        let mut len = libc::socklen_t::try_from(size_of_val(&stats)).unwrap_or(0);
-        #[expect(unsafe_code, reason = "rustix has no wrapper for this option")]
-        // SAFETY: `stats` and `len` are live and `len` is the size of `stats`.
-        let result = unsafe {
-            libc::getsockopt(
-                self.socket.as_raw_fd(),
-                libc::SOL_PACKET,
-                libc::PACKET_STATISTICS,
-                stats.as_mut_ptr().cast(),
-                &raw mut len,
-            )
-        };
-        if result != 0 {
-            return Err(CaptureError::Io {
-                what: "reading the socket's counters",
-                source: io::Error::last_os_error(),
-            });
-        }
+        let stats: [u32; 2] = get_option(self.socket.as_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS)
+            .map_err(|source| CaptureError::Io { what: "reading the socket's counters", source })?;
         self.counts.packets = self.counts.packets.wrapping_add(stats[0].into());
         self.counts.dropped = self.counts.dropped.wrapping_add(stats[1].into());
         Ok(self.counts)
@@ -328,11 +330,12 @@ unsafe fn control(header: &libc::msghdr) -> (Option<u64>, Option<(u16, u16)>) {
     (time, tag)
 }
 
-fn set_option(
+/// Sets a socket option to a value of plain integers and of pointers to live memory.
+pub(crate) fn set_option<T: Copy>(
     fd: BorrowedFd<'_>,
     level: libc::c_int,
     name: libc::c_int,
-    value: libc::c_int,
+    value: T,
 ) -> io::Result<()> {
     let len = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(0);
     #[expect(unsafe_code, reason = "rustix has no wrapper for these options")]
@@ -340,6 +343,21 @@ fn set_option(
     let result =
         unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, std::ptr::from_ref(&value).cast(), len) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Reads a socket option of `N` integers.
+pub(crate) fn get_option<const N: usize>(
+    fd: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+) -> io::Result<[u32; N]> {
+    let mut value = [0_u32; N];
+    let mut len = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(0);
+    #[expect(unsafe_code, reason = "rustix has no wrapper for these options")]
+    // SAFETY: `value` and `len` are live and `len` is the size of `value`.
+    let result =
+        unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut len) };
+    if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
 fn bind(fd: BorrowedFd<'_>, ifindex: u32) -> io::Result<()> {

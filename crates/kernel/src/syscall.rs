@@ -238,6 +238,22 @@ pub(crate) fn for_each<K: aya::Pod, V: aya::Pod>(
     }
 }
 
+/// Every flow of a flow map, in batches as [`crate::Sensor::flows`] reads them: for measuring what that costs.
+///
+/// # Errors
+/// What the kernel says; [`io::ErrorKind::InvalidInput`] for a map of other things than flows.
+pub fn flows_of(
+    map: &aya::maps::MapData,
+    each: &mut dyn FnMut(&crate::abi::FlowKey, &crate::abi::FlowStats),
+) -> io::Result<()> {
+    let info = map.info().map_err(io::Error::other)?;
+    let sizes = [info.key_size() as usize, info.value_size() as usize];
+    if sizes != [size_of::<crate::abi::FlowKey>(), size_of::<crate::abi::FlowStats>()] {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for_each(map.fd(), each)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

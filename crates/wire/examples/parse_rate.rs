@@ -1,4 +1,4 @@
-//! Nanoseconds per packet of the header parser, over a crafted mix or over a capture.
+//! Nanoseconds per packet of the header parser and of steering, over a crafted mix or over a capture.
 //!
 //! `cargo run --release -p wire --example parse_rate [CAPTURE]`
 
@@ -13,7 +13,7 @@ use std::time::Instant;
 use wire::capture::{CaptureError, Reader};
 use wire::craft::{self, Builder, Tcp};
 use wire::packet::tcp_flag::{ACK, PSH, SYN};
-use wire::{Addr, LinkType};
+use wire::{Addr, LinkType, Steering};
 
 const PACKETS: usize = 10_000_000;
 
@@ -82,5 +82,13 @@ fn main() -> Result<(), CaptureError> {
     }
     let ns = start.elapsed().as_nanos() as f64 / PACKETS as f64;
     println!("parse: {ns:.1} ns/packet ({packets} of {PACKETS} frames are packets, {bytes} IP bytes)");
+    let steering = Steering::new(1, 2);
+    let mut second = 0;
+    let start = Instant::now();
+    for (link, frame, frame_len) in frames.iter().cycle().take(PACKETS) {
+        second += black_box(steering.route(*link, black_box(frame), *frame_len)).worker;
+    }
+    let ns = start.elapsed().as_nanos() as f64 / PACKETS as f64;
+    println!("steer: {ns:.1} ns/packet ({second} of {PACKETS} to the second of two workers)");
     Ok(())
 }

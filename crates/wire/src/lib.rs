@@ -17,9 +17,11 @@ pub mod message;
 pub mod packet;
 pub mod parse;
 pub mod quote;
+pub mod steer;
 pub mod tunnel;
 
 pub use addr::Addr;
 pub use icmp::icmp_counterpart;
 pub use packet::{Fragment, LinkType, Packet, Skip};
 pub use parse::{outermost, parse};
+pub use steer::Steering;

@@ -259,7 +259,7 @@ pub fn outermost(link: LinkType, frame: &[u8], frame_len: u32) -> Result<Packet<
 }
 
 /// What the link header leads to.
-enum Start {
+pub(crate) enum Start {
     /// IP at this offset.
     Ip(Version, usize),
     /// Something else at this offset, announced as this EtherType.
@@ -268,7 +268,7 @@ enum Start {
 
 /// Reads the link header.
 #[inline(always)]
-fn begin(link: LinkType, frame: &[u8]) -> Result<Start, Skip> {
+pub(crate) fn begin(link: LinkType, frame: &[u8]) -> Result<Start, Skip> {
     let (at, kind) = match link {
         LinkType::Ethernet => {
             let Some(header) = frame.first_chunk::<14>() else { return Err(Skip::LinkTruncated) };
@@ -454,7 +454,7 @@ fn ipv6(datagram: &[u8], on_wire: u32) -> Result<Ip, Skip> {
 }
 
 #[inline]
-const fn is_extension(next: u8) -> bool {
+pub(crate) const fn is_extension(next: u8) -> bool {
     matches!(
         next,
         next_header::HOP_BY_HOP

@@ -60,6 +60,12 @@ pub(crate) fn measure(setup: &Setup) -> anyhow::Result<Section> {
             _ => figure.baseline(pass, "bare pass"),
         });
     }
+    if let (Some(batched), Some(single)) = (value("read_flows_batched"), value("read_flows_single")) {
+        section.push(
+            Figure::new("reading 100,000 flows out of the flow map in batches, per flow", batched, "ns")
+                .baseline(single, "one by one"),
+        );
+    }
     match filter {
         [Some(pass), Some(drop)] => {
             section.push(Figure::new(

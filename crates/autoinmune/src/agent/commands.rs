@@ -157,10 +157,10 @@ fn explain(agent: &Agent, address: Addr) -> ExplainView {
     if known.pardoned_until_ns.is_some() {
         notes.push("an operator lifted its block; policy leaves it alone for a while".to_owned());
     }
-    let tracker = agent.line.tracker();
+    let census = agent.line.census();
     let mut windows = Vec::new();
     for role in [Role::Source, Role::Target] {
-        let Some(entity) = tracker.entity_at(address, role) else { continue };
+        let Some(entity) = census.entity_at(address, role) else { continue };
         for span in Span::ALL {
             let w = entity.current(span);
             // A window that ran out describes the past; the wall clock may also be behind a replayed time.

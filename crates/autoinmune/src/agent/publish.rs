@@ -95,7 +95,7 @@ impl Board {
             channels.insert("audit".to_owned(), audit.lost);
         }
 
-        let traffic = line.tracker().traffic();
+        let traffic = line.census().traffic();
         let mut interfaces = Vec::new();
         {
             let mut rates = self.rates.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -124,7 +124,7 @@ impl Board {
             syn_packets: traffic.syn_packets,
             window_seconds: 1.0,
             top_sources: line
-                .tracker()
+                .census()
                 .top_sources(TOP_SOURCES)
                 .into_iter()
                 .map(|(address, packets, bytes)| TopSource { address, packets, bytes })
@@ -135,7 +135,7 @@ impl Board {
         let enforcing = config.policy.mode == Mode::Enforce;
         let blocks =
             if enforcing { responder.blocks().count() } else { responder.would_be_blocks().count() } as u64;
-        let counters = line.tracker().counters();
+        let (counters, census) = (line.tracker().counters(), line.census().counters());
         let programs: Vec<ProgramView> = sight.programs;
 
         let mut shown = self.shown();
@@ -157,7 +157,7 @@ impl Board {
             programs: programs.clone(),
             losses: losses.clone(),
             flows: counters.flows_live,
-            entities: counters.entities_live,
+            entities: census.entities_live,
             sessions: counters.sessions_live,
             session_bytes: counters.session_bytes,
             messages: counters.messages,
@@ -197,7 +197,7 @@ impl Board {
             limits: sight.limits,
             programs,
             flows: counters.flows_live,
-            entities: counters.entities_live,
+            entities: census.entities_live,
             blocks,
             allowlist: responder.allowlist().len() as u64,
             incidents_open: line.book().open().count() as u64,

@@ -5,7 +5,7 @@ use crate::line::Tap;
 use crate::sink::Queue;
 use crate::{eve, summary};
 use detect::{Change, Signal, Update};
-use flow::{EndReason, FlowKey, FlowRecord};
+use flow::{Conversation, EndReason, FlowKey, FlowRecord};
 use respond::{Decision, Effect, Outcome};
 use std::collections::BTreeMap;
 use wire::message::{Message, Side};
@@ -109,7 +109,7 @@ impl Tap for AgentTap {
         }
     }
 
-    fn message(&mut self, at_ns: u64, flow: &FlowRecord, from: Side, message: &Message) {
+    fn message(&mut self, at_ns: u64, flow: &Conversation, from: Side, message: &Message) {
         if self.eve.is_some()
             && self.context.messages
             && let Some(line) = eve::message(&self.context, at_ns, flow, from, message)

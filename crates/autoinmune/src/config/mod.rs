@@ -60,6 +60,8 @@ pub struct Config {
     pub flow_events_per_cpu: u32,
     /// Flow table timeouts.
     pub tracker: flow::TrackerConfig,
+    /// Entity table.
+    pub census: flow::CensusConfig,
     /// Quiet time after which an incident ends.
     pub incident_quiet: Duration,
     /// Rules with overrides applied.
@@ -179,7 +181,6 @@ impl Config {
             flow_events_per_cpu: raw.sensor.flow_events_per_cpu,
             tracker: flow::TrackerConfig {
                 flow_capacity: raw.sensor.flow_capacity as usize,
-                entity_capacity: raw.sensor.source_capacity as usize,
                 idle_tcp_ns: u64::from(raw.flow.idle_tcp_s) * second,
                 idle_ns: u64::from(raw.flow.idle_s) * second,
                 active_ns: u64::from(raw.flow.active_s) * second,
@@ -187,6 +188,10 @@ impl Config {
                 session_capacity: raw.flow.sessions as usize,
                 session_bytes: raw.flow.session_mb as usize * (1 << 20),
                 ..flow::TrackerConfig::default()
+            },
+            census: flow::CensusConfig {
+                entity_capacity: raw.sensor.source_capacity as usize,
+                ..flow::CensusConfig::default()
             },
             incident_quiet: Duration::from_secs(raw.incidents.quiet_s.into()),
             rules,

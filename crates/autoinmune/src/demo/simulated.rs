@@ -4,10 +4,10 @@
 use super::show::Show;
 use super::view::{Ordinary, Style, View};
 use super::{Ending, because};
-use crate::line::{Line, LineConfig, Tap};
+use crate::line::{JudgeConfig, Line, LineConfig, Tap};
 use anyhow::Context as _;
 use detect::{Actor, BookConfig, RuleSet, Signal, Update};
-use flow::{EndReason, FlowRecord, TrackerConfig};
+use flow::{CensusConfig, Conversation, EndReason, FlowRecord, TrackerConfig};
 use lab::address::{CLIENT, CLIENT6};
 use lab::scenario::{EPOCH_NS, Scenario};
 use respond::{Block, Decision, Mode, Outcome, Policy, Prefix};
@@ -31,13 +31,16 @@ const OVER: f64 = 1.2;
 pub fn play(view: &mut View, show: &mut Show, stop: &AtomicBool, seed: u64) -> anyhow::Result<Ending> {
     let mut line = Line::new(LineConfig {
         tracker: TrackerConfig::default(),
-        rules: RuleSet::builtin(),
-        book: BookConfig::default(),
-        policy: Policy {
-            mode: Mode::Enforce,
-            ttl: TTL.parse().context("the length of a block")?,
-            escalation: 1.0,
-            ..Policy::default()
+        judge: JudgeConfig {
+            census: CensusConfig::default(),
+            rules: RuleSet::builtin(),
+            book: BookConfig::default(),
+            policy: Policy {
+                mode: Mode::Enforce,
+                ttl: TTL.parse().context("the length of a block")?,
+                escalation: 1.0,
+                ..Policy::default()
+            },
         },
     });
     let mut hall = Hall {
@@ -140,7 +143,7 @@ impl Hall<'_> {
 
     /// Brings the view up to date.
     fn look(&mut self, line: &Line, now_ns: u64) {
-        let traffic = line.tracker().traffic();
+        let traffic = line.census().traffic();
         let view = &mut *self.view;
         view.packets_per_second = traffic.packets_per_second as f64;
         view.bytes_per_second = traffic.bytes_per_second as f64;
@@ -178,7 +181,7 @@ fn seconds(at_ns: u64) -> f64 {
 impl Tap for Hall<'_> {
     fn flow(&mut self, _: u64, _: &FlowRecord, _: EndReason) {}
 
-    fn message(&mut self, _: u64, _: &FlowRecord, _: Side, _: &Message) {}
+    fn message(&mut self, _: u64, _: &Conversation, _: Side, _: &Message) {}
 
     fn incident(&mut self, at_ns: u64, update: &Update, _: Option<&Signal>, _: Option<&Decision>) {
         let Actor::Source { addr: actor } = update.incident.actor else { return };

@@ -3,7 +3,7 @@
 //! known here, let alone written.
 
 use super::{Context, Event};
-use flow::FlowRecord;
+use flow::Conversation;
 use serde_json::{Value, json};
 use wire::message::dcerpc::DceRpc;
 use wire::message::dhcp::Dhcp;
@@ -18,7 +18,7 @@ use wire::message::{Message, Side, Violation};
 pub fn message(
     context: &Context,
     at_ns: u64,
-    flow: &FlowRecord,
+    flow: &Conversation,
     from: Side,
     message: &Message,
 ) -> Option<String> {
@@ -74,7 +74,7 @@ fn of_flow(
     context: &Context,
     at_ns: u64,
     kind: &'static str,
-    flow: &FlowRecord,
+    flow: &Conversation,
     from: Side,
     ours: Value,
 ) -> Event {
@@ -87,18 +87,18 @@ fn of_flow(
     event.dest_port = Some(dst.1);
     event.ip_v = Some(if src.0.is_v4() { 4 } else { 6 });
     event.proto = Some(super::protocol_name(flow.key.protocol));
-    event.flow_id = Some(super::flow_id(&flow.key, flow.first_ns()));
+    event.flow_id = Some(super::flow_id(&flow.key, flow.first_ns));
     event.community_id = Some(flow.community_id(0));
-    event.app_proto = Some(flow.app().name());
+    event.app_proto = Some(flow.app.name());
     event
 }
 
 /// An event for what the schema has no place for: everything under our own object.
-fn ours(context: &Context, at_ns: u64, flow: &FlowRecord, from: Side, value: Value) -> String {
+fn ours(context: &Context, at_ns: u64, flow: &Conversation, from: Side, value: Value) -> String {
     of_flow(context, at_ns, "ssh", flow, from, value).line()
 }
 
-fn violation(context: &Context, at_ns: u64, flow: &FlowRecord, from: Side, v: Violation) -> String {
+fn violation(context: &Context, at_ns: u64, flow: &Conversation, from: Side, v: Violation) -> String {
     let mut event = of_flow(context, at_ns, "anomaly", flow, from, json!({}));
     let event_name = format!("{}_{}", v.app.name(), v.what);
     event.anomaly = Some(json!({

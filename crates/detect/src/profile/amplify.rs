@@ -4,7 +4,7 @@ use super::table::Table;
 use super::{Fact, Kind, Observation, Profile, Subject, Values};
 use crate::Actor;
 use crate::metric::Metric;
-use flow::{Entity, FlowRecord, Role, Span};
+use flow::{Conversation, Entity, FlowRecord, Role, Span};
 use wire::Addr;
 use wire::packet::protocol;
 
@@ -75,16 +75,18 @@ impl Profile for Amplification {
     }
 
     fn wants(&self) -> &'static [Kind] {
-        &[Kind::Active, Kind::Ended]
+        &[Kind::Active, Kind::Grown, Kind::Ended]
     }
 
     fn learn(&mut self, now_ns: u64, fact: &Fact<'_>, out: &mut Vec<Observation>) {
         match fact {
-            Fact::Active { entity, flow: Some(flow) } if flow.key.protocol == protocol::UDP => {
-                match entity.role {
-                    Role::Target => out.extend(reflected(entity, flow)),
-                    Role::Source => out.extend(self.reflecting(now_ns, flow, false)),
-                }
+            Fact::Active { entity, flow }
+                if flow.key.protocol == protocol::UDP && entity.role == Role::Target =>
+            {
+                out.extend(reflected(entity, flow));
+            }
+            Fact::Grown(flow) if flow.key.protocol == protocol::UDP => {
+                out.extend(self.reflecting(now_ns, flow, false));
             }
             Fact::Ended(flow, _) if flow.key.protocol == protocol::UDP => {
                 out.extend(self.reflecting(now_ns, flow, true));
@@ -123,7 +125,7 @@ impl Amplification {
             .with(Metric::AmplificationFactor, answered as f64 / (asked.max(1)) as f64)
             .with(Metric::AmplifiedQuestionBytes, asked as f64 / (questions.max(1)) as f64);
         // The sender of the questions is the victim: its address is forged.
-        let mut o = Observation::of_flow(Subject::Reflector, flow, since_ns, values);
+        let mut o = Observation::of_record(Subject::Reflector, flow, since_ns, values);
         o.actor = Actor::Distributed { target: client };
         o.target = Some(client);
         o.detail = Some(format!("{name} of {server}").into());
@@ -132,8 +134,8 @@ impl Amplification {
 }
 
 /// Answers towards `entity` that began with no question.
-fn reflected(entity: &Entity, flow: &FlowRecord) -> Option<Observation> {
-    if flow.stats.from_responder().packets > 0 {
+fn reflected(entity: &Entity, flow: &Conversation) -> Option<Observation> {
+    if flow.replied {
         return None;
     }
     let name = service(flow.initiator().1)?;

@@ -8,7 +8,7 @@ use super::table::Table;
 use super::{Fact, Kind, Observation, Profile, Subject, Values};
 use crate::home::{Home, is_host};
 use crate::metric::Metric;
-use flow::FlowRecord;
+use flow::Conversation;
 use std::sync::Arc;
 use wire::Addr;
 use wire::packet::protocol;
@@ -82,7 +82,7 @@ impl Beacons {
     }
 }
 
-fn pair(home: &Home, flow: &FlowRecord) -> Option<Pair> {
+fn pair(home: &Home, flow: &Conversation) -> Option<Pair> {
     let ((source, _), (target, port)) = (flow.initiator(), flow.responder());
     let spoken = matches!(flow.key.protocol, protocol::TCP | protocol::UDP);
     let calls = spoken && is_host(target) && home.contains(source) && !home.contains(target);
@@ -106,7 +106,8 @@ impl Profile for Beacons {
                 }
             }
             Fact::Ended(flow, _) => {
-                if let Some(calls) = pair(&self.home, flow).and_then(|p| self.pairs.get_mut(&p, now_ns)) {
+                let pair = pair(&self.home, &Conversation::of(flow));
+                if let Some(calls) = pair.and_then(|p| self.pairs.get_mut(&p, now_ns)) {
                     let size = u32::try_from(flow.stats.from_initiator().payload_bytes).unwrap_or(u32::MAX);
                     calls.sizes[calls.sized as usize % KEPT] = size;
                     calls.sized = calls.sized.saturating_add(1);
@@ -122,7 +123,7 @@ impl Profile for Beacons {
 }
 
 impl Beacons {
-    fn call(&mut self, now_ns: u64, pair: Pair, flow: &FlowRecord, out: &mut Vec<Observation>) {
+    fn call(&mut self, now_ns: u64, pair: Pair, flow: &Conversation, out: &mut Vec<Observation>) {
         let calls = self.pairs.touch(pair, now_ns);
         if calls.calls == 0 {
             calls.first_ns = now_ns;

@@ -9,7 +9,7 @@ use super::table::{Table, hash};
 use super::{Fact, Kind, Observation, Profile, Subject, Values};
 use crate::Actor;
 use crate::metric::Metric;
-use flow::FlowRecord;
+use flow::Conversation;
 use flow::sketch::Distinct;
 use wire::Addr;
 use wire::message::dns::Dns;
@@ -104,7 +104,7 @@ impl Default for Names {
 }
 
 /// Who asked whom, whichever side is taken for the initiator; `None` on ports of the local link.
-pub(super) fn asked(flow: &FlowRecord, from: Side, dns: &Dns) -> Option<(Addr, (Addr, u16))> {
+pub(super) fn asked(flow: &Conversation, from: Side, dns: &Dns) -> Option<(Addr, (Addr, u16))> {
     let (first, second) = (flow.initiator(), flow.responder());
     if LOCAL_PORTS.contains(&first.1) || LOCAL_PORTS.contains(&second.1) {
         return None;

@@ -3,7 +3,7 @@
 use super::table::Table;
 use super::{Fact, Kind, Observation, Profile, Subject, Values};
 use crate::metric::Metric;
-use flow::{FlowRecord, Oddity, Role};
+use flow::{FlowRecord, Oddity};
 use wire::Addr;
 
 /// Sources remembered, some 40 bytes each.
@@ -43,7 +43,7 @@ impl Profile for Evasions {
     }
 
     fn wants(&self) -> &'static [Kind] {
-        &[Kind::Odd, Kind::Active, Kind::Ended]
+        &[Kind::Odd, Kind::Grown, Kind::Ended]
     }
 
     fn learn(&mut self, now_ns: u64, fact: &Fact<'_>, out: &mut Vec<Observation>) {
@@ -51,10 +51,7 @@ impl Profile for Evasions {
             Fact::Odd(flow, oddity) => (flow, oddity),
             // Where packets are counted by the kernel, or where even the first fragment is too short to be read, the counts
             // of the flow are all there is.
-            Fact::Active { entity, flow: Some(flow) } if entity.role == Role::Source => {
-                return small_fragments(now_ns, flow, out);
-            }
-            Fact::Ended(flow, _) => return small_fragments(now_ns, flow, out),
+            Fact::Grown(flow) | Fact::Ended(flow, _) => return small_fragments(now_ns, flow, out),
             _ => return,
         };
         let odd = self.sources.touch(flow.initiator().0, now_ns);
@@ -87,5 +84,5 @@ fn small_fragments(now_ns: u64, flow: &FlowRecord, out: &mut Vec<Observation>) {
         return;
     }
     let values = Values::default().with(Metric::TinyFragments, f64::from(sent.fragments));
-    out.push(Observation::of_flow(Subject::Oddities, flow, flow.first_ns().min(now_ns), values));
+    out.push(Observation::of_record(Subject::Oddities, flow, flow.first_ns().min(now_ns), values));
 }

@@ -2,7 +2,6 @@
 
 use super::{Fact, Kind, Observation, Profile, Subject, Values};
 use crate::metric::Metric;
-use flow::Role;
 use wire::packet::protocol;
 
 /// Requests or replies of a pair before anything is observed.
@@ -18,15 +17,11 @@ impl Profile for Echoes {
     }
 
     fn wants(&self) -> &'static [Kind] {
-        &[Kind::Active, Kind::Ended]
+        &[Kind::Grown, Kind::Ended]
     }
 
     fn learn(&mut self, _now_ns: u64, fact: &Fact<'_>, out: &mut Vec<Observation>) {
-        let flow = match fact {
-            Fact::Active { entity, flow: Some(flow) } if entity.role == Role::Source => flow,
-            Fact::Ended(flow, _) => flow,
-            _ => return,
-        };
+        let (Fact::Grown(flow) | Fact::Ended(flow, _)) = fact else { return };
         let request = match flow.key.protocol {
             protocol::ICMP => 8,
             protocol::ICMPV6 => 128,
@@ -53,7 +48,7 @@ impl Profile for Echoes {
                 ),
             )
             .with(Metric::EchoKilobytes, (asked.payload_bytes + answered.payload_bytes) as f64 / 1e3);
-        let mut o = Observation::of_flow(Subject::Echoes, flow, flow.first_ns(), values);
+        let mut o = Observation::of_record(Subject::Echoes, flow, flow.first_ns(), values);
         o.port = None;
         out.push(o);
     }

@@ -7,7 +7,7 @@
 use super::table::{Table, hash};
 use super::{Fact, Kind as Want, Observation, Profile, Subject, Values, speaker};
 use crate::metric::Metric;
-use flow::FlowRecord;
+use flow::Conversation;
 use flow::sketch::Distinct;
 use wire::Addr;
 use wire::message::kerberos::{Kerberos, Kind, etype};
@@ -153,7 +153,7 @@ impl Profile for KerberosClients {
 
 /// Who asked, and when the answer came.
 struct Who<'a> {
-    flow: &'a FlowRecord,
+    flow: &'a Conversation,
     asker: Side,
     now_ns: u64,
 }

@@ -32,7 +32,7 @@ mod volume;
 use crate::Actor;
 use crate::home::Home;
 use crate::metric::Metric;
-use flow::{EndReason, Entity, FlowRecord, Oddity};
+use flow::{Conversation, EndReason, Entity, FlowRecord, Oddity};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use wire::Addr;
@@ -113,20 +113,20 @@ impl Subject {
 #[derive(Clone, Copy, Debug)]
 pub enum Fact<'a> {
     /// A flow began.
-    Started(&'a FlowRecord),
-    /// A flow's application was recognised (`flow.talk.app`).
-    Recognised(&'a FlowRecord),
+    Started(&'a Conversation),
+    /// A flow's application was recognised (`flow.app`).
+    Recognised(&'a Conversation),
     /// A message was completed.
     Message {
         /// The flow.
-        flow: &'a FlowRecord,
+        flow: &'a Conversation,
         /// Who said it.
         from: Side,
         /// What.
         message: &'a Message,
     },
     /// Reassembly or fragments were odd.
-    Odd(&'a FlowRecord, Oddity),
+    Odd(&'a Conversation, Oddity),
     /// A TCP flow closed.
     Closed(&'a FlowRecord),
     /// A flow left the table; closed ones were told before.
@@ -137,9 +137,11 @@ pub enum Fact<'a> {
     Active {
         /// The entity with its windows.
         entity: &'a Entity,
-        /// The flow that last made it worth judging, if it is still in the table.
-        flow: Option<&'a FlowRecord>,
+        /// The flow that made it worth judging.
+        flow: &'a Conversation,
     },
+    /// A flow had another [`flow::window::JUDGE_EVERY`] packets, or an odd fragment.
+    Grown(&'a FlowRecord),
 }
 
 /// A kind of fact, to say which ones a profile wants.
@@ -162,10 +164,12 @@ pub enum Kind {
     Arp = 6,
     /// [`Fact::Active`].
     Active = 7,
+    /// [`Fact::Grown`].
+    Grown = 8,
 }
 
 /// How many kinds of facts there are.
-pub(crate) const KINDS: usize = 8;
+pub(crate) const KINDS: usize = 9;
 
 impl Fact<'_> {
     /// Its kind.
@@ -180,6 +184,7 @@ impl Fact<'_> {
             Self::Ended(..) => Kind::Ended,
             Self::Arp(_) => Kind::Arp,
             Self::Active { .. } => Kind::Active,
+            Self::Grown(_) => Kind::Grown,
         }
     }
 }
@@ -233,7 +238,7 @@ pub struct Observation {
     /// IP protocol.
     pub protocol: Option<u8>,
     /// The flow it was seen in.
-    pub flow: Option<FlowRecord>,
+    pub flow: Option<Conversation>,
     /// What it is about in words that rules do not know, such as a domain or an interface; shown to people.
     pub detail: Option<Box<str>>,
     /// Since when it was observed, ns.
@@ -247,7 +252,7 @@ impl Observation {
     #[must_use]
     pub fn of_speaker(
         subject: Subject,
-        flow: &FlowRecord,
+        flow: &Conversation,
         from: Side,
         since_ns: u64,
         values: Values,
@@ -261,9 +266,15 @@ impl Observation {
         }
     }
 
+    /// As [`Self::of_flow`], about a flow whose record is at hand.
+    #[must_use]
+    pub fn of_record(subject: Subject, record: &FlowRecord, since_ns: u64, values: Values) -> Self {
+        Self::of_flow(subject, &Conversation::of(record), since_ns, values)
+    }
+
     /// An observation about who began `flow`, against whom it contacted.
     #[must_use]
-    pub fn of_flow(subject: Subject, flow: &FlowRecord, since_ns: u64, values: Values) -> Self {
+    pub fn of_flow(subject: Subject, flow: &Conversation, since_ns: u64, values: Values) -> Self {
         let (target, port) = flow.responder();
         Self {
             subject,
@@ -281,7 +292,7 @@ impl Observation {
 
 /// Who says something in a flow, and to whom: address and port of each. A sensor that came late may hold a server for the
 /// initiator, but who sends a request is the client whatever the flow's beginning looked like.
-pub(crate) fn speaker(flow: &FlowRecord, from: Side) -> ((Addr, u16), (Addr, u16)) {
+pub(crate) fn speaker(flow: &Conversation, from: Side) -> ((Addr, u16), (Addr, u16)) {
     match from {
         Side::Client => (flow.initiator(), flow.responder()),
         Side::Server => (flow.responder(), flow.initiator()),

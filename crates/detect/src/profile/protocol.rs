@@ -9,7 +9,7 @@ use crate::Actor;
 use crate::home::is_host;
 use crate::metric::Metric;
 use flow::sketch::Distinct;
-use flow::{App, FlowKey, FlowRecord};
+use flow::{App, Conversation, FlowKey, FlowRecord};
 use wire::Addr;
 use wire::message::{Message, Side, Violation};
 use wire::packet::protocol;
@@ -69,7 +69,7 @@ impl Profile for Anomalies {
     }
 
     fn wants(&self) -> &'static [Kind] {
-        &[Kind::Message, Kind::Active, Kind::Closed, Kind::Ended]
+        &[Kind::Message, Kind::Grown, Kind::Closed, Kind::Ended]
     }
 
     fn learn(&mut self, now_ns: u64, fact: &Fact<'_>, out: &mut Vec<Observation>) {
@@ -77,7 +77,7 @@ impl Profile for Anomalies {
             Fact::Message { flow, from, message: Message::Violation(violation) } => {
                 self.violation(now_ns, flow, *from, *violation, out);
             }
-            Fact::Active { flow: Some(flow), .. } => {
+            Fact::Grown(flow) => {
                 out.extend(self.strange_dns(now_ns, flow));
             }
             Fact::Closed(flow) | Fact::Ended(flow, _) => {
@@ -114,7 +114,7 @@ fn wrong_port(flow: &FlowRecord) -> Option<Observation> {
         Metric::WrongPortRemoteShell,
         f64::from(u8::from(matches!(app, App::Ssh | App::Telnet | App::Rdp))),
     );
-    let mut o = Observation::of_flow(Subject::WrongPort, flow, flow.first_ns(), values);
+    let mut o = Observation::of_record(Subject::WrongPort, flow, flow.first_ns(), values);
     o.detail = Some(format!("{} on port {port}", app.name()).into());
     Some(o)
 }
@@ -153,7 +153,7 @@ impl Anomalies {
         let values = Values::default()
             .with(Metric::StrangeDnsPackets, f64::from(up.data_packets.min(down.data_packets)))
             .with(Metric::StrangeDnsKilobytes, (up.payload_bytes + down.payload_bytes) as f64 / 1000.0);
-        let mut o = Observation::of_flow(Subject::StrangeDns, flow, flow.first_ns(), values);
+        let mut o = Observation::of_record(Subject::StrangeDns, flow, flow.first_ns(), values);
         o.detail = Some(if tcp { "tcp".into() } else { "udp".into() });
         Some(o)
     }
@@ -161,7 +161,7 @@ impl Anomalies {
     fn violation(
         &mut self,
         now_ns: u64,
-        flow: &FlowRecord,
+        flow: &Conversation,
         from: Side,
         violation: Violation,
         out: &mut Vec<Observation>,
@@ -210,7 +210,7 @@ fn address_hash(addr: Addr) -> u32 {
 }
 
 /// The flow, by both ends.
-fn flow_hash(flow: &FlowRecord) -> u32 {
+fn flow_hash(flow: &Conversation) -> u32 {
     let ((a, ap), (b, bp)) = (flow.initiator(), flow.responder());
     let ports = u32::from(ap) << 16 | u32::from(bp);
     address_hash(a) ^ address_hash(b).rotate_left(16) ^ ports.wrapping_mul(0x85eb_ca6b)

@@ -6,7 +6,7 @@ use super::table::Table;
 use super::{Fact, Kind as Want, Observation, Profile, Subject, Values, speaker};
 use crate::home::is_host;
 use crate::metric::Metric;
-use flow::FlowRecord;
+use flow::Conversation;
 use wire::Addr;
 use wire::message::dcerpc::{DceRpc, Kind};
 use wire::message::{App, Message, Side};
@@ -108,7 +108,7 @@ impl RemoteCalls {
     fn call(
         &mut self,
         now_ns: u64,
-        (flow, from): (&FlowRecord, Side),
+        (flow, from): (&Conversation, Side),
         call: &DceRpc,
         (purpose, name): (Purpose, &'static str),
         out: &mut Vec<Observation>,
@@ -209,8 +209,8 @@ impl Profile for FanOut {
     fn learn(&mut self, now_ns: u64, fact: &Fact<'_>, out: &mut Vec<Observation>) {
         let Fact::Recognised(flow) = fact else { return };
         let ((client, _), (server, port)) = (flow.initiator(), flow.responder());
-        let remote = matches!(flow.talk.app, App::Smb | App::DceRpc | App::Ssh | App::Rdp)
-            || (matches!(flow.talk.app, App::Http | App::Tls) && WINRM.contains(&port));
+        let remote = matches!(flow.app, App::Smb | App::DceRpc | App::Ssh | App::Rdp)
+            || (matches!(flow.app, App::Http | App::Tls) && WINRM.contains(&port));
         if !remote || !is_host(server) {
             return;
         }

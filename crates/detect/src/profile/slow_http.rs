@@ -7,7 +7,7 @@ use super::table::Table;
 use super::{Fact, Kind, Observation, Profile, Subject, Values};
 use crate::Actor;
 use crate::metric::Metric;
-use flow::{App, EndReason, FlowKey, FlowRecord, Oddity, Role, Span};
+use flow::{App, Conversation, EndReason, FlowKey, Oddity, Role, Span};
 use rustc_hash::{FxHashMap, FxHashSet};
 use wire::Addr;
 use wire::message::{Message, Side};
@@ -100,14 +100,16 @@ impl Profile for SlowHttp {
             Fact::Recognised(flow) => {
                 // Only the answer is looked at: where counts come as snapshots, they lag behind what was recognised. An
                 // answer that has been read but not counted is told as a message next.
-                let answered = flow.stats.from_responder().data_packets > 0;
-                if flow.app() == App::Http && flow.key.protocol == protocol::TCP && !answered {
+                if flow.app == App::Http && flow.key.protocol == protocol::TCP && !flow.replied {
                     self.await_from(now_ns, flow, Awaits::Head);
                 }
             }
             Fact::Message { flow, from, message } => self.message(now_ns, flow, *from, message),
             // What is missing may be what was awaited.
-            Fact::Odd(flow, Oddity::StreamGap | Oddity::StreamOverrun) | Fact::Closed(flow) => {
+            Fact::Odd(flow, Oddity::StreamGap | Oddity::StreamOverrun) => {
+                self.held.remove(&flow.key);
+            }
+            Fact::Closed(flow) => {
                 self.held.remove(&flow.key);
             }
             Fact::Ended(flow, reason) if *reason != EndReason::Active => {
@@ -195,24 +197,23 @@ fn observation(
 }
 
 impl SlowHttp {
-    fn await_from(&mut self, now_ns: u64, flow: &FlowRecord, awaits: Awaits) {
+    fn await_from(&mut self, now_ns: u64, flow: &Conversation, awaits: Awaits) {
         let ((source, _), (server, port)) = (flow.initiator(), flow.responder());
         *self.held.touch(flow.key, now_ns) = Held { since_ns: now_ns, awaits, source, server, port };
         self.rates.touch(source, now_ns);
     }
 
     /// The request is complete: with a tiny window its answer is awaited, else nothing.
-    fn asked(&mut self, now_ns: u64, flow: &FlowRecord) {
-        let first = flow.stats.from_initiator();
+    fn asked(&mut self, now_ns: u64, flow: &Conversation) {
         // Only a SYN tells the window without its scale.
-        if flow.stats.syn_ns != 0 && first.first_window < TINY_WINDOW {
+        if flow.syn_window.is_some_and(|window| window < TINY_WINDOW) {
             self.await_from(now_ns, flow, Awaits::Read);
         } else {
             self.held.remove(&flow.key);
         }
     }
 
-    fn message(&mut self, now_ns: u64, flow: &FlowRecord, from: Side, message: &Message) {
+    fn message(&mut self, now_ns: u64, flow: &Conversation, from: Side, message: &Message) {
         let awaits = |s: &Self| s.held.get(&flow.key, now_ns).map(|h| h.awaits);
         match message {
             Message::HttpRequest(request) => {

@@ -80,7 +80,7 @@ impl Profile for Volumes {
     }
 
     fn learn(&mut self, now_ns: u64, fact: &Fact<'_>, out: &mut Vec<Observation>) {
-        let Fact::Active { entity, flow: Some(flow) } = fact else { return };
+        let Fact::Active { entity, flow } = fact else { return };
         let (target, _) = flow.responder();
         let leaves = self.home.contains(entity.addr) && !self.home.contains(target) && is_host(target);
         if entity.role != Role::Source || !leaves {

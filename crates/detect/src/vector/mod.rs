@@ -12,7 +12,7 @@ mod script;
 
 use crate::ruleset::VectorResult;
 use crate::{Detector, RuleSet, Signal};
-use flow::{Tracker, TrackerConfig};
+use flow::{Census, CensusConfig, Event, Tracker, TrackerConfig};
 use script::Item;
 use serde::{Deserialize, Serialize};
 use wire::Addr;
@@ -262,34 +262,55 @@ pub fn run(vector: &Vector, detector: &mut Detector) -> Result<Vec<Signal>, Stri
     }
     items.sort_by_key(|i| i.at_ns);
     let config = TrackerConfig { flow_capacity: MAX_PACKETS, ..TrackerConfig::default() };
-    let mut tracker = Tracker::new(config);
-    let (mut events, mut signals) = (Vec::new(), Vec::new());
-    let mut clock = EPOCH_NS;
-    let mut tick = |until: u64, tracker: &mut Tracker, detector: &mut Detector, signals: &mut Vec<Signal>| {
-        let mut events = Vec::new();
-        while clock < until {
-            tracker.advance(clock, &mut events);
-            detector.judge(clock, tracker, &events, signals);
-            detector.advance(clock, signals);
-            events.clear();
-            clock += TICK_NS;
-        }
+    let mut bench = Bench {
+        tracker: Tracker::new(config),
+        census: Census::new(CensusConfig::default()),
+        detector,
+        clock: EPOCH_NS,
+        events: Vec::new(),
+        signals: Vec::new(),
     };
     for item in &items {
-        tick(item.at_ns, &mut tracker, detector, &mut signals);
+        bench.pass(item.at_ns);
         if let Some(arp) = &item.arp {
-            detector.judge_arp(item.at_ns, arp, &mut signals);
-            continue;
+            bench.detector.judge_arp(item.at_ns, arp, &mut bench.signals);
+        } else {
+            bench.tracker.observe(item.at_ns, &item.packet(), &mut bench.events);
+            bench.judge();
         }
-        tracker.observe(item.at_ns, &item.packet(), &mut events);
-        detector.judge(item.at_ns, &tracker, &events, &mut signals);
-        events.clear();
     }
-    let end = items.last().map_or(EPOCH_NS, |i| i.at_ns) + TAIL_NS;
-    tick(end, &mut tracker, detector, &mut signals);
-    tracker.finish(&mut events);
-    detector.judge(end, &tracker, &events, &mut signals);
-    Ok(signals)
+    bench.pass(items.last().map_or(EPOCH_NS, |i| i.at_ns) + TAIL_NS);
+    bench.tracker.finish(&mut bench.events);
+    bench.judge();
+    Ok(bench.signals)
+}
+
+/// What a vector's traffic passes through.
+struct Bench<'a> {
+    tracker: Tracker,
+    census: Census,
+    detector: &'a mut Detector,
+    clock: u64,
+    events: Vec<Event>,
+    signals: Vec<Signal>,
+}
+
+impl Bench<'_> {
+    /// Lets time pass in steps of [`TICK_NS`].
+    fn pass(&mut self, until: u64) {
+        while self.clock < until {
+            self.tracker.advance(self.clock, &mut self.events);
+            self.judge();
+            self.census.advance(self.clock);
+            self.detector.advance(self.clock, &mut self.signals);
+            self.clock += TICK_NS;
+        }
+    }
+
+    fn judge(&mut self) {
+        self.detector.judge(&mut self.census, &self.events, &mut self.signals);
+        self.events.clear();
+    }
 }
 
 /// See [`RuleSet::check`].

@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "reads captures from files")]
 
 use detect::{BookConfig, Change, Detector, Incident, IncidentBook, RuleSet};
-use flow::{Tracker, TrackerConfig};
+use flow::{Census, CensusConfig, Tracker, TrackerConfig};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -40,6 +40,7 @@ pub(crate) fn incidents(path: &Path, set: &RuleSet) -> Vec<Incident> {
         return Vec::new();
     };
     let mut tracker = Tracker::new(TrackerConfig::default());
+    let mut census = Census::new(CensusConfig::default());
     let mut detector = Detector::new(set.clone());
     let mut book = IncidentBook::new(BookConfig::default());
     let (mut events, mut signals, mut updates, mut now) = (Vec::new(), Vec::new(), Vec::new(), 0);
@@ -48,7 +49,7 @@ pub(crate) fn incidents(path: &Path, set: &RuleSet) -> Vec<Incident> {
         let Ok(packet) = wire::parse(link, frame.data, frame.orig_len) else { continue };
         now = now.max(frame.ts_ns);
         tracker.observe(now, &packet, &mut events);
-        detector.judge(now, &tracker, &events, &mut signals);
+        detector.judge(&mut census, &events, &mut signals);
         events.clear();
         if !signals.is_empty() {
             book.advance(now, &mut updates);
@@ -56,7 +57,7 @@ pub(crate) fn incidents(path: &Path, set: &RuleSet) -> Vec<Incident> {
         }
     }
     tracker.finish(&mut events);
-    detector.judge(tracker.now_ns().max(now), &tracker, &events, &mut signals);
+    detector.judge(&mut census, &events, &mut signals);
     signals.drain(..).for_each(|s| drop(book.absorb(s)));
     book.finish(&mut updates);
     let mut ended: Vec<_> =

@@ -1,6 +1,10 @@
 //! Packets made by hand, and what tests ask of events.
 
-use flow::{EndReason, Event, FlowRecord, Outcome, Tracker};
+use flow::tracker::TICK_NS;
+use flow::{
+    Census, CensusConfig, EndReason, EntityId, Event, FlowKey, FlowRecord, FlowStats, Outcome, Tracker,
+    TrackerConfig, What,
+};
 use wire::packet::protocol;
 use wire::{Addr, Fragment, Packet};
 
@@ -82,6 +86,60 @@ pub(crate) fn segment(text: &str) -> Packet<'static> {
     with(packet(protocol::TCP, src, dst, flags(letters)), payload)
 }
 
+/// A tracker and the census behind it.
+pub(crate) struct Pair {
+    pub(crate) tracker: Tracker,
+    pub(crate) census: Census,
+    /// Entities to judge, of all calls.
+    pub(crate) active: Vec<EntityId>,
+}
+
+impl Pair {
+    pub(crate) fn new() -> Self {
+        Self::with(TrackerConfig::default(), CensusConfig::default())
+    }
+
+    pub(crate) fn with(tracker: TrackerConfig, census: CensusConfig) -> Self {
+        Self { tracker: Tracker::new(tracker), census: Census::new(census), active: Vec::new() }
+    }
+
+    /// Lets `call` do something to the tracker, and the census take in what is told.
+    fn told(&mut self, events: &mut Vec<Event>, call: impl FnOnce(&mut Tracker, &mut Vec<Event>)) {
+        let before = events.len();
+        call(&mut self.tracker, events);
+        events[before..].iter().for_each(|e| self.census.take(e, &mut self.active));
+    }
+
+    pub(crate) fn observe(&mut self, now: u64, p: &Packet<'_>, events: &mut Vec<Event>) {
+        self.told(events, |t, events| t.observe(now, p, events));
+    }
+
+    pub(crate) fn merge(&mut self, now: u64, key: FlowKey, stats: &FlowStats, events: &mut Vec<Event>) {
+        self.told(events, |t, events| t.merge(now, key, stats, events));
+    }
+
+    pub(crate) fn advance(&mut self, now: u64, events: &mut Vec<Event>) {
+        self.told(events, |t, events| t.advance(now, events));
+        self.census.advance(now);
+    }
+
+    /// Lets pass what time is left until the next tick, so that all packets are told.
+    pub(crate) fn tick(&mut self, events: &mut Vec<Event>) {
+        self.advance((self.tracker.now_ns() / TICK_NS + 1) * TICK_NS, events);
+    }
+
+    pub(crate) fn finish(&mut self, events: &mut Vec<Event>) {
+        self.told(events, Tracker::finish);
+    }
+
+    /// Feeds packets one millisecond apart from [`T0`] on; returns the time after the last.
+    pub(crate) fn feed(&mut self, packets: &[Packet<'_>], events: &mut Vec<Event>) -> u64 {
+        let mut end = 0;
+        self.told(events, |t, events| end = feed(t, packets, events));
+        end
+    }
+}
+
 /// Feeds packets to a tracker one millisecond apart from [`T0`] on; returns the time after the last.
 pub(crate) fn feed(t: &mut Tracker, packets: &[Packet<'_>], events: &mut Vec<Event>) -> u64 {
     let mut now = T0;
@@ -96,7 +154,7 @@ pub(crate) fn feed(t: &mut Tracker, packets: &[Packet<'_>], events: &mut Vec<Eve
 pub(crate) fn ended(events: &[Event]) -> Vec<(FlowRecord, EndReason)> {
     events
         .iter()
-        .filter_map(|e| if let Event::FlowEnded(r, why) = e { Some((**r, *why)) } else { None })
+        .filter_map(|e| if let What::Ended(r, why) = &e.what { Some((**r, *why)) } else { None })
         .collect()
 }
 
@@ -106,6 +164,6 @@ pub(crate) fn outcomes(events: &[Event]) -> Vec<Outcome> {
 }
 
 /// How many events `is` holds for.
-pub(crate) fn count(events: &[Event], is: fn(&Event) -> bool) -> usize {
-    events.iter().filter(|e| is(e)).count()
+pub(crate) fn count(events: &[Event], is: fn(&What) -> bool) -> usize {
+    events.iter().filter(|e| is(&e.what)).count()
 }

@@ -1,8 +1,8 @@
 //! Fragments to the flow of their datagram, and what is odd about them.
 
-use crate::common::{CLIENT, S, SERVER, T0, count, host, packet};
+use crate::common::{CLIENT, Pair, S, SERVER, T0, count, host, packet};
 use flow::fragment::{DATAGRAMS, Finding, Fragments, LIFE_NS, MIN_CONTENT};
-use flow::{Event, Oddity, Role, Span, Tracker, TrackerConfig};
+use flow::{Oddity, Role, Span, Tracker, TrackerConfig, What};
 use proptest::prelude::*;
 use wire::packet::protocol;
 use wire::{Fragment, Packet};
@@ -116,23 +116,24 @@ fn a_flood_forgets_the_oldest_only() {
 
 #[test]
 fn fragments_are_accounted_to_the_flow_of_their_first_and_odd_ones_told() {
-    let mut t = Tracker::new(TrackerConfig::default());
+    let mut t = Pair::new();
     let mut events = Vec::new();
     for (from, to) in [(0, 1480), (2960, 3000), (1480, 2960), (1472, 2000), (8, 16)] {
         t.observe(T0, &piece(9, from, to), &mut events);
     }
-    assert_eq!(t.counters().flows_total, 1);
+    assert_eq!(t.tracker.counters().flows_total, 1);
     let odd: Vec<_> =
-        events.iter().filter_map(|e| if let Event::Odd(_, o) = e { Some(*o) } else { None }).collect();
+        events.iter().filter_map(|e| if let What::Odd(o) = e.what { Some(o) } else { None }).collect();
     assert_eq!(odd, [Oddity::FragmentOverlap, Oddity::FragmentTiny]);
     // A first fragment is no whole datagram: it is not read.
-    assert_eq!(count(&events, |e| matches!(e, Event::Message(..))), 0);
-    let source = t.entity_at(CLIENT, Role::Source).expect("the source");
+    assert_eq!(count(&events, |e| matches!(e, What::Message(..))), 0);
+    let source = t.census.entity_at(CLIENT, Role::Source).expect("the source");
     let w = source.window(Span::S10);
     assert_eq!((w.tiny_fragments, w.overlapping_fragments, w.orphan_fragments), (1, 2, 0));
     // An orphan goes to the flow without ports.
     t.observe(T0, &piece(10, 1480, 2000), &mut events);
-    assert_eq!((t.counters().flows_total, t.counters().fragments_orphaned), (2, 1));
+    let c = t.tracker.counters();
+    assert_eq!((c.flows_total, c.fragments_orphaned), (2, 1));
 }
 
 proptest! {
@@ -147,6 +148,6 @@ proptest! {
             t.observe(T0, &piece(9, n * 512, n * 512 + 512), &mut events);
         }
         prop_assert_eq!(t.counters().flows_total, 1);
-        prop_assert_eq!(count(&events, |e| matches!(e, Event::Odd(..))), 0);
+        prop_assert_eq!(count(&events, |e| matches!(e, What::Odd(_))), 0);
     }
 }

@@ -1,7 +1,9 @@
 //! Snapshots against packets: the same windows, outcomes and records.
 
 use crate::common::*;
-use flow::{EndReason, Event, FlowKey, FlowStats, Outcome, Role, Span, Tracker, TrackerConfig};
+use flow::{
+    Census, CensusConfig, EndReason, Event, FlowKey, FlowStats, Outcome, Role, Span, Tracker, TrackerConfig,
+};
 use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -54,7 +56,7 @@ fn packets(t: &Talk, port: u16) -> Vec<Packet<'static>> {
 }
 
 /// All windows of a minute, their sets as counts: in which order things went in does not matter.
-fn windows(t: &Tracker) -> Vec<Value> {
+fn windows(t: &Census) -> Vec<Value> {
     let addrs = (0..5).map(host).chain((100..103).map(host));
     addrs
         .flat_map(|a| [t.entity_at(a, Role::Source), t.entity_at(a, Role::Target)])
@@ -66,8 +68,7 @@ fn windows(t: &Tracker) -> Vec<Value> {
 proptest! {
     #[test]
     fn snapshots_give_the_windows_that_packets_give(talks in prop::collection::vec(talk(), 1..20)) {
-        let mut by_packet = Tracker::new(TrackerConfig::default());
-        let mut by_snapshot = Tracker::new(TrackerConfig::default());
+        let (mut by_packet, mut by_snapshot) = (Pair::new(), Pair::new());
         let (mut first, mut second) = (Vec::new(), Vec::new());
         let mut kernel: BTreeMap<FlowKey, FlowStats> = BTreeMap::new();
         let mut now = T0;
@@ -92,7 +93,7 @@ proptest! {
         for (key, stats) in &kernel {
             by_snapshot.merge(T0 + 2 * S, *key, stats, &mut second);
         }
-        prop_assert_eq!(windows(&by_packet), windows(&by_snapshot));
+        prop_assert_eq!(windows(&by_packet.census), windows(&by_snapshot.census));
         by_packet.finish(&mut first);
         by_snapshot.finish(&mut second);
         let sorted = |events: &[Event]| {
@@ -101,7 +102,7 @@ proptest! {
             all
         };
         prop_assert_eq!(sorted(&first), sorted(&second));
-        let (a, b) = (by_packet.counters(), by_snapshot.counters());
+        let (a, b) = (by_packet.tracker.counters(), by_snapshot.tracker.counters());
         prop_assert_eq!((a.packets, a.bytes, a.flows_failed), (b.packets, b.bytes, b.flows_failed));
     }
 }
@@ -181,7 +182,7 @@ fn only_a_reading_after_the_grace_time_shows_silence() {
 #[test]
 fn an_old_flow_is_cut_and_its_rest_counted_from_the_cut() {
     let config = TrackerConfig { active_ns: 10 * S, ..TrackerConfig::default() };
-    let mut t = Tracker::new(config);
+    let mut t = Pair::with(config, CensusConfig::default());
     let mut events = Vec::new();
     let (key, mut all) = stats(T0, ">S <SA >A");
     for second in 0..35_u64 {
@@ -200,8 +201,8 @@ fn an_old_flow_is_cut_and_its_rest_counted_from_the_cut() {
         let bytes: u64 = parts.iter().map(|(r, _)| r.stats.dir[d].bytes).sum();
         assert_eq!((sum, bytes), (all.dir[d].packets, all.dir[d].bytes));
     }
-    assert_eq!(t.counters().packets, 38);
+    assert_eq!(t.tracker.counters().packets, 38);
     assert!(parts.iter().all(|(r, _)| r.initiator() == (CLIENT, 40_000)));
-    let w = t.entity_at(CLIENT, Role::Source).expect("active").current(Span::S60);
+    let w = t.census.entity_at(CLIENT, Role::Source).expect("active").current(Span::S60);
     assert_eq!((w.flows, w.handshakes, w.packets + w.reply_packets), (1, 1, 38));
 }

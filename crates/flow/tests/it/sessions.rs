@@ -1,8 +1,8 @@
 //! What flows say, through sessions and through the tracker.
 
-use crate::common::{CLIENT, MS, S, SERVER, T0, ended, feed, flags, host, packet};
+use crate::common::{CLIENT, MS, S, SERVER, T0, count, ended, feed, flags, host, packet};
 use flow::session::{LOOK, MESSAGES_PER_PACKET, Outbox, Segment, Session};
-use flow::{App, Direction, EndReason, Event, FlowKey, Oddity, Tracker, TrackerConfig};
+use flow::{App, Direction, EndReason, Event, FlowKey, Oddity, Tracker, TrackerConfig, What};
 use proptest::prelude::*;
 use wire::message::ftp::Ftp;
 use wire::message::{Dissector, MAX_UNCONSUMED, Message, Next, Progress, Side};
@@ -168,12 +168,12 @@ fn told(events: &[Event]) -> Vec<String> {
     events
         .iter()
         .filter_map(|e| {
-            Some(match e {
-                Event::FlowStarted(_) => "started".into(),
-                Event::FlowClosed(_) => "closed".into(),
-                Event::Recognised(_, app) => app.name().into(),
-                Event::Odd(_, oddity) => format!("{oddity:?}"),
-                Event::Message(_, s, m) => match &**m {
+            Some(match &e.what {
+                What::Started { .. } => "started".into(),
+                What::Closed(_) => "closed".into(),
+                What::Recognised => e.flow.app.name().into(),
+                What::Odd(oddity) => format!("{oddity:?}"),
+                What::Message(s, m) => match &**m {
                     Message::HttpRequest(r) => format!("{}{} {}", side(s), r.method, r.target),
                     Message::HttpResponse(r) => format!("{}{}", side(s), r.status),
                     Message::HttpBody(b) => format!("{}body {}", side(s), b.bytes),
@@ -182,7 +182,7 @@ fn told(events: &[Event]) -> Vec<String> {
                     Message::Ftp(Ftp::Reply { code }) => format!("{}{code}", side(s)),
                     other => format!("{}{other:?}", side(s)),
                 },
-                Event::FlowEnded(_, why) => format!("{why:?}"),
+                What::Ended(_, why) => format!("{why:?}"),
                 _ => return None,
             })
         })
@@ -279,7 +279,7 @@ fn more_messages_than_one_packet_may_bring_are_counted() {
     feed(&mut t, &handshake(CLIENT), &mut events);
     let many = b"GET / HTTP/1.1\r\n\r\n".repeat(MESSAGES_PER_PACKET + 10);
     t.observe(T0 + 4 * MS, &tcp('>', "PA", 100, 500, &many), &mut events);
-    let messages = events.iter().filter(|e| matches!(e, Event::Message(..))).count();
+    let messages = count(&events, |w| matches!(w, What::Message(..)));
     // A request and its empty body each.
     let more = 2 * (MESSAGES_PER_PACKET as u64 + 10) - MESSAGES_PER_PACKET as u64;
     assert_eq!((messages, t.counters().messages_dropped), (MESSAGES_PER_PACKET, more));
@@ -396,19 +396,17 @@ fn reported_payloads_make_the_same_messages_and_no_counts() {
     let mut all = handshake(CLIENT).to_vec();
     all.extend([ask, answer]);
     let now = feed(&mut packets, &all, &mut observed);
-    let stats = packets.flow(packets.flow_at(&key()).expect("the flow")).expect("its record").stats;
+    let stats = packets.flow(&key()).expect("the flow").stats;
 
     let mut t = Tracker::new(TrackerConfig::default());
     let mut events = Vec::new();
     t.data(now, key(), Direction::LoToHi, &reported(&ask, 100), &mut events);
     assert_eq!((t.counters().packets, t.counters().flows_total), (0, 1));
-    let begun = t.flow_at(&key());
     t.merge(now + MS, key(), &stats, &mut events);
-    assert_eq!(t.flow_at(&key()), begun, "the snapshot completes the flow");
     t.data(now + MS, key(), Direction::HiToLo, &reported(&answer, 500), &mut events);
     assert_eq!(told(&events), told(&observed));
     assert_eq!((t.counters().packets, t.counters().flows_total), (5, 1));
-    assert_eq!(t.flow(begun.expect("it")).expect("its record").stats, stats);
+    assert_eq!(t.flow(&key()).expect("the flow").stats, stats, "the snapshot completes the flow");
     let mut last = Vec::new();
     t.finish(&mut last);
     packets.finish(&mut observed);
@@ -497,7 +495,7 @@ proptest! {
         }
         t.finish(&mut events);
         prop_assert_eq!((t.counters().sessions_live, t.counters().session_bytes), (0, 0));
-        let gaps = events.iter().filter(|e| matches!(e, Event::Odd(_, Oddity::StreamGap))).count() as u64;
+        let gaps = count(&events, |w| matches!(w, What::Odd(Oddity::StreamGap))) as u64;
         prop_assert!(gaps <= t.counters().stream_gaps);
     }
 }

@@ -1,9 +1,10 @@
 //! Bounds, balance and repeatability of the tables under arbitrary input.
 
 use crate::common::*;
-use flow::{EndReason, Event, Role, Span, Tracker, TrackerConfig};
+use flow::tracker::{CLOCK_RESTART_NS, TICK_NS};
+use flow::{CensusConfig, EndReason, Event, FlowKey, Role, Span, Tracker, TrackerConfig, What};
 use proptest::prelude::*;
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use wire::Packet;
 use wire::packet::protocol;
 
@@ -56,7 +57,6 @@ fn to_packet(s: &Step) -> Packet<'static> {
 
 const SMALL: TrackerConfig = TrackerConfig {
     flow_capacity: 6,
-    entity_capacity: 5,
     idle_tcp_ns: 300 * S,
     idle_ns: 60 * S,
     active_ns: 600 * S,
@@ -67,14 +67,17 @@ const SMALL: TrackerConfig = TrackerConfig {
     seed: 42,
 };
 
-fn drive(config: TrackerConfig, steps: &[Step]) -> (Tracker, Vec<Event>) {
-    let mut t = Tracker::new(config);
+/// Entities beside the flows of [`SMALL`].
+const FEW: CensusConfig = CensusConfig { entity_capacity: 5, seed: 42 };
+
+fn drive(config: TrackerConfig, steps: &[Step]) -> (Pair, Vec<Event>) {
+    let mut t = Pair::with(config, FEW);
     let (mut now, mut events) = (T0, Vec::new());
     for s in steps {
         now = now.saturating_add_signed(s.wait);
         t.observe(now, &to_packet(s), &mut events);
-        assert!(t.counters().flows_live <= config.flow_capacity as u64);
-        assert!(t.counters().entities_live <= config.entity_capacity as u64);
+        assert!(t.tracker.counters().flows_live <= config.flow_capacity as u64);
+        assert!(t.census.counters().entities_live <= FEW.entity_capacity as u64);
     }
     t.finish(&mut events);
     (t, events)
@@ -87,25 +90,43 @@ proptest! {
         small in any::<bool>(),
     ) {
         let (t, events) = drive(if small { SMALL } else { TrackerConfig::default() }, &steps);
-        let mut live = HashSet::new();
-        let (mut started, mut failed, mut packets) = (0, HashSet::new(), 0);
+        // Live flows: packets told, and whether it failed.
+        let mut live: BTreeMap<FlowKey, (u64, bool)> = BTreeMap::new();
+        let (mut started, mut failures, mut packets) = (0, 0, 0);
+        let mut clock = 0;
         for e in &events {
-            match e {
-                Event::FlowStarted(id) => {
+            prop_assert!(e.at_ns >= clock || clock - e.at_ns > CLOCK_RESTART_NS, "in order of time");
+            clock = e.at_ns;
+            let key = e.flow.key;
+            match &e.what {
+                What::Started { share, .. } => {
                     started += 1;
-                    prop_assert!(live.insert(*id));
+                    prop_assert!(live.insert(key, (share.total(), false)).is_none(), "told of its end before");
                 }
-                Event::FlowFailed(id) => prop_assert!(live.contains(id) && failed.insert(*id), "failed once, alive"),
-                Event::FlowClosed(id) => prop_assert!(live.contains(id)),
-                Event::FlowEnded(r, _) => packets += r.stats.dir[0].packets + r.stats.dir[1].packets,
-                Event::Active(_) | Event::Recognised(..) | Event::Message(..) | Event::Odd(..) => {}
+                What::Counted { share, begins_ns, last_ns } => {
+                    prop_assert!(begins_ns <= last_ns && *last_ns <= e.at_ns, "none after it was told");
+                    prop_assert_eq!(begins_ns / TICK_NS, last_ns / TICK_NS, "of one tick");
+                    live.get_mut(&key).expect("it lives").0 += share.total();
+                }
+                What::Failed { .. } => {
+                    failures += 1;
+                    let failed = &mut live.get_mut(&key).expect("it lives").1;
+                    prop_assert!(!std::mem::replace(failed, true), "failed once");
+                }
+                What::Ended(r, _) => {
+                    let sum = r.stats.dir[0].packets + r.stats.dir[1].packets;
+                    let told = live.remove(&key).map(|(told, _)| told);
+                    prop_assert_eq!(told, Some(sum), "all its packets were told before");
+                    packets += sum;
+                }
+                _ => prop_assert!(live.contains_key(&key)),
             }
         }
-        let c = t.counters();
+        let c = t.tracker.counters();
         prop_assert_eq!(ended(&events).len(), started);
         prop_assert_eq!(packets, steps.len() as u64);
         prop_assert_eq!((c.packets, c.flows_total, c.flows_live), (steps.len() as u64, started as u64, 0));
-        prop_assert_eq!(c.flows_failed, failed.len() as u64);
+        prop_assert_eq!(c.flows_failed, failures);
         let evicted = ended(&events).iter().filter(|(_, why)| *why == EndReason::Evicted).count();
         prop_assert_eq!(c.flows_evicted, evicted as u64);
     }
@@ -115,99 +136,91 @@ proptest! {
         let (a, first) = drive(SMALL, &steps);
         let (b, second) = drive(SMALL, &steps);
         prop_assert_eq!(first, second);
-        prop_assert_eq!(a.counters(), b.counters());
-        prop_assert_eq!(a.top_sources(9), b.top_sources(9));
-    }
-
-    #[test]
-    fn handles_of_events_are_good_until_the_next_call(steps in prop::collection::vec(step(), 0..150)) {
-        let mut t = Tracker::new(SMALL);
-        let (mut now, mut events) = (T0, Vec::new());
-        for s in &steps {
-            now = now.saturating_add_signed(s.wait);
-            t.observe(now, &to_packet(s), &mut events);
-            for e in events.drain(..) {
-                if let Event::FlowStarted(id) | Event::FlowFailed(id) | Event::FlowClosed(id) = e {
-                    prop_assert!(t.flow(id).is_some() && t.flow_entities(id).is_some());
-                }
-            }
-        }
+        prop_assert_eq!(a.tracker.counters(), b.tracker.counters());
+        prop_assert_eq!(a.census.counters(), b.census.counters());
+        prop_assert_eq!(a.census.top_sources(9), b.census.top_sources(9));
     }
 }
 
 #[test]
 fn a_flood_of_forged_openings_displaces_itself() {
-    let mut t =
-        Tracker::new(TrackerConfig { flow_capacity: 64, entity_capacity: 64, ..TrackerConfig::default() });
+    let mut t = Pair::with(
+        TrackerConfig { flow_capacity: 64, ..TrackerConfig::default() },
+        CensusConfig { entity_capacity: 64, ..CensusConfig::default() },
+    );
     let mut events = Vec::new();
-    let now = feed(&mut t, &[">S", "<SA", ">A", ">PA+"].map(segment), &mut events);
-    let (key, _) = flow::FlowKey::of(&segment(">A"));
+    let now = t.feed(&[">S", "<SA", ">A", ">PA+"].map(segment), &mut events);
+    let (key, _) = FlowKey::of(&segment(">A"));
     for n in 0..10_000_u32 {
         let p = packet(protocol::TCP, (host(n), 1024), (SERVER, 80), flags("S"));
         t.observe(now + u64::from(n), &p, &mut events);
     }
-    assert!(t.flow_at(&key).is_some(), "the conversation is still known");
-    assert_eq!(t.counters().flows_evicted, 10_001 - 64);
-    assert!(t.counters().entities_evicted > 0);
-    assert!(t.entity_at(SERVER, Role::Target).is_some(), "the busiest entity is still known");
+    assert!(t.tracker.flow(&key).is_some(), "the conversation is still known");
+    assert_eq!(t.tracker.counters().flows_evicted, 10_001 - 64);
+    assert!(t.census.counters().entities_evicted > 0);
+    assert!(t.census.entity_at(SERVER, Role::Target).is_some(), "the busiest entity is still known");
 }
 
 #[test]
 fn idle_entities_are_forgotten() {
-    let mut t = Tracker::new(TrackerConfig::default());
+    let mut t = Pair::new();
     let mut events = Vec::new();
-    feed(&mut t, &[segment(">S")], &mut events);
-    assert_eq!(t.counters().entities_live, 2);
+    t.feed(&[segment(">S")], &mut events);
+    assert_eq!(t.census.counters().entities_live, 2);
     for second in 1..=100 {
         t.advance(T0 + second * S, &mut events);
     }
-    assert_eq!(t.counters().entities_live, 0);
+    assert_eq!(t.census.counters().entities_live, 0);
 }
 
 #[test]
 fn a_clock_set_back_far_begins_anew() {
-    let mut t = Tracker::new(TrackerConfig::default());
+    let mut t = Pair::new();
     let mut events = Vec::new();
-    feed(&mut t, &[">S", "<SA", ">A"].map(segment), &mut events);
+    t.feed(&[">S", "<SA", ">A"].map(segment), &mut events);
+    let clocks = |t: &Pair| (t.tracker.counters().time_went_back, t.tracker.counters().clock_restarts);
     t.observe(T0 - S, &segment(">PA+"), &mut events);
-    assert_eq!((t.counters().time_went_back, t.counters().clock_restarts), (1, 0));
+    assert_eq!(clocks(&t), (1, 0));
     t.observe(T0 - 3600 * S, &segment(">PA+"), &mut events);
-    assert_eq!((t.counters().time_went_back, t.counters().clock_restarts), (1, 1));
+    assert_eq!(clocks(&t), (1, 1));
     assert_eq!(ended(&events).len(), 1);
-    assert_eq!(t.now_ns(), T0 - 3600 * S);
-    let w = t.entity_at(CLIENT, Role::Source).expect("active").current(Span::S60);
+    assert_eq!(t.tracker.now_ns(), T0 - 3600 * S);
+    let w = t.census.entity_at(CLIENT, Role::Source).expect("active").current(Span::S60);
     assert_eq!((w.start_ns, w.packets), (T0 - 3600 * S, 1));
 }
 
 #[test]
 fn traffic_is_told_by_whole_seconds() {
-    let mut t = Tracker::new(TrackerConfig::default());
+    let mut t = Pair::new();
     let mut events = Vec::new();
     let start = T0 - T0 % S;
     for n in 0..300_u32 {
         let p = packet(protocol::UDP, (host(n % 50), 9), (SERVER, 100 + (n % 7) as u16), 0);
         t.observe(start + u64::from(n) * 5 * MS, &p, &mut events);
     }
-    let last = t.traffic();
+    t.tick(&mut events);
+    let last = t.census.traffic();
     assert_eq!((last.start_ns, last.packets_per_second, last.bytes_per_second), (start, 200, 8000));
     assert_eq!((last.unique_ips, last.unique_ports, last.udp_packets, last.tcp_packets), (51, 7, 200, 0));
-    assert_eq!(t.traffic_running().packets_per_second, 100);
+    assert_eq!(t.census.traffic_running().packets_per_second, 100);
     t.advance(start + 10 * S, &mut events);
-    assert_eq!((t.traffic().start_ns, t.traffic().packets_per_second), (start + 9 * S, 0));
+    let last = t.census.traffic();
+    assert_eq!((last.start_ns, last.packets_per_second), (start + 9 * S, 0));
 }
 
 #[test]
 fn the_busiest_sources_come_first() {
-    let mut t = Tracker::new(TrackerConfig::default());
+    let mut t = Pair::new();
     let mut events = Vec::new();
     for (n, packets) in [(1, 5), (2, 70), (3, 5)] {
         for i in 0..packets {
             t.observe(T0 + i, &packet(protocol::UDP, (host(n), 9), (SERVER, 9), 0), &mut events);
         }
     }
-    assert_eq!(t.top_sources(2), [(host(2), 70, 2800), (host(1), 5, 200)]);
+    t.tick(&mut events);
+    assert_eq!(t.census.top_sources(2), [(host(2), 70, 2800), (host(1), 5, 200)]);
     t.advance(T0 + 11 * S, &mut events);
-    assert_eq!(t.top_sources(2), []);
+    assert_eq!(t.census.top_sources(2), []);
 }
 
 #[test]

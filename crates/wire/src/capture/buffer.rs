@@ -4,8 +4,8 @@ use super::CaptureError;
 use std::io::{ErrorKind, Read};
 
 /// What is read at a time, bytes: stays in the second-level cache together with the flow table's hot part, and is large
-/// enough that system calls do not show.
-const CHUNK: usize = 128 * 1024;
+/// enough that neither system calls nor the handing over of blocks show.
+pub(super) const CHUNK: usize = 256 * 1024;
 
 /// A growing window over a stream. It holds at most twice what was asked for at once, and grows only as bytes really
 /// arrive, so a length field alone cannot make it allocate.
@@ -16,11 +16,13 @@ pub(super) struct Buffer<R> {
     end: usize,
     /// File offset of `start`.
     offset: u64,
+    /// Nothing may move or be read: what lies before `start` is still wanted.
+    held: bool,
 }
 
 impl<R: Read> Buffer<R> {
     pub(super) fn new(source: R) -> Self {
-        Self { source, bytes: vec![0; CHUNK], start: 0, end: 0, offset: 0 }
+        Self { source, bytes: vec![0; CHUNK], start: 0, end: 0, offset: 0, held: false }
     }
 
     /// File offset of the next unread byte.
@@ -29,7 +31,8 @@ impl<R: Read> Buffer<R> {
         self.offset
     }
 
-    /// Makes `count` unread bytes available and returns all that are; fewer are there only if the stream has ended.
+    /// Makes `count` unread bytes available and returns all that are; fewer are there only if the stream has ended or the
+    /// window is held.
     #[inline]
     pub(super) fn need(&mut self, count: usize) -> Result<&[u8], CaptureError> {
         if self.end - self.start < count {
@@ -38,13 +41,38 @@ impl<R: Read> Buffer<R> {
         Ok(&self.bytes[self.start..self.end])
     }
 
-    /// Steps over `count` bytes and returns them, or as many as are in memory.
+    /// Steps over `count` bytes, or as many as are in memory, and returns where the first of them is in [`Self::bytes`].
     #[inline]
-    pub(super) fn take(&mut self, count: usize) -> &[u8] {
+    pub(super) fn take(&mut self, count: usize) -> usize {
         let from = self.start;
         self.start = (from + count).min(self.end);
         self.offset += (self.start - from) as u64;
-        &self.bytes[from..self.start]
+        from
+    }
+
+    /// All of the window. What was taken stays in its place until [`Self::need`] is called, unless the window is held.
+    #[inline]
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Keeps what is taken in its place, or no longer.
+    pub(super) const fn hold(&mut self, held: bool) {
+        self.held = held;
+    }
+
+    /// Exchanges the window for `other`, into which what is unread is moved.
+    pub(super) fn exchange(&mut self, other: &mut Vec<u8>) {
+        let unread = &self.bytes[self.start..self.end];
+        other.resize(CHUNK.max(unread.len()), 0);
+        // One long record must not make every window of its length.
+        other.shrink_to(CHUNK);
+        if let Some(room) = other.get_mut(..unread.len()) {
+            room.copy_from_slice(unread);
+        }
+        self.end -= self.start;
+        self.start = 0;
+        std::mem::swap(&mut self.bytes, other);
     }
 
     /// Bytes of memory held.
@@ -55,6 +83,9 @@ impl<R: Read> Buffer<R> {
 
     #[cold]
     fn fill(&mut self, count: usize) -> Result<(), CaptureError> {
+        if self.held {
+            return Ok(());
+        }
         self.bytes.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;

@@ -9,12 +9,14 @@
 //! sections, byte orders and interfaces, `if_tsresol` and `if_tsoffset`, enhanced, simple and old packet blocks; other
 //! blocks are stepped over. Formats: draft-ietf-opsawg-pcap and draft-ietf-opsawg-pcapng.
 
+mod block;
 mod buffer;
 mod pcap;
 mod pcapng;
 mod reader;
 mod writer;
 
+pub use block::Block;
 pub use reader::Reader;
 pub use writer::Writer;
 

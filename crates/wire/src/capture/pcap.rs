@@ -1,7 +1,8 @@
 //! The classic pcap format: a file header, then records.
 
+use super::block::Place;
 use super::buffer::Buffer;
-use super::{CaptureError, Endian, Frame, MAX_FRAME};
+use super::{CaptureError, Endian, MAX_FRAME};
 use crate::LinkType;
 use std::io::Read;
 
@@ -78,10 +79,7 @@ impl Pcap {
 
     /// The next record; `None` at the end of the file.
     #[inline]
-    pub(super) fn next<'a, R: Read>(
-        &self,
-        buffer: &'a mut Buffer<R>,
-    ) -> Result<Option<Frame<'a>>, CaptureError> {
+    pub(super) fn next<R: Read>(&self, buffer: &mut Buffer<R>) -> Result<Option<Place>, CaptureError> {
         let offset = buffer.offset();
         let unread = buffer.need(self.record_header)?;
         let Some(fields) = unread.get(..self.record_header).and_then(|h| h.first_chunk::<RECORD_HEADER>())
@@ -105,8 +103,16 @@ impl Pcap {
         }
         // At most 2^32·10^9 + 2^32·10^3, which is below 2^64.
         let ts_ns = u64::from(seconds) * 1_000_000_000 + u64::from(fraction) * self.unit_ns;
-        let data = buffer.take(record).get(self.record_header..).unwrap_or_default();
-        Ok(Some(Frame { ts_ns, link: self.link, dlt: self.dlt, data, orig_len, offset }))
+        let at = buffer.take(record) + self.record_header;
+        Ok(Some(Place {
+            ts_ns,
+            offset,
+            at: at as u32,
+            len: captured,
+            orig_len,
+            dlt: self.dlt,
+            link: self.link,
+        }))
     }
 }
 

@@ -1,7 +1,8 @@
 //! The pcapng format: sections of blocks.
 
+use super::block::Place;
 use super::buffer::Buffer;
-use super::{CaptureError, Endian, Frame, MAX_BLOCK, MAX_FRAME, MAX_INTERFACES};
+use super::{CaptureError, Endian, MAX_BLOCK, MAX_FRAME, MAX_INTERFACES};
 use crate::LinkType;
 use std::io::Read;
 
@@ -114,23 +115,21 @@ impl Pcapng {
     }
 
     /// The next packet block; `None` at the end of the file.
-    pub(super) fn next<'a, R: Read>(
-        &mut self,
-        buffer: &'a mut Buffer<R>,
-    ) -> Result<Option<Frame<'a>>, CaptureError> {
+    pub(super) fn next<R: Read>(&mut self, buffer: &mut Buffer<R>) -> Result<Option<Place>, CaptureError> {
         loop {
             let offset = buffer.offset();
             match self.step(buffer)? {
                 Block { len: 0, .. } => return Ok(None),
                 Block { len, packet: None } => _ = buffer.take(len),
                 Block { len, packet: Some(p) } => {
-                    return Ok(Some(Frame {
+                    return Ok(Some(Place {
                         ts_ns: p.ts_ns,
-                        link: LinkType::from_dlt(p.dlt),
-                        dlt: p.dlt,
-                        data: buffer.take(len).get(p.data..p.data + p.len).unwrap_or_default(),
-                        orig_len: p.orig_len,
                         offset,
+                        at: (buffer.take(len) + p.data) as u32,
+                        len: p.len as u32,
+                        orig_len: p.orig_len,
+                        dlt: p.dlt,
+                        link: LinkType::from_dlt(p.dlt),
                     }));
                 }
             }

@@ -1,12 +1,13 @@
 //! Frames out of a capture file of either format.
 
+use super::block::{Block, Place};
 use super::buffer::Buffer;
 use super::pcap::Pcap;
 use super::pcapng::{self, Pcapng};
 use super::{CaptureError, Frame};
 use std::io::Read;
 
-/// Reads frames from a capture file or stream, in one pass and in bounded memory: the buffer holds 128 KiB, and more
+/// Reads frames from a capture file or stream, in one pass and in bounded memory: the buffer holds 256 KiB, and more
 /// only while a longer record passes ([`super::MAX_BLOCK`] at most).
 pub struct Reader<R> {
     buffer: Buffer<R>,
@@ -53,15 +54,49 @@ impl<R: Read> Reader<R> {
     )]
     #[inline]
     pub fn next(&mut self) -> Result<Option<Frame<'_>>, CaptureError> {
+        let place = self.step()?;
+        Ok(place.map(|place| place.frame(self.buffer.bytes())))
+    }
+
+    /// Replaces what is in `block` by the next frames, at least one, as many as the buffer holds; by none at the end of
+    /// the file, and on every call after an error. Calls may alternate with those of [`Self::next`].
+    ///
+    /// The bytes are not copied: the block takes the buffer and leaves its own. Recycled blocks cost no allocation.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::next`]; the block is empty then.
+    pub fn block(&mut self, block: &mut Block) -> Result<(), CaptureError> {
+        block.clear();
+        let Some(first) = self.step()? else { return Ok(()) };
+        block.places.push(first);
+        self.buffer.hold(true);
+        // What stops this is looked at again by the next call, which may read on.
+        while let Ok(Some(place)) = self.parse() {
+            block.places.push(place);
+        }
+        self.buffer.hold(false);
+        self.buffer.exchange(&mut block.bytes);
+        Ok(())
+    }
+
+    /// Where the next frame lies in the buffer.
+    #[inline]
+    fn step(&mut self) -> Result<Option<Place>, CaptureError> {
         if self.done {
             return Ok(None);
         }
-        let next = match &mut self.format {
+        let place = self.parse();
+        self.done = place.is_err();
+        place
+    }
+
+    #[inline]
+    fn parse(&mut self) -> Result<Option<Place>, CaptureError> {
+        match &mut self.format {
             Format::Pcap(pcap) => pcap.next(&mut self.buffer),
             Format::Pcapng(pcapng) => pcapng.next(&mut self.buffer),
-        };
-        self.done = next.is_err();
-        next
+        }
     }
 
     /// Bytes of the file up to the end of the frame returned last.

@@ -1,9 +1,9 @@
 //! What holds for any bytes whatever: shared by the mutation run of `cargo test` and the targets in `fuzz/`.
 
 use std::io::Read;
-use wire::capture::{CaptureError, MAX_FRAME, Reader};
+use wire::capture::{Block, CaptureError, MAX_FRAME, Reader};
 use wire::packet::protocol;
-use wire::{Fragment, LinkType, Skip, parse};
+use wire::{Fragment, LinkType, Skip, Steering, parse};
 
 /// Any frame under every link type: an error, or a packet whose values agree with each other.
 pub(crate) fn packet(frame: &[u8], frame_len: u32) {
@@ -24,6 +24,9 @@ pub(crate) fn packet(frame: &[u8], frame_len: u32) {
         if !matches!(p.protocol, protocol::ICMP | protocol::ICMPV6) {
             assert_eq!((p.icmp_type, p.icmp_code), (0, 0));
         }
+        let steering = Steering::new(1, 64);
+        let worker = steering.route(link, frame, frame_len).worker;
+        assert_eq!(worker, steering.pair(&p.src, &p.dst), "steered elsewhere than its addresses");
         assert!(p.vlan < 4096 && (link != LinkType::RawIp || p.vlan == 0));
         // Fewer captured bytes change nothing but the payload, or end in a truncation.
         let shorter = &frame[..frame.len() - frame.len().min(1)];
@@ -106,10 +109,30 @@ pub(crate) fn frames(source: impl Read, size: usize) -> (Vec<Owned>, End) {
     (frames, end)
 }
 
-/// Any file: the same frames and the same end however its bytes arrive.
+/// As [`frames`], by blocks.
+fn by_blocks(source: impl Read) -> (Vec<Owned>, End) {
+    let mut frames = Vec::new();
+    let mut reader = match Reader::new(source) {
+        Ok(reader) => reader,
+        Err(e) => return (frames, e.into()),
+    };
+    let mut block = Block::default();
+    loop {
+        let read = reader.block(&mut block);
+        frames.extend(block.iter().map(|f| (f.ts_ns, f.dlt, f.data.to_vec(), f.orig_len, f.offset)));
+        match read {
+            Ok(()) if block.is_empty() => return (frames, End::Clean),
+            Ok(()) => {}
+            Err(e) => return (frames, e.into()),
+        }
+    }
+}
+
+/// Any file: the same frames and the same end however its bytes arrive and are asked for.
 pub(crate) fn capture(file: &[u8]) -> usize {
     let whole = frames(file, file.len());
     assert!(whole == frames(Dribble(file, 0), file.len()), "it matters how the bytes arrive");
+    assert!(whole == by_blocks(file) && whole == by_blocks(Dribble(file, 0)), "blocks differ from frames");
     for (_, dlt, data, orig_len, _) in &whole.0 {
         if let Some(link) = LinkType::from_dlt(*dlt) {
             _ = parse(link, data, *orig_len);

@@ -86,6 +86,7 @@ fn no_frame_of_a_real_capture_is_lost() {
     let (mut frames, mut parsed, mut cut) = (0_u64, 0_u64, Vec::new());
     let mut skipped: BTreeMap<&str, u64> = BTreeMap::new();
     let mut unknown: BTreeMap<u32, u64> = BTreeMap::new();
+    let steering = wire::Steering::new(7, 16);
     for path in &files {
         let size = fs::metadata(path).unwrap().len();
         let mut reader = Reader::new(File::open(path).unwrap()).unwrap();
@@ -95,7 +96,12 @@ fn no_frame_of_a_real_capture_is_lost() {
                 Ok(Some(frame)) => {
                     sum = (sum.0 + 1, sum.1 + frame.data.len() as u64, sum.2 + u64::from(frame.orig_len));
                     match frame.link.map(|link| wire::parse(link, frame.data, frame.orig_len)) {
-                        Some(Ok(_)) => parsed += 1,
+                        Some(Ok(packet)) => {
+                            parsed += 1;
+                            let link = frame.link.unwrap();
+                            let worker = steering.route(link, frame.data, frame.orig_len).worker;
+                            assert_eq!(worker, steering.pair(&packet.src, &packet.dst), "{}", path.display());
+                        }
                         Some(Err(skip)) => *skipped.entry(Skip::name(skip)).or_default() += 1,
                         None => *unknown.entry(frame.dlt).or_default() += 1,
                     }

@@ -1,0 +1,178 @@
+//! The part of the line that there is one of: reports of workers in, incidents and decisions out.
+
+use super::{Report, Tap};
+use detect::{BookConfig, Detector, Incident, IncidentBook, RuleSet, Signal, Update};
+use flow::tracker::CLOCK_RESTART_NS;
+use flow::{Census, CensusConfig, FlowRecord, Role, Span, What, Window};
+use respond::{Policy, Responder};
+use wire::Addr;
+
+/// What a judge is made from.
+#[derive(Clone, Debug)]
+pub struct JudgeConfig {
+    /// Entity table.
+    pub census: CensusConfig,
+    /// Rules.
+    pub rules: RuleSet,
+    /// Incidents.
+    pub book: BookConfig,
+    /// Response.
+    pub policy: Policy,
+}
+
+/// Whether a flow is one that a client without ill intent leaves behind: a TCP session that was set up, carried data
+/// both ways and was closed by both sides.
+fn is_good(record: &FlowRecord) -> bool {
+    record.stats.established_ns != 0
+        && record.stats.fin_mask == 3
+        && record.stats.dir.iter().all(|d| d.payload_bytes > 0)
+}
+
+/// The judge; see the module. Its clock is the largest time told; it begins anew as that of a worker does.
+pub struct Judge {
+    census: Census,
+    detector: Detector,
+    book: IncidentBook,
+    responder: Responder,
+    now_ns: u64,
+    signals: Vec<Signal>,
+    updates: Vec<Update>,
+    caused: Vec<(Update, Option<Signal>)>,
+}
+
+impl Judge {
+    /// A judge who knows nothing yet.
+    pub fn new(config: JudgeConfig) -> Self {
+        Self {
+            census: Census::new(config.census),
+            detector: Detector::new(config.rules),
+            book: IncidentBook::new(config.book),
+            responder: Responder::new(config.policy),
+            now_ns: 0,
+            signals: Vec::new(),
+            updates: Vec::new(),
+            caused: Vec::new(),
+        }
+    }
+
+    fn set_time(&mut self, at_ns: u64) {
+        if at_ns > self.now_ns || self.now_ns - at_ns > CLOCK_RESTART_NS {
+            self.now_ns = at_ns;
+        }
+    }
+
+    /// Judges a report. Whether reports come one by one or many at once makes no difference.
+    pub fn take(&mut self, report: Report, tap: &mut impl Tap) {
+        self.set_time(report.at_ns());
+        match report {
+            Report::Flow(event) => {
+                self.detector.judge(&mut self.census, std::slice::from_ref(&event), &mut self.signals);
+                match event.what {
+                    What::Message(from, message) => tap.message(event.at_ns, &event.flow, from, &message),
+                    What::Ended(record, reason) => {
+                        if is_good(&record) {
+                            let (client, _) = record.initiator();
+                            if self.book.about(client).is_empty() {
+                                self.responder.note_known_good(client, event.at_ns);
+                            }
+                        }
+                        tap.flow(event.at_ns, &record, reason);
+                    }
+                    _ => {}
+                }
+            }
+            Report::Arp { at_ns, arp } => self.detector.judge_arp(at_ns, &arp, &mut self.signals),
+            Report::Anomaly { at_ns, reason, count } => tap.anomaly(at_ns, reason, count),
+        }
+        if !self.signals.is_empty() {
+            self.decide(tap);
+        }
+    }
+
+    /// Takes the kernel's word that a source crossed a tunable within its one-second window.
+    pub fn source_over(&mut self, at_ns: u64, addr: Addr, window: &Window, tap: &mut impl Tap) {
+        self.set_time(at_ns);
+        let who = (addr, Role::Source);
+        self.detector.judge_window(self.now_ns, &self.census, who, Span::S1, window, &mut self.signals);
+        self.decide(tap);
+    }
+
+    /// Lets time pass, once all workers have told what was before: ends of incidents, ends of blocks.
+    pub fn advance(&mut self, now_ns: u64, tap: &mut impl Tap) {
+        self.set_time(now_ns);
+        self.census.advance(self.now_ns);
+        self.detector.advance(self.now_ns, &mut self.signals);
+        self.decide(tap);
+        self.book.advance(self.now_ns, &mut self.updates);
+        self.report(tap);
+        for decision in self.responder.tick(self.now_ns) {
+            tap.decision(&decision);
+        }
+    }
+
+    /// Ends every incident. Blocks stay as they are.
+    pub fn finish(&mut self, tap: &mut impl Tap) {
+        self.book.finish(&mut self.updates);
+        self.report(tap);
+    }
+
+    fn decide(&mut self, tap: &mut impl Tap) {
+        for signal in self.signals.drain(..) {
+            if let Some(update) = self.book.absorb(signal.clone()) {
+                self.caused.push((update, Some(signal)));
+            }
+        }
+        self.report(tap);
+    }
+
+    fn report(&mut self, tap: &mut impl Tap) {
+        self.caused.extend(self.updates.drain(..).map(|u| (u, None)));
+        for (update, signal) in self.caused.drain(..) {
+            let decision = self.responder.on_update(&update, self.now_ns);
+            tap.incident(self.now_ns, &update, signal.as_ref(), decision.as_ref());
+            if let Some(decision) = &decision {
+                tap.decision(decision);
+            }
+        }
+    }
+
+    /// Time of the latest report, ns.
+    pub const fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    /// Entities and rates.
+    pub const fn census(&self) -> &Census {
+        &self.census
+    }
+
+    /// Rules in force and their state.
+    pub const fn detector(&self) -> &Detector {
+        &self.detector
+    }
+
+    /// Incidents.
+    pub const fn book(&self) -> &IncidentBook {
+        &self.book
+    }
+
+    /// Policy and blocks.
+    pub const fn responder(&self) -> &Responder {
+        &self.responder
+    }
+
+    /// Policy and blocks, to command them.
+    pub const fn responder_mut(&mut self) -> &mut Responder {
+        &mut self.responder
+    }
+
+    /// Replaces rules after a reload; the state of rules begins anew, incidents and windows stay.
+    pub fn set_rules(&mut self, rules: RuleSet) {
+        self.detector = Detector::new(rules);
+    }
+
+    /// Open incidents that name an address as actor or target.
+    pub fn incidents_about(&self, addr: Addr) -> Vec<&Incident> {
+        self.book.about(addr)
+    }
+}
