@@ -2,9 +2,9 @@
 
 use crate::abi;
 use crate::limits::{self, Excess};
-use flow::fragment::Finding;
+use flow::fragment::OddFragment;
 use flow::window::SourceCounts;
-use flow::{Direction, FlowKey, FlowStats};
+use flow::{FlowKey, FlowStats};
 use wire::Addr;
 
 /// What the kernel tells without being asked; times are wall-clock ns.
@@ -46,14 +46,8 @@ pub enum KernelEvent {
     Odd {
         /// When it passed.
         at_ns: u64,
-        /// Its flow, of which nothing else may be told if its packets are dropped.
-        key: FlowKey,
-        /// Which way it went.
-        direction: Direction,
-        /// Direction of the flow's initiator.
-        initiator: Direction,
-        /// What is odd.
-        finding: Finding,
+        /// Whose it is and what is odd; if it was dropped, nothing else may be told of its flow.
+        odd: OddFragment,
     },
 }
 
@@ -79,10 +73,12 @@ impl KernelEvent {
             }
             abi::Event::Odd(e) => Self::Odd {
                 at_ns: wall(e.head.time_ns),
-                key: e.key.into(),
-                direction: abi::direction(e.direction),
-                initiator: abi::direction(e.initiator),
-                finding: e.finding(),
+                odd: OddFragment {
+                    key: e.key.into(),
+                    direction: abi::direction(e.direction),
+                    initiator: abi::direction(e.initiator),
+                    finding: e.finding(),
+                },
             },
         })
     }

@@ -3,6 +3,7 @@
 //! A worker sees all packets of its flows and knows of nothing else, so that workers share nothing: see
 //! [`flow::tracker`] on what makes several behave like one.
 
+use flow::fragment::OddFragment;
 use flow::{Direction, Event, FlowKey, FlowStats, Segment, Tracker, TrackerConfig};
 use wire::message::arp::Arp;
 use wire::{LinkType, Skip};
@@ -139,6 +140,13 @@ impl Worker {
     ) {
         let now_ns = self.time(at_ns, out);
         self.tracker.data(now_ns, key, direction, segment, &mut self.events);
+        self.hand_on(out);
+    }
+
+    /// Takes the kernel's word of an odd fragment; its packet is counted by [`Self::snapshot`] unless it was dropped.
+    pub fn odd_fragment(&mut self, at_ns: u64, odd: &OddFragment, out: &mut Vec<Report>) {
+        let now_ns = self.time(at_ns, out);
+        self.tracker.odd_fragment(now_ns, odd, &mut self.events);
         self.hand_on(out);
     }
 
