@@ -103,12 +103,12 @@ impl Profile for SlowHttp {
 
     fn learn(&mut self, now_ns: u64, fact: &Fact<'_>, _out: &mut Vec<Observation>) {
         match fact {
-            Fact::Recognised(flow) => {
-                // Only the answer is looked at: where counts come as snapshots, they lag behind what was recognised. An
-                // answer that has been read but not counted is told as a message next.
-                if flow.app == App::Http && flow.key.protocol == protocol::TCP && !flow.replied {
-                    self.await_from(now_ns, flow, Awaits::Head);
-                }
+            // Only the answer is looked at: where counts come as snapshots, they lag behind what was recognised. An answer
+            // that has been read but not counted is told as a message next.
+            Fact::Recognised(flow)
+                if flow.app == App::Http && flow.key.protocol == protocol::TCP && !flow.replied =>
+            {
+                self.await_from(now_ns, flow, Awaits::Head);
             }
             Fact::Message { flow, from, message } => self.message(now_ns, flow, *from, message),
             // What is missing may be what was awaited.

@@ -76,7 +76,7 @@ impl Table {
         self.overlapping += u64::from(finding.overlap);
         self.orphaned += u64::from(finding.orphan);
         let (key, direction) = FlowKey::of(&packet);
-        let found = u8::from(finding.tiny) * ODD_TINY | u8::from(finding.overlap) * ODD_OVERLAP;
+        let found = (u8::from(finding.tiny) * ODD_TINY) | (u8::from(finding.overlap) * ODD_OVERLAP);
         self.odd.extend(kinds(found).map(|kind| (key, direction, kind)));
         let tcp = packet.protocol == protocol::TCP;
         let over = self.flows.get(&key).is_some_and(|f| {
