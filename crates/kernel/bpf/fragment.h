@@ -16,8 +16,6 @@
 #define FRAGMENT_LIFE_NS 30000000000ULL
 #define FRAGMENT_MIN_CONTENT 256
 
-static const struct fragment_state no_datagram;
-
 static __always_inline void fragment_key_of(struct fragment_key *k, const struct packet *p)
 {
 	__builtin_memcpy(&k->src, &p->src, 16);
@@ -76,22 +74,18 @@ __noinline __u32 fragment_resolve(struct packet *p, __u64 now)
 	fragment_key_of(&key, p);
 	e = bpf_map_lookup_elem(&fragments, &key);
 	if (!e || (now > e->made_ns && now - e->made_ns > FRAGMENT_LIFE_NS)) {
-		if (!e) {
-			/* Made empty and filled in place: there is no room for one on the stack of tc's programs. */
-			bpf_map_update_elem(&fragments, &key, &no_datagram, BPF_NOEXIST);
-			e = bpf_map_lookup_elem(&fragments, &key);
-		}
-		if (e) {
-			e->made_ns = now;
-			e->low = at;
-			e->high = end;
-			e->last_at = at;
-			e->last_end = end;
-			e->first_end = first ? end : 0;
-			e->src_port = p->src_port;
-			e->dst_port = p->dst_port;
-			e->dropped = 0;
-		}
+		struct fragment_state made = {
+			.made_ns = now,
+			.low = at,
+			.high = end,
+			.last_at = at,
+			.last_end = end,
+			.first_end = first ? end : 0,
+			.src_port = p->src_port,
+			.dst_port = p->dst_port,
+		};
+
+		bpf_map_update_elem(&fragments, &key, &made, BPF_ANY);
 		return first ? finding : finding | FRAGMENT_ORPHAN;
 	}
 	if (first) {

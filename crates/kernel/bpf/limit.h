@@ -56,7 +56,7 @@ static __always_inline __u32 limit_of(const struct packet *p, const struct flow_
 	return LIMITS;
 }
 
-/* The rates, if one is set for packets of that kind. */
+/* The rates, if one is set for packets of that kind: where limits are off, that is all they cost. */
 static __always_inline const struct limits *limits_of(__u32 kind)
 {
 	__u32 zero = 0;
