@@ -216,6 +216,10 @@ pub struct ReplayArgs {
     /// Write Zeek's conn.log here: JSON lines if the path ends in .json, else tab-separated
     #[arg(long, value_name = "PATH|-", value_hint = ValueHint::FilePath)]
     pub conn_log: Option<PathBuf>,
+    /// Worker threads, of which each has its own flows; 1 uses no threads [default: one per core]. The order of what
+    /// happens at the same instant depends on their number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub workers: Option<u16>,
     /// Configuration file, TOML or JSON: rules and policy apply, always in shadow mode
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,

@@ -277,6 +277,15 @@ fn report(s: &Status) -> String {
             let _ = writeln!(out, "  fell back: {f}");
         }
     }
+    for (index, w) in s.workers.iter().enumerate() {
+        let _ = writeln!(
+            out,
+            "worker {index}: {} packets, {} flows, {} dropped",
+            si(w.packets as f64),
+            w.flows,
+            si(w.dropped_packets as f64)
+        );
+    }
     let _ = writeln!(
         out,
         "{} flows, {} entities, {} open incidents, {} blocks, {} allowlist entries",

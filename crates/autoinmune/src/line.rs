@@ -8,13 +8,13 @@ mod judge;
 mod worker;
 
 pub use judge::{Judge, JudgeConfig};
-pub use worker::{Intake, Report, Worker};
+pub use worker::{Cursor, Intake, Report, Reports, Worked, Worker};
 
 use detect::{Detector, Incident, IncidentBook, RuleSet, Signal, Update};
 use flow::fragment::OddFragment;
 use flow::{
-    Census, Conversation, Direction, EndReason, FlowKey, FlowRecord, FlowStats, Segment, Tracker,
-    TrackerConfig, Window,
+    Census, Conversation, Direction, EndReason, FlowKey, FlowRecord, FlowStats, Segment, TrackerConfig,
+    Window,
 };
 use respond::{Decision, Responder};
 use wire::message::{Message, Side};
@@ -52,13 +52,20 @@ pub struct Line {
     worker: Worker,
     judge: Judge,
     /// On their way from the one to the other; empty between calls.
-    reports: Vec<Report>,
+    reports: Reports,
+    /// What workers on other threads counted, whose reports the judge takes too.
+    elsewhere: Worked,
 }
 
 impl Line {
     /// An empty line.
     pub fn new(config: LineConfig) -> Self {
-        Self { worker: Worker::new(config.tracker), judge: Judge::new(config.judge), reports: Vec::new() }
+        Self {
+            worker: Worker::new(config.tracker),
+            judge: Judge::new(config.judge),
+            reports: Reports::default(),
+            elsewhere: Worked::default(),
+        }
     }
 
     /// Takes one frame.
@@ -129,8 +136,11 @@ impl Line {
 
     #[inline]
     fn hand_over(&mut self, tap: &mut impl Tap) {
-        for report in self.reports.drain(..) {
-            self.judge.take(report, tap);
+        if !self.reports.is_empty() {
+            for report in self.reports.iter() {
+                self.judge.take(report, tap);
+            }
+            self.reports.clear();
         }
     }
 
@@ -139,9 +149,26 @@ impl Line {
         self.judge.now_ns().max(self.worker.tracker().now_ns())
     }
 
-    /// The flow table.
-    pub const fn tracker(&self) -> &Tracker {
-        self.worker.tracker()
+    /// What was counted, by workers on other threads too.
+    pub fn worked(&self) -> Worked {
+        let mut worked = self.worker.worked();
+        worked += &self.elsewhere;
+        worked
+    }
+
+    /// What is left when everything has ended.
+    pub fn into_judge(self) -> Judge {
+        self.judge
+    }
+
+    /// The judge of this worker and of those on other threads.
+    pub const fn judge(&self) -> &Judge {
+        &self.judge
+    }
+
+    /// The same, to hand it reports of workers on other threads, and what those have counted so far.
+    pub const fn judge_of_others(&mut self) -> (&mut Judge, &mut Worked) {
+        (&mut self.judge, &mut self.elsewhere)
     }
 
     /// Entities and rates.
@@ -167,11 +194,6 @@ impl Line {
     /// Policy and blocks, to command them.
     pub const fn responder_mut(&mut self) -> &mut Responder {
         self.judge.responder_mut()
-    }
-
-    /// What entered as frames.
-    pub const fn intake(&self) -> &Intake {
-        self.worker.intake()
     }
 
     /// Replaces rules after a reload; the state of rules begins anew, incidents, windows and flows stay.

@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod demo;
 mod doctor;
+mod engine;
 mod eve;
 mod exit;
 mod export;

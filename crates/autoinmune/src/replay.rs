@@ -2,28 +2,28 @@
 
 use crate::cli::{FeatureSet, ReplayArgs, ReplayOutput};
 use crate::config::{self, Config};
+use crate::engine::{self, Captures, Read};
 use crate::exit::{Exit, fail};
 use crate::export::{self, Export, Request};
-use crate::line::{Intake, JudgeConfig, Line, LineConfig};
-use crate::summary::{Collector, FileSummary, Summary};
+use crate::line::{Intake, Judge, JudgeConfig, Line, LineConfig, Tap, Worked, Worker};
+use crate::summary::{Collector, Summary};
 use crate::{eve, sink};
 use anyhow::Context as _;
 use flow::FlowRecord;
 use flow::feature::Set;
 use respond::Mode;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
-use wire::capture::{CaptureError, Reader};
-use wire::{LinkType, Skip};
+use wire::capture::Block;
+use wire::{Skip, Steering};
 
 /// The line a configuration describes, always in shadow mode: a file cannot be blocked.
-pub fn shadow_line(config: &Config) -> Line {
+fn shadow_line_config(config: &Config) -> LineConfig {
     let mut policy = config.policy.clone();
     policy.mode = Mode::Shadow;
-    Line::new(line_config(config, policy))
+    line_config(config, policy)
 }
 
 /// The parts of a configuration that make a line.
@@ -95,13 +95,10 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     };
     let eve: Option<&mut dyn FnMut(String)> = if args.eve.is_some() { Some(&mut write_line) } else { None };
 
-    let mut replay = Replay::new(&config, eve);
+    let mut replay = Replay::new(&config, args.workers.map_or_else(engine::cores, usize::from), eve);
     let mut take_flow = |record: &FlowRecord, reason| export.flow(record, reason);
     replay.collector.flows = Some(&mut take_flow);
-    for path in &args.files {
-        replay.file(path);
-    }
-    let summary = replay.finish();
+    let summary = replay.files(&args.files)?;
     export.finish()?;
 
     if let Some(out) = &mut eve_out {
@@ -156,7 +153,7 @@ fn with_output(args: &ReplayArgs) -> anyhow::Result<ReplayArgs> {
 /// A replay in progress.
 pub struct Replay<'a> {
     config: &'a Config,
-    line: Line,
+    workers: usize,
     collector: Collector<'a>,
     summary: Summary,
     started: Instant,
@@ -164,11 +161,11 @@ pub struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    /// A replay into `eve`, if given.
-    pub fn new(config: &'a Config, eve: Option<&'a mut dyn FnMut(String)>) -> Self {
+    /// A replay into `eve`, if given, by a number of workers: one, on this thread, or several, each on its own.
+    pub fn new(config: &'a Config, workers: usize, eve: Option<&'a mut dyn FnMut(String)>) -> Self {
         Self {
             config,
-            line: shadow_line(config),
+            workers,
             collector: Collector::new(
                 eve,
                 eve::Context { messages: config.eve_messages, ..eve::Context::default() },
@@ -179,100 +176,82 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Runs one file. A file that begins before the last one ended starts a line of its own, as its packets are of
+    /// Runs files, and ends. A file that begins before the last one ended starts a line of its own, as its packets are of
     /// another time; one that follows continues, as rotated captures do.
-    pub fn file(&mut self, path: &Path) {
-        let mut entry = FileSummary { path: path.display().to_string(), packets: 0, bytes: 0, error: None };
-        let mut span: Option<(u64, u64)> = None;
-        let opened = File::open(path)
-            .map_err(|e| format!("cannot open: {e}"))
-            .and_then(|f| Reader::new(f).map_err(|e| e.to_string()));
-        match opened {
-            Err(e) => entry.error = Some(e),
-            Ok(mut reader) => loop {
-                match reader.next() {
-                    Ok(None) => break,
-                    Ok(Some(frame)) => {
-                        if span.is_none() && frame.ts_ns < self.line.now_ns() {
-                            self.end_line();
-                        }
-                        let (first, last) = span.get_or_insert((frame.ts_ns, frame.ts_ns));
-                        *first = (*first).min(frame.ts_ns);
-                        *last = (*last).max(frame.ts_ns);
-                        entry.packets += 1;
-                        entry.bytes += u64::from(frame.orig_len);
-                        self.line.frame(
-                            frame.ts_ns,
-                            LinkType::from_dlt(frame.dlt),
-                            frame.data,
-                            frame.orig_len,
-                            &mut self.collector,
-                        );
-                    }
-                    Err(e) => {
-                        entry.error = Some(describe(&e));
-                        break;
-                    }
-                }
-            },
-        }
-        if let Some((first, last)) = span {
-            #[expect(clippy::cast_precision_loss, reason = "seconds with microsecond precision suffice")]
-            let seconds = (last - first) as f64 / 1e9;
-            self.summary.duration_seconds += seconds;
-        }
-        self.summary.files.push(entry);
-    }
-
-    fn end_line(&mut self) {
-        let config = self.config;
-        let mut line = std::mem::replace(&mut self.line, shadow_line(config));
-        line.finish(&mut self.collector);
-        self.take_figures(&line);
-    }
-
-    fn take_figures(&mut self, line: &Line) {
-        self.summary.packets += line.intake().packets;
-        self.summary.bytes += line.intake().bytes;
-        self.summary.flows += line.tracker().counters().flows_total;
-        self.summary.incidents.extend(self.collector.summaries());
-        self.collector.incidents.clear();
-        for (name, count) in losses(line) {
-            *self.losses.entry(name).or_default() += count;
-        }
-        if let Some(eve) = &mut self.collector.eve {
-            let figures = eve::Figures {
-                uptime: self.summary.duration_seconds as u64,
-                intake: line.intake().clone(),
-                kernel_drops: 0,
-                flows: line.tracker().counters().flows_total,
-                flows_live: 0,
-                alerts: self.collector.alerts,
-                losses: losses(line),
+    ///
+    /// # Errors
+    /// If a worker failed. Files that cannot be read are no failure: the summary names them.
+    pub fn files(mut self, paths: &[PathBuf]) -> anyhow::Result<Summary> {
+        let mut captures = Captures::new(paths);
+        loop {
+            let config = shadow_line_config(self.config);
+            let (judge, worked) = if self.workers > 1 {
+                let steering = Steering::new(config.tracker.seed, self.workers);
+                let own = engine::share(&config.tracker, self.workers);
+                let workers = (0..self.workers).map(|_| Worker::new(own)).collect();
+                let mut judge = Judge::new(config.judge);
+                let worked = engine::run(&mut captures, &steering, workers, &mut judge, &mut self.collector)?;
+                (judge, worked)
+            } else {
+                inline(&mut captures, config, &mut self.collector)
             };
-            eve(eve::stats(&self.collector.context, line.now_ns(), &figures));
+            self.take_figures(&judge, &worked, captures.seconds());
+            if !captures.has_more() {
+                break;
+            }
         }
-    }
-
-    /// Ends the replay.
-    pub fn finish(mut self) -> Summary {
-        self.end_line();
+        self.summary.files = captures.files().to_vec();
+        self.summary.duration_seconds = captures.seconds();
         self.summary.losses = std::mem::take(&mut self.losses);
         let cut = self.summary.files.iter().filter(|f| f.error.is_some()).count();
         self.summary.losses.insert("capture_files_cut_short".into(), cut as u64);
         self.summary.seconds = (self.started.elapsed().as_secs_f64() * 1e6).round() / 1e6;
-        self.summary
+        Ok(self.summary)
+    }
+
+    fn take_figures(&mut self, judge: &Judge, worked: &Worked, seconds: f64) {
+        self.summary.packets += worked.intake.packets;
+        self.summary.bytes += worked.intake.bytes;
+        self.summary.flows += worked.tracker.flows_total;
+        self.summary.incidents.extend(self.collector.summaries());
+        self.collector.incidents.clear();
+        let losses = losses(worked, judge);
+        for (name, count) in &losses {
+            *self.losses.entry(name.clone()).or_default() += count;
+        }
+        if let Some(eve) = &mut self.collector.eve {
+            let figures = eve::Figures {
+                uptime: seconds as u64,
+                intake: worked.intake.clone(),
+                kernel_drops: 0,
+                flows: worked.tracker.flows_total,
+                flows_live: 0,
+                alerts: self.collector.alerts,
+                losses,
+            };
+            eve(eve::stats(&self.collector.context, judge.now_ns(), &figures));
+        }
     }
 }
 
-fn describe(error: &CaptureError) -> String {
-    error.to_string()
+/// Runs what comes next of `captures` on this thread.
+fn inline(captures: &mut Captures<'_>, config: LineConfig, tap: &mut impl Tap) -> (Judge, Worked) {
+    let mut line = Line::new(config);
+    let mut block = Block::default();
+    while captures.next(&mut block) == Read::Frames {
+        for frame in block.iter() {
+            line.frame(frame.ts_ns, frame.link, frame.data, frame.orig_len, tap);
+        }
+    }
+    line.finish(tap);
+    let worked = line.worked();
+    (line.into_judge(), worked)
 }
 
-/// Every counter of loss of a line, by name.
-pub fn losses(line: &Line) -> BTreeMap<String, u64> {
-    let mut out = intake_losses(line.intake());
-    let (tracker, census) = (line.tracker().counters(), line.census().counters());
+/// Every counter of loss of workers and their judge, by name.
+pub fn losses(worked: &Worked, judge: &Judge) -> BTreeMap<String, u64> {
+    let mut out = intake_losses(&worked.intake);
+    let (tracker, census) = (&worked.tracker, judge.census().counters());
     out.insert("flows_evicted".into(), tracker.flows_evicted);
     out.insert("entities_evicted".into(), census.entities_evicted);
     out.insert("time_went_back".into(), tracker.time_went_back);
@@ -281,8 +260,8 @@ pub fn losses(line: &Line) -> BTreeMap<String, u64> {
     out.insert("stream_overruns".into(), tracker.stream_overruns);
     out.insert("datagrams_cut".into(), tracker.datagrams_cut);
     out.insert("messages_dropped".into(), tracker.messages_dropped);
-    out.insert("incidents_evicted".into(), line.book().counters().evicted);
-    let detector = line.detector().counters();
+    out.insert("incidents_evicted".into(), judge.book().counters().evicted);
+    let detector = judge.detector().counters();
     out.insert("rule_memories_evicted".into(), detector.spoken_evicted);
     out.insert("rule_counts_evicted".into(), detector.counts_evicted);
     out.insert("window_sets_refused".into(), census.sets_refused);

@@ -52,7 +52,7 @@ pub struct CensusCounters {
 ///
 /// Its clock is the largest [`Event::at_ns`] or time of [`Self::advance`]; it begins anew as that of a tracker does.
 ///
-/// Memory: `entity_capacity` × 576 bytes, `entity_capacity` / 4 × at most 1.7 KB of sets, up to 11 bytes of index per
+/// Memory: `entity_capacity` × 576 bytes, `entity_capacity` / 4 × at most 1.7 KB of sets, up to 14 bytes of index per
 /// entity, and 10 KB. Pages are touched only as entities come to be.
 pub struct Census {
     seed: u64,

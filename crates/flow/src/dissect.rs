@@ -138,7 +138,7 @@ impl Tracker {
                 // The ports of the sender's side are type and code.
                 let (kind, code) = (s.key.source(direction).1, s.key.source(direction.reverse()).1);
                 if wire::quote::is_unreachable(icmp, kind as u8, code as u8) {
-                    self.refuse(slot, now, segment.payload, events);
+                    self.refuse(s.key, now, segment.payload, events);
                 } else {
                     self.flows.set_session(slot, OVER);
                 }
@@ -147,9 +147,18 @@ impl Tracker {
         }
     }
 
-    /// Fails the flow that an ICMP error in the flow at `slot` quotes, if nobody has answered it.
-    fn refuse(&mut self, slot: u32, now: u64, payload: &[u8], events: &mut Vec<Event>) {
-        let error = self.flows.at(slot).key;
+    /// Hears of an ICMP error that another tracker accounts: fails the flow that it quotes as [`Self::observe`] does.
+    pub fn hear_error(&mut self, now_ns: u64, error: &Packet<'_>, events: &mut Vec<Event>) {
+        let now = self.begin_call(now_ns, events);
+        let about = wire::quote::is_unreachable(error.protocol, error.icmp_type, error.icmp_code);
+        if about && error.fragment != Fragment::Later {
+            self.refuse(FlowKey::of(error).0, now, error.payload, events);
+        }
+        self.end_call();
+    }
+
+    /// Fails the flow that an ICMP error in the flow of key `error` quotes, if nobody has answered it.
+    fn refuse(&mut self, error: FlowKey, now: u64, payload: &[u8], events: &mut Vec<Event>) {
         let Some(q) = wire::quote::quote(error.protocol == protocol::ICMPV6, payload) else { return };
         let ends = [(q.src, q.src_port), (q.dst, q.dst_port)];
         let [(lo, lo_port), (hi, hi_port)] = if ends[0] <= ends[1] { ends } else { [ends[1], ends[0]] };

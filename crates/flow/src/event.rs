@@ -289,14 +289,14 @@ pub enum What {
     },
     /// The first counts of a flow of which only payload was known: it began at [`Conversation::first_ns`].
     Opened(Opening),
-    /// Packets of it, none before `begins_ns` and the last at `last_ns`, both by the tracker's clock. Told before anything
-    /// else is told of the flow, at each [`crate::window::JUDGE_EVERY`]th packet and at ticks.
+    /// Packets of it, none before `begins_ns` and none after `last_ns`: of the same tick, or between two snapshots. Told
+    /// before anything else is told of the flow, at each [`crate::window::JUDGE_EVERY`]th packet and at ticks.
     Counted {
         /// The packets.
         share: Share,
         /// None was before, ns.
         begins_ns: u64,
-        /// Time of the last, ns.
+        /// None was after, ns; not after [`Event::at_ns`].
         last_ns: u64,
     },
     /// Its opening failed at `due_ns`. At most once a flow.

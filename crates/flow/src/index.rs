@@ -11,14 +11,19 @@ const SLOT_MASK: u32 = (1 << 24) - 1;
 
 /// Open addressing with linear probing and backward-shift deletion, at most three quarters of the cells used. A cell is
 /// four bytes: 24 bits of slot number and 8 of the key's hash, so that a probe looks at a slot only on a likely match.
-/// The number of cells doubles with the number of entries, so that an index of few entries stays in cache; it never
-/// shrinks. The owner bounds the number of entries and keeps slot numbers below [`MAX_SLOTS`].
+/// Beside each cell is how far it lies from its home, so that a removal looks at no slot but its own: in a large table each
+/// is a cache miss. The number of cells doubles with the number of entries, so that an index of few entries stays in cache;
+/// it never shrinks. The owner bounds the number of entries and keeps slot numbers below [`MAX_SLOTS`].
 pub(crate) struct Index {
     cells: Vec<u32>,
+    /// Of each cell used, the distance from its home; [`FAR`] for that or more.
+    distances: Vec<u8>,
     mask: usize,
     used: usize,
 }
 
+/// A distance that is not known exactly: the owner is asked for the hash.
+const FAR: u8 = u8::MAX;
 /// Cells to begin with.
 const LEAST: usize = 64;
 
@@ -28,7 +33,7 @@ const fn cell(hash: u32, slot: u32) -> u32 {
 
 impl Index {
     pub(crate) fn new() -> Self {
-        Self { cells: vec![FREE; LEAST], mask: LEAST - 1, used: 0 }
+        Self { cells: vec![FREE; LEAST], distances: vec![0; LEAST], mask: LEAST - 1, used: 0 }
     }
 
     /// The slot under `hash` for which `is_it` holds.
@@ -53,6 +58,7 @@ impl Index {
         if self.used > self.cells.len() / 4 * 3 {
             let cells = self.cells.len() * 2;
             let old = std::mem::replace(&mut self.cells, vec![FREE; cells]);
+            self.distances = vec![0; cells];
             self.mask = cells - 1;
             for moving in old.into_iter().filter(|&c| c != FREE) {
                 self.place(hash_of(moving & SLOT_MASK), moving & SLOT_MASK);
@@ -63,10 +69,17 @@ impl Index {
 
     fn place(&mut self, hash: u32, slot: u32) {
         let mut at = hash as usize & self.mask;
+        let mut distance = 0_usize;
         while self.cells[at] != FREE {
             at = (at + 1) & self.mask;
+            distance += 1;
         }
-        self.cells[at] = cell(hash, slot);
+        self.put(at, cell(hash, slot), distance);
+    }
+
+    fn put(&mut self, at: usize, cell: u32, distance: usize) {
+        self.cells[at] = cell;
+        self.distances[at] = u8::try_from(distance).unwrap_or(FAR);
     }
 
     /// Removes `slot`, found under `hash`; `hash_of` tells the hash of every slot still in the index.
@@ -88,9 +101,13 @@ impl Index {
                 break;
             }
             // The cell may fill the hole unless its home lies after the hole.
-            let home = hash_of(moving & SLOT_MASK) as usize & self.mask;
-            if (at.wrapping_sub(home) & self.mask) >= (at.wrapping_sub(hole) & self.mask) {
-                self.cells[hole] = moving;
+            let distance = match self.distances[at] {
+                FAR => at.wrapping_sub(hash_of(moving & SLOT_MASK) as usize) & self.mask,
+                near => near.into(),
+            };
+            let gap = at.wrapping_sub(hole) & self.mask;
+            if distance >= gap {
+                self.put(hole, moving, distance - gap);
                 hole = at;
             }
         }

@@ -138,13 +138,11 @@ pub(crate) struct Full {
 }
 
 // The memory figure in the tracker's documentation rests on it.
-const _: () = assert!(size_of::<Full>() <= 560);
+const _: () = assert!(size_of::<Full>() <= 552);
 
 /// Packets of a flow since the last event about it; fewer than [`crate::window::JUDGE_EVERY`].
 #[derive(Clone, Copy)]
 pub(crate) struct Pending {
-    /// Time of the first of them by the tracker's clock, ns.
-    pub(crate) begins_ns: u64,
     pub(crate) bytes: u32,
     pub(crate) reply_bytes: u32,
     pub(crate) packets: u16,
@@ -154,15 +152,8 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    pub(crate) const NONE: Self = Self {
-        begins_ns: 0,
-        bytes: 0,
-        reply_bytes: 0,
-        packets: 0,
-        reply_packets: 0,
-        syn_packets: 0,
-        reply_resets: 0,
-    };
+    pub(crate) const NONE: Self =
+        Self { bytes: 0, reply_bytes: 0, packets: 0, reply_packets: 0, syn_packets: 0, reply_resets: 0 };
 
     pub(crate) const fn is_empty(&self) -> bool {
         self.packets == 0 && self.reply_packets == 0
@@ -170,10 +161,7 @@ impl Pending {
 
     /// Adds a packet: of the initiator or not, its IP bytes, and its SYN or RST, whichever counts on its side.
     #[inline]
-    pub(crate) fn add(&mut self, now: u64, sent: bool, ip_len: u32, flagged: bool) {
-        if self.is_empty() {
-            self.begins_ns = now;
-        }
+    pub(crate) fn add(&mut self, sent: bool, ip_len: u32, flagged: bool) {
         let (packets, bytes, flags) = if sent {
             (&mut self.packets, &mut self.bytes, &mut self.syn_packets)
         } else {

@@ -10,8 +10,8 @@
 //! end, `clock_restarts` counts it.
 //!
 //! The clock ticks at the multiples of [`TICK_NS`]. With the first time at or beyond one, packets that were not told yet
-//! are told and timers run, before anything else. Nothing depends on times between ticks but what they are written on, so
-//! trackers that see different packets and the same ticks behave like one that sees all.
+//! are told, by the last time before the tick, and timers run, before anything else. So trackers that see different packets
+//! and the same ticks tell together what one tracker would that sees all.
 
 use crate::event::{Share, What};
 use crate::fragment::{Finding, Fragments};
@@ -40,7 +40,7 @@ const _: () = assert!(1_000_000_000 % TICK_NS == 0);
 /// Sizes and times of a [`Tracker`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct TrackerConfig {
-    /// Most live flows, 1..=[`MAX_CAPACITY`]; about 100 bytes each, 24 more from the second packet and 560 from the third.
+    /// Most live flows, 1..=[`MAX_CAPACITY`]; about 100 bytes each, 24 more from the second packet and 552 from the third.
     pub flow_capacity: usize,
     /// Silence that ends a TCP flow, ns.
     pub idle_tcp_ns: u64,
@@ -167,8 +167,8 @@ impl std::ops::AddAssign for TrackerCounters {
 
 /// The flow table; see the module.
 ///
-/// Memory: `flow_capacity` × 92 bytes, 24 for each flow of two packets and 560 for each of more or with a session
-/// ([`crate::session`]), and up to 11 bytes of index per entry. Pages are touched only as entries come to be.
+/// Memory: `flow_capacity` × 92 bytes, 24 for each flow of two packets and 552 for each of more or with a session
+/// ([`crate::session`]), and up to 14 bytes of index per entry. Pages are touched only as entries come to be.
 pub struct Tracker {
     pub(crate) config: TrackerConfig,
     pub(crate) flows: Flows,
@@ -339,7 +339,8 @@ impl Tracker {
     /// Moves the clock to a tick, or sets it back.
     #[inline(never)]
     fn turn(&mut self, now_ns: u64, events: &mut Vec<Event>) {
-        // What was not told yet happened before: it is told by the time of then.
+        // What was not told yet happened in the tick that ends: it is told by the time of then.
+        self.clock = self.clock.max(self.tick.saturating_sub(1));
         self.tell_pending(events);
         if now_ns < self.clock {
             self.counters.clock_restarts += 1;
@@ -494,11 +495,10 @@ impl Tracker {
     #[inline]
     pub(crate) fn tell_packets(&mut self, slot: u32, events: &mut Vec<Event>) {
         let Some(full) = self.flows.full_mut(slot).filter(|full| !full.pending.is_empty()) else { return };
-        let begins_ns = full.pending.begins_ns;
-        // Of packets out of order, none was before the clock.
-        let last_ns = full.record.stats.last_ns().max(begins_ns);
-        let what = What::Counted { share: full.pending.share(), begins_ns, last_ns };
-        full.pending = Pending::NONE;
+        let share = std::mem::replace(&mut full.pending, Pending::NONE).share();
+        // The time of each is not kept, and that of the tick is the same for all trackers.
+        let begins_ns = self.tick.saturating_sub(TICK_NS).min(self.clock);
+        let what = What::Counted { share, begins_ns, last_ns: self.clock };
         events.push(Event { at_ns: self.clock, flow: self.flows.conversation(slot), what });
     }
 
@@ -531,7 +531,7 @@ impl Tracker {
             return;
         };
         let flag = if sent { tcp_flag::SYN } else { tcp_flag::RST };
-        full.pending.add(now, sent, packet.ip_len, packet.tcp_flags & flag != 0);
+        full.pending.add(sent, packet.ip_len, packet.tcp_flags & flag != 0);
         let listed = std::mem::replace(&mut full.listed, true);
         let [a, b] = &full.record.stats.dir;
         if (a.packets + b.packets).is_multiple_of(JUDGE_EVERY.into()) {
@@ -552,7 +552,7 @@ impl Tracker {
 fn single(packet: &Packet<'_>, sent: bool) -> Share {
     let mut pending = Pending::NONE;
     let flag = if sent { tcp_flag::SYN } else { tcp_flag::RST };
-    pending.add(0, sent, packet.ip_len, packet.tcp_flags & flag != 0);
+    pending.add(sent, packet.ip_len, packet.tcp_flags & flag != 0);
     pending.share()
 }
 

@@ -179,12 +179,7 @@ impl AfPacket {
             Ok(0) => {}
             other => return other,
         }
-        let timeout =
-            Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 });
-        match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(CaptureError::Io { what: "waiting for frames", source: e.into() }),
-        }
+        wait(std::slice::from_ref(self), timeout)?;
         self.take(each)
     }
 
@@ -201,8 +196,12 @@ impl AfPacket {
         Ok(self.counts)
     }
 
+    /// As [`Self::receive`], without waiting.
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
     #[expect(unsafe_code, reason = "recvmmsg(2) and its control messages have no safe wrapper")]
-    fn take(&mut self, each: &mut dyn FnMut(CapturedFrame<'_>)) -> Result<usize, CaptureError> {
+    pub fn take(&mut self, each: &mut dyn FnMut(CapturedFrame<'_>)) -> Result<usize, CaptureError> {
         let mut names = [MaybeUninit::<libc::sockaddr_ll>::zeroed(); BATCH];
         let mut controls = [[0_u64; CONTROL_WORDS]; BATCH];
         let mut pieces = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; BATCH];
@@ -274,6 +273,19 @@ impl AfPacket {
 impl AsFd for AfPacket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+/// Waits until one of the sockets has frames, or an end to report, or `timeout` has passed.
+///
+/// # Errors
+/// [`CaptureError::Io`].
+pub fn wait(sockets: &[AfPacket], timeout: Duration) -> Result<(), CaptureError> {
+    let timeout = Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: i64::from(i32::MAX), tv_nsec: 0 });
+    let mut waited: Vec<PollFd<'_>> = sockets.iter().map(|s| PollFd::new(s, PollFlags::IN)).collect();
+    match poll(&mut waited, Some(&timeout)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(e) => Err(CaptureError::Io { what: "waiting for frames", source: e.into() }),
     }
 }
 

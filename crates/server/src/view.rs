@@ -134,6 +134,17 @@ pub struct InterfaceView {
     pub dropped_packets: u64,
 }
 
+/// A worker thread, who has the flows of some pairs of addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerView {
+    /// Packets that it has seen.
+    pub packets: u64,
+    /// Flows that it holds now.
+    pub flows: u64,
+    /// Packets that did not fit into its sockets.
+    pub dropped_packets: u64,
+}
+
 /// How fast blocks follow: from the kernel seeing what led to a block, to the block being in its map. Over the latest
 /// 1,024 blocks; absent where no kernel program reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -165,6 +176,9 @@ pub struct Status {
     pub sensor: String,
     /// One entry per interface.
     pub interfaces: Vec<InterfaceView>,
+    /// One entry per worker thread; none where the kernel programs watch.
+    #[serde(default)]
+    pub workers: Vec<WorkerView>,
     /// The current window.
     pub traffic: Stats,
     /// Everything that was dropped or not understood, by reason. Reasons with zero are listed too.

@@ -66,7 +66,7 @@ pub(crate) fn measure(setup: &Setup) -> anyhow::Result<Section> {
         section.push(if answered { figure } else { figure.aim(REPLAY_AIM) });
     }
     section.explain_missed(
-        "a flow takes 104 bytes in the table, 24 more with a second packet and 544 with a third; an entity takes 576, \
+        "a flow takes 92 bytes in the table, 24 more with a second packet and 552 with a third; an entity takes 576, \
          beside what the agent takes without traffic.",
     );
     Ok(section)

@@ -304,6 +304,7 @@ impl KernelSource {
             .map(|p| ProgramView { name: p.name, runs: p.run_count, run_seconds: p.run_time_ns as f64 / 1e9 })
             .collect();
         Sight {
+            workers: Vec::new(),
             sensor: sensor.into(),
             why_not: None,
             interfaces,

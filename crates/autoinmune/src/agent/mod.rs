@@ -377,6 +377,7 @@ impl Agent {
         if let Some(http) = self.http.take() {
             http.stop();
         }
+        self.source.finish(&mut self.line, &mut self.tap);
         self.line.finish(&mut self.tap);
         self.apply_effects();
         self.tap.event(self.board.stats_event(&self.tap.context, self.line.now_ns()));

@@ -76,7 +76,8 @@ impl Board {
         let sight = agent.source.sight(&agent.line);
         let Agent { line, tap, reaction, config, http, .. } = agent;
         let simulated = tap.context.simulated;
-        let mut losses = replay::losses(line);
+        let worked = line.worked();
+        let mut losses = replay::losses(&worked, line.judge());
         for (name, count) in &sight.losses {
             *losses.entry(name.clone()).or_default() += count;
         }
@@ -135,7 +136,7 @@ impl Board {
         let enforcing = config.policy.mode == Mode::Enforce;
         let blocks =
             if enforcing { responder.blocks().count() } else { responder.would_be_blocks().count() } as u64;
-        let (counters, census) = (line.tracker().counters(), line.census().counters());
+        let (counters, census) = (worked.tracker, line.census().counters());
         let programs: Vec<ProgramView> = sight.programs;
 
         let mut shown = self.shown();
@@ -161,7 +162,7 @@ impl Board {
             sessions: counters.sessions_live,
             session_bytes: counters.session_bytes,
             messages: counters.messages,
-            oddities: oddities(counters),
+            oddities: oddities(&counters),
             blocks,
             incidents: tap
                 .incidents
@@ -186,6 +187,7 @@ impl Board {
             simulated,
             sensor: sight.sensor,
             interfaces,
+            workers: sight.workers,
             traffic: stats,
             losses,
             process,

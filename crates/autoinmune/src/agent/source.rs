@@ -7,18 +7,18 @@ use super::simulation::Simulation;
 use super::tap::AgentTap;
 use super::wall_ns;
 use crate::config::{Attach, Config};
+use crate::engine::{self, Live};
 use crate::exit::{Exit, fail};
 use crate::line::{Intake, Line};
 use detect::KernelThresholds;
-use kernel::af_packet::AfPacket;
 use kernel::nft::Nft;
 use kernel::{AttachChoice, AttachError, AttachMode, AttachReport, Sensor, SensorConfig, Tunables};
 use respond::{Block, Effect, Prefix};
 use server::control::{AgentError, Code};
-use server::view::{Attachment, InterfaceView, LimitTotals, LimitsView, ProgramView};
+use server::view::{Attachment, InterfaceView, LimitTotals, LimitsView, ProgramView, WorkerView};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
-use wire::{Addr, LinkType};
+use wire::{Addr, LinkType, Steering};
 
 /// What the board shows of a source.
 #[derive(Default)]
@@ -29,6 +29,8 @@ pub struct Sight {
     pub why_not: Option<String>,
     /// Per interface; rates are filled in by the board.
     pub interfaces: Vec<InterfaceView>,
+    /// Per worker thread, where there are any.
+    pub workers: Vec<WorkerView>,
     /// Frames seen and skipped.
     pub intake: Intake,
     /// Ring-buffer reservations that failed, in the kernel.
@@ -41,11 +43,9 @@ pub struct Sight {
     pub limits: Option<LimitTotals>,
 }
 
-/// AF_PACKET sockets with nftables for blocks.
+/// Workers that read AF_PACKET sockets, with nftables for blocks.
 pub struct FrameSource {
-    sockets: Vec<AfPacket>,
-    /// Bytes seen by each socket.
-    bytes: Vec<u64>,
+    live: Live,
     nft: Option<Nft>,
     reports: Vec<AttachReport>,
 }
@@ -153,33 +153,31 @@ impl Source {
     }
 
     fn frames(interfaces: &[String], config: &Config, why: String) -> anyhow::Result<Self> {
-        let mut sockets = Vec::new();
-        let mut reports = Vec::new();
-        for (ifindex, name) in (0..).zip(interfaces) {
-            let socket = AfPacket::open(name, config.snap).map_err(|e| {
-                let exit = match e {
-                    kernel::CaptureError::NoPermission(_) => Exit::Permission,
-                    kernel::CaptureError::UnknownInterface { .. } => Exit::Input,
-                    _ => Exit::Kernel,
-                };
-                fail(exit, e.to_string())
-            })?;
-            sockets.push(socket);
-            reports.push(AttachReport {
-                interface: name.clone(),
-                ifindex,
-                mode: AttachMode::AfPacket,
-                egress: true,
-                pinned: false,
-                fallbacks: vec![why.clone()],
-            });
-        }
+        let workers = if config.workers == 0 { engine::cores() } else { config.workers as usize };
+        let steering = Steering::new(config.tracker.seed, workers);
+        let live = Live::start(interfaces, config.snap, steering, config.tracker).map_err(|e| {
+            let exit = match e {
+                kernel::CaptureError::NoPermission(_) => Exit::Permission,
+                kernel::CaptureError::UnknownInterface { .. } => Exit::Input,
+                _ => Exit::Kernel,
+            };
+            fail(exit, e.to_string())
+        })?;
+        let report = |(ifindex, name): (u32, &String)| AttachReport {
+            interface: name.clone(),
+            ifindex,
+            mode: AttachMode::AfPacket,
+            egress: true,
+            pinned: false,
+            fallbacks: vec![why.clone()],
+        };
+        let reports = (0..).zip(interfaces).map(report).collect();
         // Shadow mode makes no block and needs no table.
         let nft = match config.policy.mode {
             respond::Mode::Shadow => None,
             respond::Mode::Enforce => Some(Nft::open().map_err(|e| fail(Exit::Kernel, e.to_string()))?),
         };
-        Ok(Self::Frames(FrameSource { bytes: vec![0; sockets.len()], sockets, nft, reports }))
+        Ok(Self::Frames(FrameSource { live, nft, reports }))
     }
 
     /// Generated traffic.
@@ -245,19 +243,8 @@ impl Source {
         match self {
             Self::Kernel(k) => k.feed(patience, line, tap, reaction)?,
             Self::Frames(f) => {
-                let count = f.sockets.len();
-                for (socket, bytes) in f.sockets.iter_mut().zip(&mut f.bytes) {
-                    let link = socket.link_type();
-                    // With several sockets the wait is shared out.
-                    let wait = patience / u32::try_from(count).unwrap_or(1);
-                    socket
-                        .receive(wait, &mut |frame| {
-                            *bytes += u64::from(frame.orig_len);
-                            line.frame(frame.ts_ns, Some(link), frame.data, frame.orig_len, tap);
-                        })
-                        .map_err(|e| gone(&e))?;
-                }
-                line.advance(wall_ns(), tap);
+                let (judge, worked) = line.judge_of_others();
+                f.live.feed(patience, judge, worked, tap).map_err(|e| gone(&e))?;
                 // No kernel table holds these flows.
                 tap.ended.clear();
             }
@@ -370,18 +357,26 @@ impl Source {
             Self::Kernel(k) => k.sight(),
             Self::Frames(f) => {
                 let mut sight =
-                    Sight { sensor: "af-packet".into(), intake: line.intake().clone(), ..Sight::default() };
+                    Sight { sensor: "af-packet".into(), intake: line.worked().intake, ..Sight::default() };
                 let mut dropped = 0;
-                for ((socket, report), bytes) in f.sockets.iter_mut().zip(&f.reports).zip(&f.bytes) {
-                    let counts = socket.counts().unwrap_or_default();
+                for (place, report) in f.reports.iter().enumerate() {
+                    let counts = f.live.interface(place);
                     dropped += counts.dropped;
                     sight.interfaces.push(InterfaceView {
                         attachment: attachment(report),
                         packets: counts.packets,
-                        bytes: *bytes,
+                        bytes: counts.bytes,
                         ..InterfaceView::default()
                     });
                 }
+                for (index, worked) in f.live.each_worked().iter().enumerate() {
+                    sight.workers.push(WorkerView {
+                        packets: worked.intake.packets,
+                        flows: worked.tracker.flows_live,
+                        dropped_packets: f.live.worker(index).dropped,
+                    });
+                }
+                sight.losses.insert("worker_frames_undelivered".into(), f.live.undelivered());
                 sight.losses.insert("af_packet_dropped".into(), dropped);
                 sight
             }
@@ -394,13 +389,21 @@ impl Source {
                         egress: true,
                         fallbacks: Vec::new(),
                     },
-                    packets: line.intake().packets,
-                    bytes: line.intake().bytes,
+                    packets: line.worked().intake.packets,
+                    bytes: line.worked().intake.bytes,
                     ..InterfaceView::default()
                 }],
-                intake: line.intake().clone(),
+                intake: line.worked().intake,
                 ..Sight::default()
             },
+        }
+    }
+
+    /// Ends what feeds the line by itself: what its workers still hold is judged.
+    pub fn finish(&mut self, line: &mut Line, tap: &mut AgentTap) {
+        if let Self::Frames(f) = self {
+            let (judge, worked) = line.judge_of_others();
+            f.live.finish(judge, worked, tap);
         }
     }
 

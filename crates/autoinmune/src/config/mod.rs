@@ -46,6 +46,8 @@ pub struct Config {
     pub head_ring_bytes: u32,
     /// Bytes of each frame that AF_PACKET copies.
     pub snap: u32,
+    /// Worker threads of AF_PACKET; 0: one per core.
+    pub workers: u32,
     /// Limits of the kernel's fast path.
     pub limits: kernel::LimitRates,
     /// Whether SYNs over the limit of their service are answered with SYN cookies where the host takes them.
@@ -121,6 +123,7 @@ impl Config {
             ("sensor.head_bytes", raw.sensor.head_bytes, 0, 1 << 24),
             ("sensor.head_bytes_long", raw.sensor.head_bytes_long, 0, 1 << 30),
             ("sensor.snap", raw.sensor.snap, 128, 65_535),
+            ("sensor.workers", raw.sensor.workers, 0, wire::steer::MAX_WORKERS as u32),
             ("limits.source_syn", raw.limits.source_syn, 0, 1_000_000_000),
             ("limits.source_udp", raw.limits.source_udp, 0, 1_000_000_000),
             ("limits.source_icmp", raw.limits.source_icmp, 0, 1_000_000_000),
@@ -173,6 +176,7 @@ impl Config {
             head_bytes_long: raw.sensor.head_bytes_long,
             head_ring_bytes: raw.sensor.head_ring_bytes,
             snap: raw.sensor.snap,
+            workers: raw.sensor.workers,
             limits: raw.limits.rates(),
             syn_cookies: raw.limits.syn_cookies == raw::SynCookies::Auto,
             block_capacity: raw.respond.max_blocks,
@@ -217,7 +221,7 @@ impl Config {
                 c.interfaces.clone(),
                 c.attach,
                 (c.flow_capacity, c.source_capacity, c.ring_bytes, c.block_capacity),
-                (c.head_bytes, c.head_bytes_long, c.head_ring_bytes, c.snap),
+                (c.head_bytes, c.head_bytes_long, c.head_ring_bytes, c.snap, c.workers),
                 (c.snapshot, c.flow_events_per_source, c.flow_events_per_cpu),
                 (c.tracker.idle_tcp_ns, c.tracker.idle_ns, c.tracker.active_ns, c.tracker.grace_ns),
                 (c.policy.mode == respond::Mode::Enforce, c.syn_cookies),

@@ -87,6 +87,9 @@ pub struct Sensor {
     /// Bytes of each frame copied where the sensor is AF_PACKET. Fewer cost less copying, but messages are read from what
     /// is copied: below 1514 some are cut short.
     pub snap: u32,
+    /// Threads that read frames where the sensor is AF_PACKET, each the flows of its own; 0: one per core. The kernel programs
+    /// need none: they run on whichever core receives.
+    pub workers: u32,
     /// Milliseconds between reads of the kernel's flow counters.
     pub snapshot_ms: u32,
     /// Flow-start events one source may cause per second; beyond, flows are still counted and read by snapshot.
@@ -107,6 +110,7 @@ impl Default for Sensor {
             head_bytes_long: 65_536,
             head_ring_bytes: 1 << 21,
             snap: 2048,
+            workers: 0,
             snapshot_ms: 1000,
             flow_events_per_source: 512,
             flow_events_per_cpu: 20_000,

@@ -62,26 +62,26 @@ impl Judge {
     }
 
     /// Judges a report. Whether reports come one by one or many at once makes no difference.
-    pub fn take(&mut self, report: Report, tap: &mut impl Tap) {
+    pub fn take(&mut self, report: Report<'_>, tap: &mut impl Tap) {
         self.set_time(report.at_ns());
         match report {
             Report::Flow(event) => {
-                self.detector.judge(&mut self.census, std::slice::from_ref(&event), &mut self.signals);
-                match event.what {
-                    What::Message(from, message) => tap.message(event.at_ns, &event.flow, from, &message),
+                self.detector.judge(&mut self.census, std::slice::from_ref(event), &mut self.signals);
+                match &event.what {
+                    What::Message(from, message) => tap.message(event.at_ns, &event.flow, *from, message),
                     What::Ended(record, reason) => {
-                        if is_good(&record) {
+                        if is_good(record) {
                             let (client, _) = record.initiator();
                             if self.book.about(client).is_empty() {
                                 self.responder.note_known_good(client, event.at_ns);
                             }
                         }
-                        tap.flow(event.at_ns, &record, reason);
+                        tap.flow(event.at_ns, record, *reason);
                     }
                     _ => {}
                 }
             }
-            Report::Arp { at_ns, arp } => self.detector.judge_arp(at_ns, &arp, &mut self.signals),
+            Report::Arp { at_ns, arp } => self.detector.judge_arp(at_ns, arp, &mut self.signals),
             Report::Anomaly { at_ns, reason, count } => tap.anomaly(at_ns, reason, count),
         }
         if !self.signals.is_empty() {

@@ -12,5 +12,6 @@ mod demo;
 mod fallback;
 mod families;
 mod http_api;
+mod interfaces;
 mod refusals;
 mod simulation;

@@ -79,7 +79,8 @@ const UNREGISTERED: [&str; 14] = [
 /// `co`. `None` for single labels and for names that nobody registers.
 pub(crate) fn registered(name: &str) -> Option<(&str, &str)> {
     let name = name.strip_suffix('.').unwrap_or(name);
-    let mut dots = name.rmatch_indices('.').map(|(at, _)| at);
+    // Names are short: bytes one by one cost less than a search made for long texts.
+    let mut dots = name.bytes().enumerate().rev().filter(|(_, b)| *b == b'.').map(|(at, _)| at);
     let last = dots.next()?;
     let top = name.get(last + 1..)?;
     if UNREGISTERED.contains(&top) {

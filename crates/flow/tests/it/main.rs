@@ -9,6 +9,7 @@ mod fragments;
 mod merge;
 mod outcomes;
 mod sessions;
+mod several;
 mod state_machine;
 mod stream;
 mod table;

@@ -291,13 +291,13 @@ fn name(bytes: &[u8], begin: usize, budget: &mut u32) -> Result<Option<Name>, &'
 
 /// The text of a measured name.
 fn spell(bytes: &[u8], begin: usize, name: &Name) -> Box<str> {
-    let mut text = String::with_capacity(name.wire.saturating_sub(1));
+    let mut text = Vec::with_capacity(name.wire.saturating_sub(1));
     let mut at = begin;
     loop {
         match step(bytes, at) {
             Ok(Some(Step::Label(label))) => {
                 if at != begin {
-                    text.push('.');
+                    text.push(b'.');
                 }
                 push_label(&mut text, label);
                 at += label.len() + 1;
@@ -307,22 +307,22 @@ fn spell(bytes: &[u8], begin: usize, name: &Name) -> Box<str> {
         }
     }
     text.make_ascii_lowercase();
-    text.into()
+    // All of it is ASCII; a check of the whole costs less than one of each label.
+    String::from_utf8(text).unwrap_or_default().into()
 }
 
-fn push_label(text: &mut String, label: &[u8]) {
+fn push_label(text: &mut Vec<u8>, label: &[u8]) {
     let plain = |b: &u8| matches!(b, b' '..=b'~') && !matches!(b, b'.' | b'\\');
-    match str::from_utf8(label) {
-        Ok(whole) if label.iter().all(plain) => text.push_str(whole),
-        _ => {
-            for b in label {
-                if plain(b) {
-                    text.push(char::from(*b));
-                } else {
-                    text.push('\\');
-                    text.extend([b / 100, b / 10 % 10, b % 10].map(|digit| char::from(b'0' + digit)));
-                }
-            }
+    if label.iter().all(plain) {
+        text.extend_from_slice(label);
+        return;
+    }
+    for b in label {
+        if plain(b) {
+            text.push(*b);
+        } else {
+            text.push(b'\\');
+            text.extend([b / 100, b / 10 % 10, b % 10].map(|digit| b'0' + digit));
         }
     }
 }

@@ -1,0 +1,263 @@
+//! The threads: a reader, the workers, and the judge on the thread of the caller.
+
+use super::captures::Captures;
+use super::deal::{Deal, Item, STEPS, Spent, deal};
+use super::merge::{Batch, Log, Merge, Next, Order};
+use crate::line::{Cursor, FINISH_PORTION, Judge, Report, Reports, Tap, Worked, Worker};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use flow::What;
+use std::any::Any;
+use std::sync::Arc;
+use std::thread;
+use wire::{LinkType, Steering};
+
+/// Blocks that may wait for a worker, and batches for the judge: enough that nobody waits for a thread to be woken, few
+/// enough that what waits is still in the processor's cache.
+const WAITING: usize = 4;
+
+/// What a worker's thread does with what it is dealt; methods as those of [`Worker`].
+pub trait Work: Send {
+    /// Takes a frame.
+    fn frame(&mut self, at_ns: u64, link: Option<LinkType>, data: &[u8], len: u32, out: &mut Reports);
+    /// Takes a frame of another worker's that quotes a flow of this one's.
+    fn quote(&mut self, at_ns: u64, link: LinkType, data: &[u8], len: u32, out: &mut Reports);
+    /// Lets time pass.
+    fn advance(&mut self, now_ns: u64, out: &mut Reports);
+    /// Ends at most `flows` flows; whether some are left.
+    fn finish_some(&mut self, flows: usize, out: &mut Reports) -> bool;
+    /// What was counted so far.
+    fn worked(&self) -> Worked;
+}
+
+impl Work for Worker {
+    fn frame(&mut self, at_ns: u64, link: Option<LinkType>, data: &[u8], len: u32, out: &mut Reports) {
+        Self::frame(self, at_ns, link, data, len, out);
+    }
+
+    fn quote(&mut self, at_ns: u64, link: LinkType, data: &[u8], len: u32, out: &mut Reports) {
+        Self::quote(self, at_ns, link, data, len, out);
+    }
+
+    fn advance(&mut self, now_ns: u64, out: &mut Reports) {
+        Self::advance(self, now_ns, out);
+    }
+
+    fn finish_some(&mut self, flows: usize, out: &mut Reports) -> bool {
+        Self::finish_some(self, flows, out)
+    }
+
+    fn worked(&self) -> Worked {
+        Self::worked(self)
+    }
+}
+
+impl Log for Reports {
+    type Item<'a> = Report<'a>;
+    type Cursor = Cursor;
+
+    fn len(&self) -> usize {
+        Self::len(self)
+    }
+
+    fn read<'a>(&'a self, at: &mut Cursor) -> Option<Report<'a>> {
+        Self::read(self, at)
+    }
+
+    fn clear(&mut self) {
+        Self::clear(self);
+    }
+}
+
+impl Order for Report<'_> {
+    /// What comes of a tick comes in the order in which it began, as one worker would tell it: packets, then failures,
+    /// then ends.
+    fn order(&self) -> Option<(u8, u64)> {
+        let Self::Flow(event) = self else { return None };
+        match &event.what {
+            What::Counted { begins_ns, .. } => Some((0, *begins_ns)),
+            What::Failed { due_ns, .. } => Some((1, *due_ns)),
+            What::Ended(record, _) => Some((2, record.last_ns())),
+            _ => None,
+        }
+    }
+}
+
+/// A batch, and what its worker has counted when it was told.
+pub(super) struct Told {
+    pub(super) batch: Batch<Reports>,
+    pub(super) worked: Worked,
+}
+
+/// A worker's ends of its channels.
+struct Desk {
+    deals: Receiver<Deal>,
+    told: Sender<Told>,
+    spare: Receiver<Batch<Reports>>,
+    spent: Sender<Spent>,
+}
+
+/// Runs what comes next of `captures` through `workers` and `judge`, up to the end or to frames of an earlier time, and ends
+/// all flows and incidents. Returns what the workers counted.
+///
+/// # Errors
+/// If a thread panicked: its message.
+pub fn run<W: Work>(
+    captures: &mut Captures<'_>,
+    steering: &Steering,
+    workers: Vec<W>,
+    judge: &mut Judge,
+    tap: &mut impl Tap,
+) -> anyhow::Result<Worked> {
+    thread::scope(|scope| {
+        let (spent, spent_here) = bounded(workers.len() * 2 * WAITING);
+        let (mut dealt, mut heard, mut spares) = (Vec::new(), Vec::new(), Vec::new());
+        let mut threads = Vec::new();
+        for (index, worker) in workers.into_iter().enumerate() {
+            let (deal, deals) = bounded(WAITING);
+            let (told, told_here) = bounded(WAITING);
+            let (spare, spare_there) = bounded(2 * WAITING);
+            dealt.push(deal);
+            heard.push(told_here);
+            spares.push(spare);
+            let desk = Desk { deals, told, spare: spare_there, spent: spent.clone() };
+            let builder = thread::Builder::new().name(format!("worker-{index}"));
+            threads.push(builder.spawn_scoped(scope, move || work(index, worker, &desk))?);
+        }
+        let reader = thread::Builder::new().name("reader".into());
+        let reading = reader.spawn_scoped(scope, move || deal(captures, steering, &dealt, &spent_here))?;
+        let worked = listen(&heard, &spares, judge, tap);
+        // Whoever waits for this thread must not wait any longer.
+        drop((heard, spares));
+        for thread in threads.into_iter().chain([reading]) {
+            thread
+                .join()
+                .map_err(|panic| anyhow::anyhow!("a thread of the engine panicked: {}", said(&*panic)))?;
+        }
+        worked.ok_or_else(|| anyhow::anyhow!("a worker ended before its input"))
+    })
+}
+
+/// What a panic said.
+pub(super) fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}
+
+/// Judges what all workers tell. `None` if one of them ended before it had told everything.
+fn listen(
+    heard: &[Receiver<Told>],
+    spares: &[Sender<Batch<Reports>>],
+    judge: &mut Judge,
+    tap: &mut impl Tap,
+) -> Option<Worked> {
+    let mut merge = Merge::new(heard.len());
+    let mut worked = vec![Worked::default(); heard.len()];
+    loop {
+        while let Some(next) = merge.next() {
+            match next {
+                Next::Told(report) => judge.take(report, tap),
+                Next::Tick(now_ns) => judge.advance(now_ns, tap),
+            }
+        }
+        for (worker, batch) in merge.spent() {
+            // A worker that has enough of them, or has ended, needs no more.
+            let _ = spares[worker].try_send(batch);
+        }
+        let Some(worker) = merge.awaited() else { break };
+        let told = heard[worker].recv().ok()?;
+        worked[worker] = told.worked;
+        merge.push(worker, told.batch);
+    }
+    judge.finish(tap);
+    Some(worked.iter().fold(Worked::default(), |mut sum, worked| {
+        sum += worked;
+        sum
+    }))
+}
+
+/// A worker's thread.
+fn work(index: usize, mut worker: impl Work, desk: &Desk) {
+    while let Ok(mut deal) = desk.deals.recv() {
+        let mut batch = desk.empty();
+        for item in deal.items.drain(..) {
+            let frame = |at: u32| (deal.position + STEPS * u64::from(at), deal.block.frame(at as usize));
+            match item {
+                Item::Clock { at_ns, before, tick } => {
+                    let (position, _) = frame(before);
+                    worker.advance(at_ns, &mut batch.told);
+                    batch.mark(position);
+                    if tick && index == 0 {
+                        batch.tick(position + 1, at_ns);
+                    }
+                }
+                Item::Frame(at) => {
+                    let (position, Some(f)) = frame(at) else { continue };
+                    worker.frame(f.ts_ns, f.link, f.data, f.orig_len, &mut batch.told);
+                    batch.mark(position + 2);
+                }
+                Item::Quote(at) => {
+                    let (position, Some(f)) = frame(at) else { continue };
+                    if let Some(link) = f.link {
+                        worker.quote(f.ts_ns, link, f.data, f.orig_len, &mut batch.told);
+                        batch.mark(position + 3);
+                    }
+                }
+            }
+        }
+        let position = deal.upto();
+        batch.upto = position;
+        let Deal { block, items, end_ns, .. } = deal;
+        // Nobody may be left to take it back.
+        let _ = desk.spent.try_send(Spent { block: Arc::into_inner(block), items });
+        if let Some(end_ns) = end_ns {
+            finish(index, worker, batch, (position, end_ns), desk);
+            return;
+        }
+        if !desk.tell(batch, &worker) {
+            return;
+        }
+    }
+}
+
+/// Ends all flows: first those that wait for an answer, of all workers, then the rest.
+fn finish(
+    index: usize,
+    mut worker: impl Work,
+    mut batch: Batch<Reports>,
+    (position, end_ns): (u64, u64),
+    desk: &Desk,
+) {
+    worker.advance(end_ns, &mut batch.told);
+    batch.mark(position);
+    if index == 0 {
+        batch.tick(position + 1, end_ns);
+    }
+    let mut more = worker.finish_some(0, &mut batch.told);
+    batch.mark(position + 2);
+    while more {
+        batch.upto = position + 3;
+        if !desk.tell(batch, &worker) {
+            return;
+        }
+        batch = desk.empty();
+        more = worker.finish_some(FINISH_PORTION, &mut batch.told);
+        batch.mark(position + 3);
+    }
+    batch.upto = u64::MAX;
+    desk.tell(batch, &worker);
+}
+
+impl Desk {
+    /// An empty batch, from used ones if there are any.
+    fn empty(&self) -> Batch<Reports> {
+        let mut batch = self.spare.try_recv().unwrap_or_default();
+        // Here and not by the judge: memory is cheapest to free for the thread that took it.
+        batch.clear();
+        batch
+    }
+
+    /// Sends a batch; whether the judge still listens.
+    fn tell(&self, batch: Batch<Reports>, worker: &impl Work) -> bool {
+        self.told.send(Told { batch, worked: worker.worked() }).is_ok()
+    }
+}
