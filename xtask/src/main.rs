@@ -6,6 +6,7 @@ mod bench;
 mod bpf;
 mod docs;
 mod exactness;
+mod sections;
 mod shell;
 mod test;
 

@@ -66,6 +66,10 @@ fn answer(
                 line.source_over(now, addr, &Window::from_source(&counts), tap);
                 at_ns
             }
+            KernelEvent::Odd { at_ns, odd } => {
+                line.odd_fragment(now, &odd, tap);
+                at_ns
+            }
             KernelEvent::Limited(excess) => {
                 tap.limited(&excess);
                 continue;
@@ -285,6 +289,7 @@ impl KernelSource {
             (Counter::FragmentsDropped, "kernel_fragments_dropped"),
             (Counter::TunnelUserOnly, "kernel_tunnel_user_only"),
             (Counter::ArpLost, "kernel_arp_lost"),
+            (Counter::OddLost, "kernel_odd_lost"),
         ] {
             losses.insert(name.into(), counters.get(counter));
         }
