@@ -104,7 +104,7 @@ impl Ground<'_> {
                     chosen.split.left(column[r as usize], bins.absent())
                 });
             let right_sums = [parent.sums[0] - chosen.left[0], parent.sums[1] - chosen.left[1]];
-            sapling.set_cover(parent.node, parent.sums[1]);
+            sapling.set_cover(parent.node, parent.rows.len() as f64);
             let node = sapling.split(parent.node, &chosen.split, bins);
             let (whole, histogram) = (parent.rows.clone(), std::mem::take(&mut parent.histogram));
             let mut left =
@@ -141,7 +141,7 @@ impl Ground<'_> {
         for leaf in open {
             let value = -leaf.sums[0] / (leaf.sums[1] + self.growth.l2) * self.growth.rate;
             let value = if value.is_finite() { value as f32 } else { 0.0 };
-            sapling.set_cover(leaf.node, leaf.sums[1]);
+            sapling.set_cover(leaf.node, leaf.rows.len() as f64);
             sapling.set_leaf(leaf.node, &[value]);
             leaves.push((value, leaf.rows));
         }

@@ -8,13 +8,17 @@
 pub mod boosting;
 pub mod forest;
 mod leafwise;
-// shap
+pub mod shap;
 
 use crate::bins::{Bins, category};
 use crate::matrix::Matrix;
 
 /// Rows walked through a tree side by side: their loads overlap, and a step costs a fraction of its latency.
 const LANES: usize = 8;
+/// Steps of a walk without looking whether all have arrived.
+const STEPS: u16 = 2;
+/// Values of rows that stay in the nearest cache while trees pass over them.
+const BLOCK_VALUES: usize = 8192;
 
 /// The node is a leaf.
 const LEAF: u16 = 1;
@@ -142,16 +146,22 @@ impl Trees {
         if row.len() != self.features {
             return;
         }
-        for root in &self.roots {
-            let mut at = root.node;
-            let node = loop {
-                let node = &self.nodes[at as usize];
-                if node.is_leaf() {
-                    break node;
-                }
-                at = node.left + u32::from(self.goes_right(node, row));
-            };
-            self.add_leaf(*root, node, scores);
+        let lanes = self.roots.chunks_exact(LANES);
+        let rest = lanes.remainder();
+        for roots in lanes {
+            let mut at = [0; LANES];
+            let mut depth = 0;
+            for (at, root) in at.iter_mut().zip(roots) {
+                *at = root.node;
+                depth = depth.max(root.depth);
+            }
+            self.walk(&mut at, [row; LANES], depth);
+            for (at, root) in at.iter().zip(roots) {
+                self.add_leaf(*root, *at, scores);
+            }
+        }
+        for root in rest {
+            self.add_leaf(*root, self.leaf(*root, row), scores);
         }
     }
 
@@ -167,51 +177,55 @@ impl Trees {
         }
         let (width, outputs) = (self.features, self.outputs);
         // As many rows at a time as stay in the nearest cache beside a tree.
-        let block = (16_384 / width).clamp(LANES, 512) / LANES * LANES;
+        let block = (BLOCK_VALUES / width).clamp(LANES, 512) / LANES * LANES;
         for (rows, scores) in rows.values().chunks(block * width).zip(scores.chunks_mut(block * outputs)) {
             for root in &self.roots[trees.clone()] {
-                let lanes = rows.chunks_exact(LANES * width);
-                let rest = lanes.remainder();
-                let mut places = scores.chunks_exact_mut(LANES * outputs);
-                for (rows, scores) in lanes.zip(&mut places) {
-                    let leaves = self.walk(*root, rows);
-                    for (leaf, scores) in leaves.iter().zip(scores.chunks_exact_mut(outputs)) {
-                        self.add_leaf(*root, &self.nodes[*leaf as usize], scores);
+                for (rows, scores) in
+                    rows.chunks(LANES * width).zip(scores.chunks_mut(LANES * outputs))
+                {
+                    let lanes: [&[f32]; LANES] =
+                        std::array::from_fn(|i| rows.get(i * width..(i + 1) * width).unwrap_or(&rows[..width]));
+                    let mut at = [root.node; LANES];
+                    self.walk(&mut at, lanes, root.depth);
+                    for (leaf, scores) in at.iter().zip(scores.chunks_mut(outputs)) {
+                        self.add_leaf(*root, *leaf, scores);
                     }
-                }
-                let done = scores.len() / outputs / LANES * LANES;
-                for (i, row) in rest.chunks_exact(width).enumerate() {
-                    let mut at = root.node;
-                    while !self.nodes[at as usize].is_leaf() {
-                        let node = &self.nodes[at as usize];
-                        at = node.left + u32::from(self.goes_right(node, row));
-                    }
-                    let place = (done + i) * outputs;
-                    self.add_leaf(*root, &self.nodes[at as usize], &mut scores[place..place + outputs]);
                 }
             }
         }
     }
 
-    /// The leaves that [`LANES`] rows reach.
+    /// The leaf a row reaches.
+    fn leaf(&self, root: Root, row: &[f32]) -> u32 {
+        let mut at = root.node;
+        while !self.nodes[at as usize].is_leaf() {
+            let node = &self.nodes[at as usize];
+            at = node.left + u32::from(self.goes_right(node, row));
+        }
+        at
+    }
+
+    /// Goes down from some nodes with a row each until all are at leaves, at most `depth` steps away.
     #[inline]
-    fn walk(&self, root: Root, rows: &[f32]) -> [u32; LANES] {
-        let mut at = [root.node; LANES];
-        let mut left = root.depth;
+    fn walk(&self, at: &mut [u32; LANES], rows: [&[f32]; LANES], depth: u16) {
+        let mut left = depth;
         while left > 0 {
-            // A few steps without looking: leaves stay where they are.
-            for _ in 0..left.min(4) {
-                for (at, row) in at.iter_mut().zip(rows.chunks_exact(self.features)) {
+            let steps = left.min(STEPS);
+            left -= steps;
+            let mut open = 0;
+            for _ in 0..steps {
+                open = 0;
+                for (at, row) in at.iter_mut().zip(rows) {
                     let node = &self.nodes[*at as usize];
+                    // A leaf leads to itself.
                     *at = node.left + u32::from(self.goes_right(node, row));
+                    open |= !node.flags & LEAF;
                 }
             }
-            left -= left.min(4);
-            if at.iter().all(|at| self.nodes[*at as usize].is_leaf()) {
+            if open == 0 {
                 break;
             }
         }
-        at
     }
 
     #[inline(always)]
@@ -232,8 +246,8 @@ impl Trees {
     }
 
     #[inline]
-    fn add_leaf(&self, root: Root, leaf: &Node, scores: &mut [f32]) {
-        let at = leaf.extra as usize;
+    fn add_leaf(&self, root: Root, leaf: u32, scores: &mut [f32]) {
+        let at = self.nodes[leaf as usize].extra as usize;
         if root.output == Root::ALL {
             for (score, value) in scores.iter_mut().zip(&self.values[at..at + self.outputs]) {
                 *score += value;
