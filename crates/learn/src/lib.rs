@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bins;
+pub mod calibrate;
 pub mod matrix;
 pub mod metric;
 pub mod pool;
