@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod anomaly;
 pub mod bins;
 pub mod calibrate;
 pub mod matrix;
