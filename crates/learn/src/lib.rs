@@ -13,6 +13,7 @@ pub mod matrix;
 pub mod metric;
 pub mod pool;
 pub mod random;
+pub mod text;
 pub mod tree;
 
 pub use matrix::{Feature, Kind, Matrix};
