@@ -97,7 +97,8 @@ fn main() {
         let samples = Samples { rows: &train, classes: &train_class, weights: None };
         let begun = Instant::now();
         let (predict, trees) = if which == "forest" {
-            let f = Forest::train(&samples, &schema, classes, &forest::Options::default(), &pool).expect("forest");
+            let f = Forest::train(&samples, &schema, classes, &forest::Options::default(), &pool)
+                .expect("forest");
             println!("trained in {:.2} s, {} nodes", begun.elapsed().as_secs_f64(), f.trees().nodes());
             let begun = Instant::now();
             (f.predict_batch(&test), begun)

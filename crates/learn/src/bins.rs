@@ -117,7 +117,7 @@ impl Bins {
 #[inline]
 pub(crate) fn category(value: f32) -> Option<usize> {
     // 2^24: beyond it f32 has no odd numbers, and no list is as long.
-    (value >= 0.0 && value < 16_777_216.0).then_some(value as usize)
+    (0.0..16_777_216.0).contains(&value).then_some(value as usize)
 }
 
 /// A number at least `a` and below `b`, in the middle where f32 has one there.
@@ -155,9 +155,7 @@ impl Binning {
             let column = matrix.values().iter().skip(f).step_by(schema.len());
             match &schema[f].kind {
                 Kind::Numeric => Bins::numeric(column.step_by(step).copied().collect(), MAX_BINS - 1),
-                Kind::Categorical(names) => {
-                    Bins::categorical(column.copied(), names.len(), MAX_BINS - 1)
-                }
+                Kind::Categorical(names) => Bins::categorical(column.copied(), names.len(), MAX_BINS - 1),
             }
         });
         Ok(Self { features })
@@ -220,9 +218,15 @@ mod tests {
     #[test]
     fn values_find_their_bins() {
         let bins = Bins::numeric(vec![1.0, 2.0, 3.0], 254);
-        for (value, bin) in
-            [(0.0, 0), (1.5, 0), (1.6, 1), (9.0, 2), (f32::INFINITY, 2), (f32::NEG_INFINITY, 0), (f32::NAN, 3)]
-        {
+        for (value, bin) in [
+            (0.0, 0),
+            (1.5, 0),
+            (1.6, 1),
+            (9.0, 2),
+            (f32::INFINITY, 2),
+            (f32::NEG_INFINITY, 0),
+            (f32::NAN, 3),
+        ] {
             assert_eq!(bins.of(value), bin, "{value}");
         }
         let bins = Bins::categorical([2.0, 2.0, 0.0, f32::NAN, 9.0].into_iter(), 3, 254);

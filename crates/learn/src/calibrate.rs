@@ -186,7 +186,8 @@ impl Platt {
         if positives == 0.0 || negatives == 0.0 {
             return Err(if samples.is_empty() { LearnError::Empty } else { LearnError::OneClass });
         }
-        let target = |y: bool| if y { (positives + 1.0) / (positives + 2.0) } else { 1.0 / (negatives + 2.0) };
+        let target =
+            |y: bool| if y { (positives + 1.0) / (positives + 2.0) } else { 1.0 / (negatives + 2.0) };
         let loss = |a: f64, b: f64| -> f64 {
             samples
                 .iter()
@@ -244,7 +245,8 @@ pub fn calibration_error(samples: &[(f32, bool)], bins: usize) -> f64 {
     for (p, y) in samples {
         let at = ((f64::from(*p) * sums.len() as f64) as usize).min(sums.len() - 1);
         let cell = &mut sums[at];
-        (cell[0], cell[1], cell[2]) = (cell[0] + 1.0, cell[1] + f64::from(*p), cell[2] + f64::from(u8::from(*y)));
+        (cell[0], cell[1], cell[2]) =
+            (cell[0] + 1.0, cell[1] + f64::from(*p), cell[2] + f64::from(u8::from(*y)));
     }
     sums.iter().map(|[_, p, y]| (p - y).abs()).sum::<f64>() / samples.len() as f64
 }
@@ -257,7 +259,8 @@ mod tests {
     #[test]
     fn p_values_count_the_scores_at_least_as_high() {
         let c = Conformal::fit([1.0, 2.0, 2.0, 3.0]).unwrap();
-        for (score, p) in [(4.0, 0.2), (3.0, 0.4), (2.5, 0.4), (2.0, 0.8), (1.5, 0.8), (1.0, 1.0), (0.0, 1.0)] {
+        for (score, p) in [(4.0, 0.2), (3.0, 0.4), (2.5, 0.4), (2.0, 0.8), (1.5, 0.8), (1.0, 1.0), (0.0, 1.0)]
+        {
             assert!((c.p_value(score) - p).abs() < 1e-12, "{score}: {}", c.p_value(score));
         }
         assert!(Conformal::fit([]).is_err());

@@ -37,7 +37,11 @@ impl Matrix {
     /// [`LearnError::Shape`] if the values are not whole rows or there are no features.
     pub fn new(features: usize, values: Vec<f32>) -> Result<Self, LearnError> {
         if features == 0 || !values.len().is_multiple_of(features) {
-            return Err(LearnError::Shape { what: "values of a matrix", expected: features, found: values.len() });
+            return Err(LearnError::Shape {
+                what: "values of a matrix",
+                expected: features,
+                found: values.len(),
+            });
         }
         Ok(Self { features, values })
     }

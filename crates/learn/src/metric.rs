@@ -229,14 +229,19 @@ mod tests {
         assert_eq!(threshold, 0.8);
         close(f1, 0.8);
         let at = r.at(0.5);
-        assert_eq!((at.true_positives, at.false_positives, at.false_negatives, at.true_negatives), (2, 1, 0, 2));
+        assert_eq!(
+            (at.true_positives, at.false_positives, at.false_negatives, at.true_negatives),
+            (2, 1, 0, 2)
+        );
         assert_eq!(r.at(0.95), Counts { false_negatives: 2, true_negatives: 3, ..Counts::default() });
     }
 
     #[test]
     fn figures_of_one_class_are_undefined() {
         let r = Ranking::new([(0.1, true), (0.2, true)]);
-        assert!(r.auc().is_nan() && Counts::default().precision().is_nan() && Counts::default().f1().is_nan());
+        assert!(
+            r.auc().is_nan() && Counts::default().precision().is_nan() && Counts::default().f1().is_nan()
+        );
     }
 
     #[test]

@@ -5,9 +5,9 @@
 //! shape, in which each letter, digit or sign stands for its kind. Each counts once; all are scaled so that a long string has
 //! no more to say than a short one.
 
+use crate::LearnError;
 use crate::random::Random;
 use crate::tree::boosting::softmax;
-use crate::LearnError;
 use serde::{Deserialize, Serialize};
 
 /// Characters of the longest n-gram.
@@ -112,7 +112,11 @@ impl Classifier {
     ///
     /// # Errors
     /// No samples, one class only, a class without a name, or options out of range.
-    pub fn train(samples: &[(&str, u32, f32)], classes: &[&str], options: &Options) -> Result<Self, LearnError> {
+    pub fn train(
+        samples: &[(&str, u32, f32)],
+        classes: &[&str],
+        options: &Options,
+    ) -> Result<Self, LearnError> {
         if samples.is_empty() {
             return Err(LearnError::Empty);
         }

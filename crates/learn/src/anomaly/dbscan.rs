@@ -97,7 +97,10 @@ impl Dbscan {
         let eps = options.eps.unwrap_or_else(|| knee(&curve));
         let cores: Vec<usize> = (0..n).filter(|i| curve[*i] <= eps).collect();
         if cores.is_empty() || n < options.min_points {
-            return Err(LearnError::Option { option: "eps and min_points", expected: "such that some rows are dense" });
+            return Err(LearnError::Option {
+                option: "eps and min_points",
+                expected: "such that some rows are dense",
+            });
         }
         let (of, clusters) = connect(&cores, &points, eps);
         let reached = each(&|i| {
@@ -158,10 +161,8 @@ impl Dbscan {
         let mut point = Vec::new();
         self.scaling.apply(row, LIMIT, &mut point);
         let width = self.scaling.len();
-        let nearest = self
-            .cores
-            .chunks_exact(width)
-            .min_by(|a, b| squares(a, &point).total_cmp(&squares(b, &point)));
+        let nearest =
+            self.cores.chunks_exact(width).min_by(|a, b| squares(a, &point).total_cmp(&squares(b, &point)));
         let Some(core) = nearest.filter(|_| point.len() == width) else { return Vec::new() };
         let whole = squares(core, &point).max(f32::MIN_POSITIVE);
         let mut all: Vec<(usize, f32, f32)> = (0..width)

@@ -76,7 +76,14 @@ impl Layer {
     }
 
     /// Adds to the gradients what an error at the outputs means, and to `back` what it means for the inputs.
-    fn backward(&self, all: &[f32], x: &[f32], error: &[f32], gradients: &mut [f32], back: Option<&mut [f32]>) {
+    fn backward(
+        &self,
+        all: &[f32],
+        x: &[f32],
+        error: &[f32],
+        gradients: &mut [f32],
+        back: Option<&mut [f32]>,
+    ) {
         for (row, e) in gradients[self.weights()].chunks_exact_mut(self.inputs).zip(error) {
             axpy(row, *e, x);
         }
@@ -244,10 +251,16 @@ impl Vae {
     /// No rows, or options out of range.
     pub fn fit(rows: &Matrix, options: &Options, pool: &dyn Pool) -> Result<Self, LearnError> {
         if [options.hidden, options.latent, options.epochs, options.batch].contains(&0) {
-            return Err(LearnError::Option { option: "hidden, latent, epochs and batch", expected: "at least 1" });
+            return Err(LearnError::Option {
+                option: "hidden, latent, epochs and batch",
+                expected: "at least 1",
+            });
         }
         if !(options.rate > 0.0 && options.rate < 1.0 && options.beta >= 0.0 && options.beta.is_finite()) {
-            return Err(LearnError::Option { option: "rate and beta", expected: "above 0, and the rate below 1" });
+            return Err(LearnError::Option {
+                option: "rate and beta",
+                expected: "above 0, and the rate below 1",
+            });
         }
         let scaling = Scaling::fit(rows)?;
         let mut scaled = Vec::with_capacity(rows.values().len());
@@ -314,7 +327,9 @@ impl Vae {
             .zip(&y)
             .zip(self.scaling.features())
             .enumerate()
-            .map(|(f, ((x, y), scale))| (f, scale.value(*y), (x - y) * (x - y) / whole.max(f32::MIN_POSITIVE)))
+            .map(|(f, ((x, y), scale))| {
+                (f, scale.value(*y), (x - y) * (x - y) / whole.max(f32::MIN_POSITIVE))
+            })
             .collect();
         all.sort_by(|a, b| b.2.total_cmp(&a.2).then(a.0.cmp(&b.0)));
         all
@@ -349,7 +364,7 @@ mod tests {
         let mut pass = Pass::default();
         net.backward(&x, &noise, beta, &mut gradients, &mut pass);
         let mut unused = vec![0.0; net.weights.len()];
-        for i in 0..net.weights.len() {
+        for (i, found) in gradients.iter().enumerate() {
             let mut at = |by: f32| {
                 let mut moved = net.clone();
                 moved.weights[i] += by;
@@ -357,8 +372,11 @@ mod tests {
             };
             let step = 5e-3;
             let expected = (at(step) - at(-step)) / (2.0 * f64::from(step));
-            let found = f64::from(gradients[i]);
-            assert!((found - expected).abs() < 2e-3 + 1e-2 * expected.abs(), "{i}: {found} is not {expected}");
+            let found = f64::from(*found);
+            assert!(
+                (found - expected).abs() < 2e-3 + 1e-2 * expected.abs(),
+                "{i}: {found} is not {expected}"
+            );
         }
     }
 
@@ -379,7 +397,8 @@ mod tests {
 
     #[test]
     fn sequences_that_do_not_hang_together_are_strange_though_each_value_is_usual() {
-        let options = Options { hidden: 24, latent: 3, epochs: 30, batch: 32, beta: 0.05, ..Options::default() };
+        let options =
+            Options { hidden: 24, latent: 3, epochs: 30, batch: 32, beta: 0.05, ..Options::default() };
         let model = Vae::fit(&waves(1500, false, 1), &options, &Inline).unwrap();
         let (normal, odd) = (waves(300, false, 2), waves(300, true, 3));
         let scores = normal.iter().map(|r| (r, false)).chain(odd.iter().map(|r| (r, true)));

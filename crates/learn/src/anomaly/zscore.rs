@@ -142,7 +142,9 @@ impl Usual {
     #[must_use]
     pub fn score(&self, entity: u64, hour: u16, window: &[f32]) -> f32 {
         let mut largest = [0.0_f32; 3];
-        let Some(scaling) = self.scaling(entity, hour).filter(|s| s.len() == window.len()) else { return 0.0 };
+        let Some(scaling) = self.scaling(entity, hour).filter(|s| s.len() == window.len()) else {
+            return 0.0;
+        };
         for (scale, v) in scaling.features().iter().zip(window) {
             let z = scale.of(*v).abs().min(MOST);
             if z > largest[2] {

@@ -70,7 +70,10 @@ impl Options {
         }
         let positive = |v: f64| v >= 0.0 && v.is_finite();
         if !positive(self.l2) || !positive(self.min_rows) || !positive(self.min_hessian) {
-            return Err(LearnError::Option { option: "l2, min_rows and min_hessian", expected: "at least 0" });
+            return Err(LearnError::Option {
+                option: "l2, min_rows and min_hessian",
+                expected: "at least 0",
+            });
         }
         Ok(())
     }
@@ -222,7 +225,9 @@ impl Boosting {
                 rows.truncate(drawn);
                 rows.sort_unstable();
             }
-            let grow = |lane: &mut Lane, pool: &dyn Pool| lane.grow(&ground, &rows, &features, outputs, samples, pool);
+            let grow = |lane: &mut Lane, pool: &dyn Pool| {
+                lane.grow(&ground, &rows, &features, outputs, samples, pool);
+            };
             if let [lane] = &mut lanes[..] {
                 grow(lane, pool);
             } else {

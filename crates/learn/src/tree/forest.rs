@@ -202,9 +202,8 @@ impl Seedbed<'_> {
             let cover: f64 = totals.iter().sum();
             sapling.set_cover(node, cover);
             let mixed = totals.iter().filter(|t| **t > 0.0).count() > 1;
-            let may_split = mixed
-                && range.len() >= 2 * self.options.min_leaf
-                && sapling.depth(node) < self.options.depth;
+            let may_split =
+                mixed && range.len() >= 2 * self.options.min_leaf && sapling.depth(node) < self.options.depth;
             let best = if may_split {
                 self.best(&items[range.clone()], &totals, &mut features, &mut random, &mut scratch)
             } else {

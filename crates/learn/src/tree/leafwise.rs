@@ -90,9 +90,10 @@ impl Ground<'_> {
         let mut scratch = Vec::with_capacity(rows.len());
         while open.len() < self.growth.leaves {
             let gain = |l: &Leaf| l.best.as_ref().map_or(0.0, |b| b.gain);
-            let Some(i) = (0..open.len()).filter(|i| open[*i].best.is_some()).reduce(|a, b| {
-                if gain(&open[b]) > gain(&open[a]) { b } else { a }
-            }) else {
+            let Some(i) = (0..open.len())
+                .filter(|i| open[*i].best.is_some())
+                .reduce(|a, b| if gain(&open[b]) > gain(&open[a]) { b } else { a })
+            else {
                 break;
             };
             let Some(chosen) = open[i].best.take() else { break };
@@ -109,12 +110,20 @@ impl Ground<'_> {
             let (whole, histogram) = (parent.rows.clone(), std::mem::take(&mut parent.histogram));
             let mut left =
                 Leaf { node, rows: whole.start..cut, sums: chosen.left, histogram: Vec::new(), best: None };
-            let mut right =
-                Leaf { node: node + 1, rows: cut..whole.end, sums: right_sums, histogram: Vec::new(), best: None };
+            let mut right = Leaf {
+                node: node + 1,
+                rows: cut..whole.end,
+                sums: right_sums,
+                histogram: Vec::new(),
+                best: None,
+            };
             let may_split = sapling.depth(node) < self.growth.depth && open.len() + 1 < self.growth.leaves;
             if may_split {
-                let (small, large) =
-                    if left.rows.len() <= right.rows.len() { (&mut left, &mut right) } else { (&mut right, &mut left) };
+                let (small, large) = if left.rows.len() <= right.rows.len() {
+                    (&mut left, &mut right)
+                } else {
+                    (&mut right, &mut left)
+                };
                 large.histogram = histogram;
                 small.histogram = spare.pop().unwrap_or_default();
                 small.histogram.clear();

@@ -180,11 +180,10 @@ impl Trees {
         let block = (BLOCK_VALUES / width).clamp(LANES, 512) / LANES * LANES;
         for (rows, scores) in rows.values().chunks(block * width).zip(scores.chunks_mut(block * outputs)) {
             for root in &self.roots[trees.clone()] {
-                for (rows, scores) in
-                    rows.chunks(LANES * width).zip(scores.chunks_mut(LANES * outputs))
-                {
-                    let lanes: [&[f32]; LANES] =
-                        std::array::from_fn(|i| rows.get(i * width..(i + 1) * width).unwrap_or(&rows[..width]));
+                for (rows, scores) in rows.chunks(LANES * width).zip(scores.chunks_mut(LANES * outputs)) {
+                    let lanes: [&[f32]; LANES] = std::array::from_fn(|i| {
+                        rows.get(i * width..(i + 1) * width).unwrap_or(&rows[..width])
+                    });
                     let mut at = [root.node; LANES];
                     self.walk(&mut at, lanes, root.depth);
                     for (leaf, scores) in at.iter().zip(scores.chunks_mut(outputs)) {
@@ -284,7 +283,8 @@ impl Trees {
             self.values.truncate(value.unwrap_or(0));
             let sets = self.nodes.iter().filter(|n| n.flags & CATEGORICAL != 0).map(|n| n.extra as usize + 1);
             self.sets.truncate(sets.max().unwrap_or(0));
-            self.words.truncate(self.sets.last().map_or(0, |(at, n)| *at as usize + (*n as usize).div_ceil(64)));
+            self.words
+                .truncate(self.sets.last().map_or(0, |(at, n)| *at as usize + (*n as usize).div_ceil(64)));
             self.roots.truncate(trees);
         }
     }
@@ -349,8 +349,11 @@ impl Sapling {
                 for (category, bin) in bins.iter().enumerate() {
                     let code = usize::from(*bin);
                     // A category too rare for a bin goes where absent values go.
-                    let left =
-                        if code == *count { !split.absent_right } else { set[code / 64] >> (code % 64) & 1 == 1 };
+                    let left = if code == *count {
+                        !split.absent_right
+                    } else {
+                        set[code / 64] >> (code % 64) & 1 == 1
+                    };
                     trees.words[begin + category / 64] |= u64::from(left) << (category % 64);
                 }
                 trees.sets.push((begin as u32, bins.len() as u32));

@@ -89,8 +89,12 @@ impl Walk<'_> {
             unwind(&mut path, i);
         }
         let right = self.trees.goes_right(&n, self.row);
-        for (child, share, taken) in
-            self.trees.shares(&n).into_iter().enumerate().map(|(i, share)| (n.left + i as u32, share, (i == 1) == right))
+        for (child, share, taken) in self
+            .trees
+            .shares(&n)
+            .into_iter()
+            .enumerate()
+            .map(|(i, share)| (n.left + i as u32, share, (i == 1) == right))
         {
             let step = Step {
                 feature,
@@ -168,7 +172,7 @@ mod tests {
                 .roots
                 .iter()
                 .filter(|r| r.output == Root::ALL || usize::from(r.output) == output)
-                .map(|r| expect(trees, r, row, known, if r.output == Root::ALL { output } else { 0 }, r.node))
+                .map(|r| expect(trees, row, known, if r.output == Root::ALL { output } else { 0 }, r.node))
                 .sum::<f64>()
         };
         let n = trees.features() as u32;
@@ -187,13 +191,13 @@ mod tests {
             .collect()
     }
 
-    fn expect(trees: &Trees, root: &Root, row: &[f32], known: u32, wide: usize, node: u32) -> f64 {
+    fn expect(trees: &Trees, row: &[f32], known: u32, wide: usize, node: u32) -> f64 {
         let n = &trees.nodes[node as usize];
         if n.is_leaf() {
             return f64::from(trees.values[n.extra as usize + wide]);
         }
         let [left, right] = trees.shares(n);
-        let child = |c: u32| expect(trees, root, row, known, wide, n.left + c);
+        let child = |c: u32| expect(trees, row, known, wide, n.left + c);
         if known >> n.feature & 1 == 1 {
             child(u32::from(trees.goes_right(n, row)))
         } else {
