@@ -105,7 +105,7 @@ fn smbclient_lists_fetches_stores_and_renames() {
     let server = start("smb");
     let (port, scratch) = (port(&server).to_string(), Scratch::new("smb"));
     let (sent, got) = (scratch.0.join("sent"), scratch.0.join("got"));
-    let content: Vec<u8> = (0..300_000_u32).map(|i| (i * 7 >> 3) as u8).collect();
+    let content: Vec<u8> = (0..300_000_u32).map(|i| (i * 7 / 8) as u8).collect();
     std::fs::write(&sent, &content).expect("a file");
     let script = format!(
         "ls budget*; put {} new.bin; rename new.bin newer.bin; get newer.bin {}; del newer.bin; allinfo budget-003.dat",

@@ -150,7 +150,7 @@ fn discovered(question: &[u8]) -> Option<Vec<u8>> {
 /// The answer to a `get` over UDP: the frame header of eight bytes (the request's, one packet), and a large value.
 fn cached(question: &[u8]) -> Option<Vec<u8>> {
     let (frame, command) = question.split_at_checked(8)?;
-    let key = command.strip_prefix(b"get ")?.split(|b| b.is_ascii_whitespace()).next()?;
+    let key = command.strip_prefix(b"get ")?.split(u8::is_ascii_whitespace).next()?;
     let mut out = frame.get(..2)?.to_vec();
     out.extend([0, 0, 0, 1, 0, 0]);
     out.extend(b"VALUE ");

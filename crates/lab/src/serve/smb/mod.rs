@@ -291,7 +291,7 @@ mod tests {
         let store = Store::with_documents(3, 1);
         assert!(Session::new(store.clone()).answer(b"GET / HTTP/1.1\r\n\r\n").is_none());
         assert!(Session::new(store.clone()).answer(b"\xffSMBr old").is_none());
-        let mut whole = vec![0; 200];
+        let mut whole = [0; 200];
         whole[..4].copy_from_slice(&message::MAGIC);
         for command in 0..=20_u8 {
             whole[12] = command;
