@@ -191,7 +191,10 @@ fn services_are_used_as_their_protocols_demand() {
     assert!(statistics.kind(Kind::Download).bytes >= 64 << 10);
     let ranges: Vec<_> = servers.log().into_iter().filter(|e| e.path == "/large.bin").collect();
     assert!(ranges.iter().all(|e| e.status == 206), "{ranges:?}");
-    assert_eq!(statistics.countries.keys().map(|c| c.code()).collect::<Vec<_>>(), ["DE", "NO", "SE"]);
+    assert_eq!(
+        statistics.countries.keys().map(lab::visit::sites::Country::code).collect::<Vec<_>>(),
+        ["DE", "NO", "SE"]
+    );
 }
 
 #[test]
