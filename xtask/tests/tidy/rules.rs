@@ -88,6 +88,8 @@ pub(crate) const DOCUMENTS: &[(&str, &str)] = &[
     ("docs/exactness.md", "xtask/src/exactness"),
     ("docs/generate.md", "crates/lab/tests/visit/lists.rs"),
     ("docs/lab-reference.md", "xtask/src/docs.rs"),
+    ("docs/lab-scoreboard.md", "xtask/src/e2e"),
+    ("docs/lab.md", "crates/lab/tests/scenarios.rs"),
     ("docs/man", "xtask/src/docs.rs"),
     ("docs/rules.md", "crates/detect/tests/rules.rs"),
 ];

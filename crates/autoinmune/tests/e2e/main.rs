@@ -14,5 +14,6 @@ mod fallback;
 mod families;
 mod generate;
 mod http_api;
+mod lab;
 mod refusals;
 mod simulation;
