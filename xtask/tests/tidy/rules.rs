@@ -83,6 +83,7 @@ pub(crate) const DOCUMENTS: &[(&str, &str)] = &[
     ("docs/config.schema.json", "xtask/src/docs.rs"),
     ("docs/config.toml", "xtask/src/docs.rs"),
     ("docs/datasets.md", "crates/dataset/tests/it/document.rs"),
+    ("docs/enrichment.md", "crates/autoinmune/tests/binary/intel.rs"),
     ("docs/events.md", "crates/autoinmune/tests/binary/replay.rs"),
     ("docs/features.md", "xtask/src/docs.rs"),
     ("docs/exactness.md", "xtask/src/exactness"),

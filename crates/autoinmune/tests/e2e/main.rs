@@ -15,5 +15,6 @@ mod families;
 mod generate;
 mod http_api;
 mod lab;
+mod intel;
 mod refusals;
 mod simulation;
