@@ -73,7 +73,7 @@ fn serve(mut stream: TcpStream, store: Store) -> io::Result<()> {
 }
 
 /// What one connection knows: whether somebody is logged in, and what is open.
-struct Session {
+pub(super) struct Session {
     store: Store,
     logged_in: bool,
     opened: HashMap<u64, Open>,
@@ -86,12 +86,12 @@ const SESSION: u64 = 0x4c41_4221;
 type Answer = Result<Vec<u8>, u32>;
 
 impl Session {
-    fn new(store: Store) -> Self {
+    pub(super) fn new(store: Store) -> Self {
         Self { store, logged_in: false, opened: HashMap::new(), next: 1 }
     }
 
     /// The answer to a message, empty if it needs none; `None` if it is not SMB.
-    fn answer(&mut self, message: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn answer(&mut self, message: &[u8]) -> Option<Vec<u8>> {
         if message.starts_with(b"\xffSMBr") {
             return answer_version_1(message);
         }
