@@ -383,15 +383,17 @@ impl Sensor {
     /// # Errors
     /// [`SensorError::Map`] if the kernel does not give its flows out.
     pub fn flows(&mut self, each: &mut dyn FnMut(&FlowKey, &FlowStats)) -> Result<Snapshot, SensorError> {
-        self.flows_with(&mut |_, key, stats| each(key, stats))
+        self.flows_with(0, &mut |_, key, stats| each(key, stats))
     }
 
-    /// As [`Self::flows`], with the sensor at hand: a long reading need not keep events and blocks waiting.
+    /// As [`Self::flows`], with the sensor at hand: a long reading need not keep events and blocks waiting. A flow that nobody
+    /// has answered comes again until it has waited for `waiting_ns`, so that it can be told from one that was not read.
     ///
     /// # Errors
     /// As [`Self::flows`].
     pub fn flows_with(
         &mut self,
+        waiting_ns: u64,
         each: &mut dyn FnMut(&mut Self, &FlowKey, &FlowStats),
     ) -> Result<Snapshot, SensorError> {
         self.clock.refresh();
@@ -405,7 +407,10 @@ impl Sensor {
         let mut snapshot = Snapshot::default();
         syscall::for_each(&map, &mut |key: &abi::FlowKey, stats: &abi::FlowStats| {
             snapshot.live += 1;
-            if stats.dir[0].last_ns.max(stats.dir[1].last_ns) >= since {
+            let last_ns = stats.dir[0].last_ns.max(stats.dir[1].last_ns);
+            let waits =
+                stats.dir.iter().any(|d| d.packets == 0) && last_ns.saturating_add(waiting_ns) >= since;
+            if last_ns >= since || waits {
                 snapshot.changed += 1;
                 each(self, &(*key).into(), &stats.to_flow(offset));
             }

@@ -29,6 +29,8 @@ const STRETCH: usize = 256;
 pub struct KernelSource {
     pub(super) sensor: Sensor,
     snapshot: Duration,
+    /// How long a flow may wait for its answer, ns.
+    grace_ns: u64,
     taken: Instant,
     events: Vec<KernelEvent>,
     skipped: [u64; Skip::ALL.len()],
@@ -143,9 +145,17 @@ impl KernelSource {
         })
     }
 
-    /// A source over an attached sensor, whose flows are read every `snapshot`.
-    pub fn new(sensor: Sensor, snapshot: Duration) -> Self {
-        Self { sensor, snapshot, taken: Instant::now(), events: Vec::new(), skipped: [0; Skip::ALL.len()] }
+    /// A source over an attached sensor, whose flows are read every `snapshot`; those without an answer until they have
+    /// waited for `grace_ns`.
+    pub fn new(sensor: Sensor, snapshot: Duration, grace_ns: u64) -> Self {
+        Self {
+            sensor,
+            snapshot,
+            grace_ns,
+            taken: Instant::now(),
+            events: Vec::new(),
+            skipped: [0; Skip::ALL.len()],
+        }
     }
 
     /// Hands what the kernel tells to the line, applies what is decided at once, and reads the flows when it is time.
@@ -187,7 +197,7 @@ impl KernelSource {
                     now = wall_ns();
                 }
             };
-            self.sensor.flows_with(&mut each).map_err(gone)?;
+            self.sensor.flows_with(self.grace_ns, &mut each).map_err(gone)?;
             if let Some(e) = failure {
                 return Err(gone(e));
             }

@@ -20,7 +20,7 @@ pub fn judge(
     let seen = Seen::read(eve)?;
     let hostile = hostile(deeds);
     let since = |at_ns: u64| began_ns.map(|began| (at_ns as f64 - began as f64) / 1e9);
-    let mut judgement = Judgement { incidents: seen.findings(began_ns), ..Judgement::default() };
+    let mut judgement = Judgement { incidents: seen.findings(began_ns, &hostile), ..Judgement::default() };
     for (at_ns, address) in &seen.blocks {
         let block = Block { address: *address, seconds: since(*at_ns), innocent: !hostile.contains(address) };
         judgement.blocks.push(block);
@@ -66,10 +66,28 @@ pub fn judge(
             };
         }
         _ => {
+            // Whoever is allowed is told of and not blocked: that is what the allowlist is for.
+            let allowed = scenario.allow.iter().filter_map(|name| scenario.actor(name));
+            let allowed: BTreeSet<String> =
+                allowed.flat_map(|a| a.host().addresses()).map(|a| a.to_string()).collect();
             let serious = judgement.incidents.iter().filter(|i| i.severity >= Severity::Medium);
-            why.extend(serious.map(|i| format!("incident of {} about {}", i.classes.join(", "), i.actor)));
+            let serious: Vec<&Finding> = serious.filter(|i| !allowed.contains(&i.actor)).collect();
+            match (&scenario.false_alarm, serious.as_slice()) {
+                (Some(_), []) => why.push("there was no false alarm although the file says so".to_owned()),
+                (Some(_), _) => {}
+                (None, some) => {
+                    why.extend(
+                        some.iter()
+                            .map(|i| format!("incident of {} about {}", i.classes.join(", "), i.actor)),
+                    );
+                }
+            }
             why.extend(judgement.failed_steps.iter().map(|s| format!("it did not go as it should: {s}")));
-            judgement.verdict = if why.is_empty() { Verdict::Passed } else { Verdict::Failed };
+            judgement.verdict = match (why.is_empty(), &scenario.false_alarm) {
+                (false, _) => Verdict::Failed,
+                (true, Some(_)) => Verdict::FalseAlarm,
+                (true, None) => Verdict::Passed,
+            };
         }
     }
     judgement.why = why;
@@ -154,7 +172,7 @@ impl Seen {
     }
 
     /// Each incident once, as last told.
-    fn findings(&self, began_ns: Option<u64>) -> Vec<Finding> {
+    fn findings(&self, began_ns: Option<u64>, hostile: &BTreeSet<IpAddr>) -> Vec<Finding> {
         let mut findings: BTreeMap<u64, Finding> = BTreeMap::new();
         for (id, told) in &self.told {
             let seconds = began_ns.map(|began| (told.at_ns as f64 - began as f64) / 1e9);
@@ -165,7 +183,9 @@ impl Seen {
             };
             let first = findings.get(id).map_or(seconds, |f| f.seconds);
             let (classes, rules) = (told.classes.clone(), told.rules.clone());
-            findings.insert(*id, Finding { actor, classes, rules, severity: told.severity, seconds: first });
+            let innocent = told.actor.is_some_and(|a| !hostile.contains(&a));
+            let severity = told.severity;
+            findings.insert(*id, Finding { actor, classes, rules, severity, innocent, seconds: first });
         }
         findings.into_values().collect()
     }
