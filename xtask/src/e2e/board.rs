@@ -183,6 +183,13 @@ impl Board {
                 let rules: Vec<&str> = a.rules.keys().map(String::as_str).collect();
                 notes.push(format!("- `{name}` changes the rule `{}`: {}", rules.join("`, `"), a.why));
             }
+            if let Outcome::Played(r) = outcome {
+                notes.extend(
+                    words(&r["harmed_steps"])
+                        .iter()
+                        .map(|s| format!("- In `{name}` somebody harmless failed: {s}.")),
+                );
+            }
             if let Outcome::Played(r) = outcome
                 && r["verdict"] == "failed"
             {

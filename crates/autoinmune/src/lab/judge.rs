@@ -31,7 +31,8 @@ pub fn judge(
     });
     for (deed, why) in failed {
         let line = format!("step {} ({} by {}): {why}", deed.step, deed.what, deed.from);
-        judgement.failed_steps.push(line);
+        if deed.class.is_some() { &mut judgement.failed_steps } else { &mut judgement.harmed_steps }
+            .push(line);
     }
     let mut why = Vec::new();
     let innocents = judgement.blocks.iter().filter(|b| b.innocent);
@@ -82,7 +83,7 @@ pub fn judge(
                     );
                 }
             }
-            why.extend(judgement.failed_steps.iter().map(|s| format!("it did not go as it should: {s}")));
+            why.extend(judgement.harmed_steps.iter().map(|s| format!("it did not go as it should: {s}")));
             judgement.verdict = match (why.is_empty(), &scenario.false_alarm) {
                 (false, _) => Verdict::Failed,
                 (true, Some(_)) => Verdict::FalseAlarm,

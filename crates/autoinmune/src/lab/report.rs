@@ -68,8 +68,10 @@ pub struct Judgement {
     pub incidents: Vec<Finding>,
     /// All blocks.
     pub blocks: Vec<Block>,
-    /// Steps that could not do what they were to do. What is blocked often cannot.
+    /// Hostile steps that could not do what they were to do. What is blocked often cannot.
     pub failed_steps: Vec<String>,
+    /// Harmless steps that could not.
+    pub harmed_steps: Vec<String>,
 }
 
 /// `lab run -o json`, and `report.json` of `lab run --out`.
@@ -153,6 +155,9 @@ impl Report {
             let when = b.seconds.map_or_else(String::new, |s| format!(" after {s:.2} s"));
             let who = if b.innocent { ", who did nothing" } else { "" };
             let _ = writeln!(out, "Blocked: {}{when}{who}", b.address);
+        }
+        for step in &self.judgement.harmed_steps {
+            let _ = writeln!(out, "Harmed: {step}");
         }
         let verdict = match self.judgement.verdict {
             Verdict::Passed => "As expected".to_owned(),

@@ -282,7 +282,7 @@ fn the_page_on_enrichment_is_true() {
     for (words, value) in [
         ("at most 2,000,000 prefixes", enrich::MAX_PREFIXES == 2_000_000),
         ("256 MiB", enrich::list::MAX_BYTES == 256 << 20),
-        ("at most 64 lists", enrich::config::MAX_LISTS == 64),
+        ("at most 64 lists and 4,000,000 prefixes", enrich::config::MAX_LISTS == 64),
         ("the first five", enrich::list::MAX_REASONS == 5),
         ("whose score is 50 or\n  more", detect::reputation::HEEDED == 50),
         ("From 80 on", detect::reputation::GRAVE == 80),

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Longest file, bytes: forty actors and steps with room for prose.
-pub const MAX_FILE: usize = 64 * 1024;
+const MAX_FILE: usize = 64 * 1024;
 /// Latest end of a step, s: a scenario shows one thing and ends.
 pub const MAX_SECONDS: f64 = 120.0;
 /// Most steps.

@@ -1,6 +1,6 @@
 //! Real servers that actors may offer, with the configuration they get.
 
-use super::tool::{Need, TUNNEL, TUNNEL_DOMAIN, TUNNEL_SECRET, strings, written};
+use super::tool::{Invocation, Need, TUNNEL, TUNNEL_DOMAIN, TUNNEL_SECRET, strings, written};
 use crate::address;
 use crate::arguments::{ArgumentError, Arguments};
 use std::io;
@@ -19,7 +19,7 @@ pub struct RealServer {
     /// The TCP port that says when it is ready.
     pub(super) port: Option<u16>,
     /// Program and arguments. Its files go into a directory of its own.
-    pub(super) command: fn(&Serving<'_>) -> io::Result<(&'static str, Vec<String>)>,
+    pub(super) command: fn(&Serving<'_>) -> Invocation,
 }
 
 /// Where a server is to be.
@@ -115,7 +115,7 @@ const SERVERS: [RealServer; 4] = [
     },
 ];
 
-fn nginx(at: &Serving<'_>) -> io::Result<(&'static str, Vec<String>)> {
+fn nginx(at: &Serving<'_>) -> Invocation {
     std::fs::write(at.dir.join("page"), "an ordinary page\n")?;
     for (name, size) in PAGES {
         // A sparse file: its bytes are zeros and take no room.
@@ -151,7 +151,7 @@ fn ssh_key(path: &Path) -> io::Result<()> {
     if made.success() { Ok(()) } else { Err(io::Error::other("ssh-keygen could not make a key")) }
 }
 
-fn sshd(at: &Serving<'_>) -> io::Result<(&'static str, Vec<String>)> {
+fn sshd(at: &Serving<'_>) -> Invocation {
     let key = at.dir.join("host_key");
     let user = at.dir.with_file_name(SSH_KEY);
     ssh_key(&key)?;

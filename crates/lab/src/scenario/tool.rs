@@ -16,6 +16,9 @@ use wire::packet::protocol;
 /// A program and the Debian package that has it.
 pub type Need = (&'static str, &'static str);
 
+/// A program and its arguments, or why a file it needs could not be written.
+pub(super) type Invocation = io::Result<(&'static str, Vec<String>)>;
+
 /// A program that a step may run.
 #[derive(Debug)]
 pub struct Tool {
@@ -49,7 +52,7 @@ impl Tool {
     ///
     /// # Errors
     /// A file could not be written.
-    pub(super) fn command(&self, values: &Values, scratch: &Path) -> io::Result<(&'static str, Vec<String>)> {
+    pub(super) fn command(&self, values: &Values, scratch: &Path) -> Invocation {
         let program = self.needs.first().map_or("false", |(program, _)| *program);
         Ok((program, (self.line)(values, scratch)?))
     }
