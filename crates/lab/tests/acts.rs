@@ -1,7 +1,7 @@
 //! Acts inside a range, as root: what they report is what a sensor sees, flow by flow.
 
 use flow::label::{Label, Labels, Net, Protocol};
-use flow::{Event, FlowRecord, Tracker, TrackerConfig};
+use flow::{FlowRecord, Tracker, TrackerConfig, What};
 use lab::address::{ATTACKERS, ATTACKERS6, CLIENT, VICTIM, VICTIM6};
 use lab::arguments::Arguments;
 use lab::range::{Range, RangeError, Side};
@@ -97,8 +97,8 @@ impl Ear {
         }
         tracker.finish(&mut events);
         let sources: Vec<Addr> = sources.iter().map(|s| (*s).into()).collect();
-        let ended = events.into_iter().filter_map(|e| match e {
-            Event::FlowEnded(record, _) => Some(*record),
+        let ended = events.into_iter().filter_map(|e| match e.what {
+            What::Ended(record, _) => Some(*record),
             _ => None,
         });
         // Errors about packets of others, and looking for neighbours (RFC 4861), are the host's and no act's.
