@@ -5,6 +5,6 @@ mod common;
 mod datasets;
 mod exactness;
 mod export;
-mod intel;
 mod generate;
+mod intel;
 mod replay;
