@@ -198,3 +198,102 @@ fn timestamp(event: &Value) -> anyhow::Result<u64> {
     let time = jiff::Timestamp::strptime("%Y-%m-%dT%H:%M:%S%.f%z", text)?;
     Ok(u64::try_from(time.as_nanosecond())?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BAD: &str = "198.51.100.201";
+    const GOOD: &str = "198.51.100.10";
+    /// When the attack begins: 2026-01-01 00:00:00 UTC.
+    const BEGAN: u64 = 1_767_225_600_000_000_000;
+
+    fn alert(second: u32, id: u32, actor: &str, class: &str, severity: &str) -> String {
+        format!(
+            "{{\"timestamp\":\"2026-01-01T00:00:{second:02}.500000+0000\",\"event_type\":\"alert\",\"metadata\":{{\"flowints\":\
+             {{\"autoinmune\":{{\"incident\":{{\"id\":{id},\"actor\":{{\"type\":\"source\",\"addr\":\"{actor}\"}},\
+             \"classes\":[\"{class}\"],\"rules\":[\"r\"],\"severity\":\"{severity}\"}}}}}}}}}}\n"
+        )
+    }
+
+    fn block(second: u32, address: &str) -> String {
+        format!(
+            "{{\"timestamp\":\"2026-01-01T00:00:{second:02}.500000+0000\",\"event_type\":\"drop\",\"src_ip\":\"{address}\",\
+             \"drop\":{{\"reason\":\"block\"}}}}\n"
+        )
+    }
+
+    fn judged(shipped: &str, change: impl FnOnce(&mut Scenario), eve: &str) -> Judgement {
+        let mut scenario = ::lab::scenario::shipped(shipped).expect("a scenario");
+        change(&mut scenario);
+        let hostile = scenario.kind == ScenarioKind::Attack;
+        let deed = |from: &str, class: Option<&str>| Deed {
+            class: class.map(str::to_owned),
+            sources: vec![from.parse().expect("an address")],
+            ..Deed::default()
+        };
+        let deeds = [deed(GOOD, None), deed(BAD, hostile.then_some("port_scan"))];
+        judge(&scenario, &deeds, hostile.then_some(BEGAN), eve).expect("events")
+    }
+
+    #[test]
+    fn an_attack_is_to_be_recognised_in_time_and_nobody_else_blocked() {
+        let told = alert(1, 1, BAD, "port_scan", "medium");
+        let good = judged("scan-syn", |_| (), &(told.clone() + &block(2, BAD)));
+        assert_eq!(
+            (good.verdict, good.detected_seconds, good.blocked_seconds),
+            (Verdict::Passed, Some(1.5), Some(2.5))
+        );
+        for (what, eve, why) in [
+            ("no block", told.clone(), "no attacker was blocked"),
+            ("nothing", String::new(), "no incident of port_scan"),
+            (
+                "another class",
+                alert(1, 1, BAD, "discovery", "high") + &block(1, BAD),
+                "no incident of port_scan",
+            ),
+            (
+                "another actor",
+                alert(1, 1, GOOD, "port_scan", "high") + &block(1, BAD),
+                "no incident of port_scan",
+            ),
+            ("too late", alert(40, 1, BAD, "port_scan", "medium") + &block(40, BAD), "expected within"),
+            ("others", told.clone() + &block(2, BAD) + &block(3, GOOD), "who did nothing"),
+        ] {
+            let bad = judged("scan-syn", |_| (), &eve);
+            assert_eq!(bad.verdict, Verdict::Failed, "{what}");
+            assert!(bad.why.iter().any(|w| w.contains(why)), "{what}: {:?}", bad.why);
+        }
+        let known = |s: &mut Scenario| s.expect.as_mut().expect("an attack").missed = Some("because".into());
+        assert_eq!(judged("scan-syn", known, "").verdict, Verdict::Missed);
+        assert_eq!(judged("scan-syn", known, &told).verdict, Verdict::Failed);
+    }
+
+    #[test]
+    fn a_benign_scenario_is_to_pass_quietly() {
+        let serious = alert(1, 1, GOOD, "dos", "medium");
+        for (eve, verdict) in [
+            (String::new(), Verdict::Passed),
+            (alert(1, 1, GOOD, "dos", "low"), Verdict::Passed),
+            (serious.clone(), Verdict::Failed),
+            (block(1, GOOD), Verdict::Failed),
+            // Who is on the allowlist is told of, and must not be blocked.
+            (alert(1, 1, "198.51.100.30", "port_scan", "medium"), Verdict::Passed),
+            (block(1, "198.51.100.30"), Verdict::Failed),
+        ] {
+            assert_eq!(judged("vulnerability-scanner", |_| (), &eve).verdict, verdict, "{eve}");
+        }
+        let known = |s: &mut Scenario| s.false_alarm = Some("because".into());
+        assert_eq!(judged("crawler", known, &serious).verdict, Verdict::FalseAlarm);
+        assert_eq!(judged("crawler", known, "").verdict, Verdict::Failed);
+        assert_eq!(judged("crawler", known, &(serious + &block(1, GOOD))).verdict, Verdict::Failed);
+    }
+
+    #[test]
+    fn an_incident_is_listed_once_as_last_told() {
+        let eve = alert(1, 7, BAD, "port_scan", "low") + &alert(3, 7, BAD, "port_scan", "high");
+        let all = judged("scan-syn", |_| (), &eve).incidents;
+        assert_eq!(all.len(), 1);
+        assert_eq!((all[0].severity, all[0].seconds, all[0].innocent), (Severity::High, Some(1.5), false));
+    }
+}

@@ -58,10 +58,11 @@ pub struct Stage {
 }
 
 /// How a deed ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "ended", content = "why")]
 pub enum Ended {
     /// By itself.
+    #[default]
     Done,
     /// By its limit of time, as many are meant to.
     Stopped,
@@ -70,7 +71,7 @@ pub enum Ended {
 }
 
 /// What a step really did.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Deed {
     /// Number of the step, from 1.
     pub step: usize,
@@ -97,7 +98,7 @@ pub struct Deed {
     pub targets: Vec<IpAddr>,
     /// Of a program, what its traffic looks like.
     #[serde(skip)]
-    pub(super) traffic: Traffic,
+    pub traffic: Traffic,
     /// What an act reported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<Report>,

@@ -38,13 +38,13 @@ pub struct Tool {
 
 /// What the traffic of a program looks like on the wire.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Traffic {
+pub struct Traffic {
     /// Its protocol, if it is one.
-    pub(super) protocol: Option<Protocol>,
+    pub protocol: Option<Protocol>,
     /// The port contacted, if it is one.
-    pub(super) port: Option<u16>,
+    pub port: Option<u16>,
     /// Where it comes from, if not from the one who does it.
-    pub(super) sources: Vec<IpAddr>,
+    pub sources: Vec<IpAddr>,
 }
 
 impl Tool {
