@@ -197,7 +197,8 @@ impl<'a> Replay<'a> {
     /// # Errors
     /// If a worker failed. Files that cannot be read are no failure: the summary names them.
     pub fn files(mut self, paths: &[PathBuf]) -> anyhow::Result<Summary> {
-        let mut captures = Captures::new(paths);
+        let block = if self.workers > 1 { engine::BLOCK_SHARED } else { engine::BLOCK_INLINE };
+        let mut captures = Captures::new(paths, block);
         loop {
             let config = shadow_line_config(self.config);
             let (judge, worked) = if self.workers > 1 {

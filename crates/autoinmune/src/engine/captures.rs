@@ -6,6 +6,12 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use wire::capture::{Block, Reader};
 
+/// Block size for one thread, bytes: it stays in the processor's second-level cache.
+pub const BLOCK_INLINE: usize = 128 * 1024;
+/// Block size between threads, bytes: so large that waking a thread for it does not show. It passes through the cache that
+/// cores share in any case.
+pub const BLOCK_SHARED: usize = 1024 * 1024;
+
 /// What comes next of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read {
@@ -21,6 +27,7 @@ pub enum Read {
 /// captures do.
 pub struct Captures<'a> {
     paths: std::slice::Iter<'a, PathBuf>,
+    block_bytes: usize,
     reader: Option<Reader<File>>,
     /// First and last time of the file being read.
     span: Option<(u64, u64)>,
@@ -33,10 +40,11 @@ pub struct Captures<'a> {
 }
 
 impl<'a> Captures<'a> {
-    /// These files, none of them opened.
-    pub fn new(paths: &'a [PathBuf]) -> Self {
+    /// These files, none of them opened, to be read in blocks of this size.
+    pub fn new(paths: &'a [PathBuf], block_bytes: usize) -> Self {
         Self {
             paths: paths.iter(),
+            block_bytes,
             reader: None,
             span: None,
             now_ns: 0,
@@ -78,7 +86,7 @@ impl<'a> Captures<'a> {
         self.files.push(FileSummary { path: path_name, packets: 0, bytes: 0, error: None });
         let opened = File::open(path)
             .map_err(|e| format!("cannot open: {e}"))
-            .and_then(|file| Reader::new(file).map_err(|e| e.to_string()));
+            .and_then(|file| Reader::with_buffer(file, self.block_bytes).map_err(|e| e.to_string()));
         match opened {
             Ok(reader) => self.reader = Some(reader),
             Err(error) => self.close(Some(error)),
@@ -153,7 +161,7 @@ mod tests {
             file("c", &[4 * S, 6 * S], 1),
             file("d", &[], 0),
         ];
-        let mut captures = Captures::new(&paths);
+        let mut captures = Captures::new(&paths, 0);
         let mut block = Block::default();
         let mut seen = Vec::new();
         loop {

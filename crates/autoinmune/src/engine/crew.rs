@@ -326,7 +326,7 @@ mod tests {
         let weak = |frames_left| Weak { worker: Worker::new(TrackerConfig::default()), frames_left };
         let steering = Steering::new(0, frames.len());
         let mut tap = Collector::new(None, Context::default());
-        run(&mut Captures::new(&paths), &steering, frames.map(weak).into(), &mut judge, &mut tap)
+        run(&mut Captures::new(&paths, 4096), &steering, frames.map(weak).into(), &mut judge, &mut tap)
     }
 
     #[test]

@@ -22,7 +22,7 @@ mod deal;
 mod live;
 mod merge;
 
-pub use captures::{Captures, Read};
+pub use captures::{BLOCK_INLINE, BLOCK_SHARED, Captures, Read};
 pub use crew::run;
 pub use live::Live;
 

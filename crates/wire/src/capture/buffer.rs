@@ -4,13 +4,15 @@ use super::CaptureError;
 use std::io::{ErrorKind, Read};
 
 /// What is read at a time, bytes: stays in the second-level cache together with the flow table's hot part, and is large
-/// enough that neither system calls nor the handing over of blocks show.
-pub(super) const CHUNK: usize = 256 * 1024;
+/// enough that system calls do not show.
+pub(super) const CHUNK: usize = 128 * 1024;
 
 /// A growing window over a stream. It holds at most twice what was asked for at once, and grows only as bytes really
 /// arrive, so a length field alone cannot make it allocate.
 pub(super) struct Buffer<R> {
     source: R,
+    /// What is read at a time, bytes.
+    chunk: usize,
     bytes: Vec<u8>,
     start: usize,
     end: usize,
@@ -21,8 +23,8 @@ pub(super) struct Buffer<R> {
 }
 
 impl<R: Read> Buffer<R> {
-    pub(super) fn new(source: R) -> Self {
-        Self { source, bytes: vec![0; CHUNK], start: 0, end: 0, offset: 0, held: false }
+    pub(super) fn new(source: R, chunk: usize) -> Self {
+        Self { source, chunk, bytes: vec![0; chunk], start: 0, end: 0, offset: 0, held: false }
     }
 
     /// File offset of the next unread byte.
@@ -64,9 +66,9 @@ impl<R: Read> Buffer<R> {
     /// Exchanges the window for `other`, into which what is unread is moved.
     pub(super) fn exchange(&mut self, other: &mut Vec<u8>) {
         let unread = &self.bytes[self.start..self.end];
-        other.resize(CHUNK.max(unread.len()), 0);
+        other.resize(self.chunk.max(unread.len()), 0);
         // One long record must not make every window of its length.
-        other.shrink_to(CHUNK);
+        other.shrink_to(self.chunk);
         if let Some(room) = other.get_mut(..unread.len()) {
             room.copy_from_slice(unread);
         }

@@ -1,13 +1,13 @@
 //! Frames out of a capture file of either format.
 
 use super::block::{Block, Place};
-use super::buffer::Buffer;
+use super::buffer::{Buffer, CHUNK};
 use super::pcap::Pcap;
 use super::pcapng::{self, Pcapng};
 use super::{CaptureError, Frame};
 use std::io::Read;
 
-/// Reads frames from a capture file or stream, in one pass and in bounded memory: the buffer holds 256 KiB, and more
+/// Reads frames from a capture file or stream, in one pass and in bounded memory: the buffer holds 128 KiB, and more
 /// only while a longer record passes ([`super::MAX_BLOCK`] at most).
 pub struct Reader<R> {
     buffer: Buffer<R>,
@@ -27,7 +27,16 @@ impl<R: Read> Reader<R> {
     ///
     /// [`CaptureError::NotACapture`] if the first bytes are of no known format, else whatever is wrong with the header.
     pub fn new(source: R) -> Result<Self, CaptureError> {
-        let mut buffer = Buffer::new(source);
+        Self::with_buffer(source, CHUNK)
+    }
+
+    /// As [`Self::new`], with a buffer, and thus blocks, of about `bytes`, at least 4 KiB.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub fn with_buffer(source: R, bytes: usize) -> Result<Self, CaptureError> {
+        let mut buffer = Buffer::new(source, bytes.max(4096));
         let start = buffer.need(4)?;
         let Some(&magic) = start.first_chunk::<4>() else {
             let why = if start.is_empty() { "it is empty" } else { "it is shorter than any capture" };

@@ -110,9 +110,9 @@ pub(crate) fn frames(source: impl Read, size: usize) -> (Vec<Owned>, End) {
 }
 
 /// As [`frames`], by blocks.
-fn by_blocks(source: impl Read) -> (Vec<Owned>, End) {
+fn by_blocks(source: impl Read, buffer: usize) -> (Vec<Owned>, End) {
     let mut frames = Vec::new();
-    let mut reader = match Reader::new(source) {
+    let mut reader = match Reader::with_buffer(source, buffer) {
         Ok(reader) => reader,
         Err(e) => return (frames, e.into()),
     };
@@ -132,7 +132,10 @@ fn by_blocks(source: impl Read) -> (Vec<Owned>, End) {
 pub(crate) fn capture(file: &[u8]) -> usize {
     let whole = frames(file, file.len());
     assert!(whole == frames(Dribble(file, 0), file.len()), "it matters how the bytes arrive");
-    assert!(whole == by_blocks(file) && whole == by_blocks(Dribble(file, 0)), "blocks differ from frames");
+    for buffer in [0, 1 << 20] {
+        assert!(whole == by_blocks(file, buffer), "blocks differ from frames");
+    }
+    assert!(whole == by_blocks(Dribble(file, 0), 0), "blocks differ from frames");
     for (_, dlt, data, orig_len, _) in &whole.0 {
         if let Some(link) = LinkType::from_dlt(*dlt) {
             _ = parse(link, data, *orig_len);
