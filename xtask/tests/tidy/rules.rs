@@ -19,7 +19,7 @@ impl fmt::Display for Offence {
 }
 
 /// Crates without I/O, clock, threads or globals.
-pub(crate) const PURE: [&str; 4] = ["wire", "flow", "detect", "respond"];
+pub(crate) const PURE: [&str; 5] = ["wire", "flow", "learn", "detect", "respond"];
 
 /// Of the workspace's crates, which may use which. The binary may use them all; `xtask`
 /// drives cargo, and its benchmark makes captures, a range to measure in, and asks the agent.
@@ -33,6 +33,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("enrich", &["wire"]),
     ("dataset", &["wire", "flow"]),
     ("lab", &["wire", "flow"]),
+    ("learn", &[]),
     ("autoinmune", &["wire", "flow", "detect", "respond", "kernel", "server", "lab", "enrich", "dataset"]),
     ("xtask", &["wire", "server", "lab"]),
 ];
