@@ -5,14 +5,16 @@
 mod bench;
 mod bpf;
 mod docs;
+mod e2e;
 mod exactness;
+mod sections;
 mod shell;
 mod test;
 
 use std::process::ExitCode;
 
 /// Name, arguments and purpose of each task, in the order of the help text.
-const TASKS: [(&str, &str, &str); 5] = [
+const TASKS: [(&str, &str, &str); 6] = [
     ("test", "[-v] [-p NAME]…", "run every test and check that can run here, list those that cannot"),
     ("docs", "[--check]", "write the generated documents, or fail if one differs from its source"),
     ("bench", "[--quick] [--section NAME]…", "measure, print, and write docs/benchmarks.md"),
@@ -20,6 +22,11 @@ const TASKS: [(&str, &str, &str); 5] = [
         "exactness",
         "[--check] [--program PATH] [--section NAME]…",
         "compare verdicts on shared captures with what others say of them, and write docs/exactness.md",
+    ),
+    (
+        "e2e",
+        "[--jobs N] [--program PATH] [SCENARIO]…",
+        "play the lab's scenarios against the agent, and write docs/lab-scoreboard.md",
     ),
     ("bpf", "[--check]", "compile the kernel programs, or fail if they differ from their sources"),
 ];
@@ -33,6 +40,7 @@ fn main() -> ExitCode {
         Some("docs") => docs::run(&rest),
         Some("bench") => bench::run(&rest),
         Some("exactness") => exactness::run(&rest),
+        Some("e2e") => e2e::run(&rest),
         Some("bpf") => bpf::run(&rest).map(|()| true),
         Some("help" | "--help" | "-h") => {
             print!("{}", help());

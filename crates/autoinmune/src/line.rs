@@ -11,6 +11,7 @@ pub use judge::{Judge, JudgeConfig, Reputation};
 pub use worker::{Cursor, Intake, Report, Reports, Worked, Worker};
 
 use detect::{Detector, Incident, IncidentBook, RuleSet, Signal, Update};
+use flow::fragment::OddFragment;
 use flow::{
     Census, Conversation, Direction, EndReason, FlowKey, FlowRecord, FlowStats, Segment, TrackerConfig,
     Window,
@@ -99,6 +100,12 @@ impl Line {
         tap: &mut impl Tap,
     ) {
         self.worker.segment(at_ns, key, direction, segment, &mut self.reports);
+        self.hand_over(tap);
+    }
+
+    /// Takes the kernel's word of an odd fragment; its packet is counted by [`Self::snapshot`] unless it was dropped.
+    pub fn odd_fragment(&mut self, at_ns: u64, odd: &OddFragment, tap: &mut impl Tap) {
+        self.worker.odd_fragment(at_ns, odd, &mut self.reports);
         self.hand_over(tap);
     }
 

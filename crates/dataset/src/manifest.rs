@@ -2,7 +2,7 @@
 
 use crate::parts::Format;
 use crate::schema::Schema;
-use crate::{Error, Result};
+use crate::{Dataset, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -122,6 +122,14 @@ impl Manifest {
             return Err(Error::table(&path, what));
         }
         Ok(Some(manifest))
+    }
+
+    /// The manifest of a dataset; a file alone has none, whatever lies beside it.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn of(dataset: &Dataset) -> Result<Option<Self>> {
+        if dataset.path().is_dir() { Self::load(dataset.path()) } else { Ok(None) }
     }
 
     /// Writes it, whole or not at all.

@@ -71,6 +71,48 @@ fn cost(addrs: &[IpAddr], mut ask: impl FnMut(IpAddr)) -> f64 {
     times[ROUNDS / 2]
 }
 
+/// How long single answers took, ns.
+#[derive(Default)]
+struct Waits {
+    wall: Vec<u64>,
+    processor: Vec<u64>,
+}
+
+impl Waits {
+    fn ask(&mut self, service: &Service, addr: IpAddr) {
+        let (processor, wall) = (now_ns(), Instant::now());
+        black_box(service.find(addr));
+        self.wall.push(u64::try_from(wall.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        self.processor.push(now_ns() - processor);
+    }
+
+    fn print(&mut self, name: &str) {
+        for (clock, times) in [("wall", &mut self.wall), ("cpu", &mut self.processor)] {
+            times.sort_unstable();
+            let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+            println!("{name}_{clock}_p50_ns {}", at(0.5));
+            println!("{name}_{clock}_p9999_ns {}", at(0.9999));
+            println!("{name}_{clock}_longest_ns {}", at(1.0));
+        }
+    }
+}
+
+/// One read of memory that is in no cache, for scale.
+fn memory() {
+    let words: Vec<u64> = (0..32 << 17).collect();
+    let mut random = Random(3);
+    let places: Vec<usize> =
+        (0..QUESTIONS).map(|_| usize::try_from(random.next()).unwrap_or(0) % words.len()).collect();
+    let mut next = 0;
+    let begun = now_ns();
+    for place in &places {
+        // Each place depends on what was read before, so that reads do not overlap.
+        next = usize::try_from(words[(place ^ (next & 1)) % words.len()]).unwrap_or(0);
+    }
+    black_box(next);
+    println!("memory_ns {:.1}", (now_ns() - begun) as f64 / f64::from(QUESTIONS));
+}
+
 fn table(name: &str, draw: impl Fn(&mut Random) -> IpAddr, lens: [u8; 2]) {
     let mut random = Random(1);
     let begun = Instant::now();
@@ -121,6 +163,7 @@ fn table(name: &str, draw: impl Fn(&mut Random) -> IpAddr, lens: [u8; 2]) {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    memory();
     table("v4", Random::v4, [32, 24]);
     table("v6", Random::v6, [64, 48]);
 
@@ -173,16 +216,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
     let from_mixed: Vec<IpAddr> = few.iter().chain(&many[..5000]).copied().collect();
 
-    // One thread asks, another reads the list of a million anew and again; times between questions are of the clock on the wall.
+    // One thread asks, another reads everything anew and again.
     let reading = AtomicBool::new(true);
-    let (mut quiet, mut during) = (Vec::new(), Vec::new());
-    let ask = |times: &mut Vec<u64>, addr: &IpAddr| {
-        let begun = Instant::now();
-        black_box(service.find(*addr));
-        times.push(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
-    };
+    let (mut quiet, mut during) = (Waits::default(), Waits::default());
     for addr in from_mixed.iter().cycle().take(QUESTIONS as usize) {
-        ask(&mut quiet, addr);
+        quiet.ask(&service, *addr);
     }
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -197,17 +235,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         while reading.load(Ordering::Relaxed)
             && let Some(addr) = addrs.next()
         {
-            ask(&mut during, addr);
+            during.ask(&service, *addr);
         }
     });
-    for (name, times) in [("quiet", &mut quiet), ("reloading", &mut during)] {
-        times.sort_unstable();
-        let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
-        println!("{name}_p50_ns {}", at(0.5));
-        println!("{name}_p9999_ns {}", at(0.9999));
-        println!("{name}_longest_ns {}", at(1.0));
-        println!("{name}_questions {}", times.len());
-    }
+    quiet.print("quiet");
+    during.print("reloading");
     let cache = service.figures().cache;
     println!("cache_hits {}", cache.hits);
     println!("cache_misses {}", cache.misses);

@@ -27,6 +27,8 @@ const MAX_KNOWN: usize = 10_000;
 const HOLDS: Duration = Duration::from_secs(86_400);
 /// What may be forgotten for want of room.
 const OLD: Duration = Duration::from_secs(3600);
+/// Least time between looks for what may be forgotten.
+const SWEEP: Duration = Duration::from_secs(60);
 /// Bytes of an answer.
 const MAX_ANSWER: u64 = 64 << 10;
 /// Pause after an answer that asks for one (429) or a server that fails.
@@ -81,12 +83,20 @@ struct Day {
 /// When an address was asked about, and what was said; `None` while that is awaited.
 type Asked = (Instant, Option<Arc<Said>>);
 
+/// What is remembered.
+#[derive(Debug, Default)]
+struct Known {
+    asked: HashMap<IpAddr, Asked>,
+    /// When room was last made: going through all of it is nothing to do for each question.
+    swept: Option<Instant>,
+}
+
 /// The service, as others see it.
 #[derive(Debug)]
 pub(crate) struct Fallback {
     config: Web,
     queue: SyncSender<IpAddr>,
-    known: Mutex<HashMap<IpAddr, Asked>>,
+    known: Mutex<Known>,
     counters: Counters,
     day: Mutex<Day>,
     /// Where the day's questions are kept.
@@ -121,22 +131,23 @@ impl Fallback {
             return Ok(None);
         }
         let mut known = lock(&self.known);
-        match known.get(&addr) {
+        match known.asked.get(&addr) {
             Some((at, said)) if at.elapsed() < HOLDS => {
                 return said.clone().map_or(Err(Pending), |said| Ok(Some(said)));
             }
             _ => {}
         }
-        if known.len() >= MAX_KNOWN {
-            known.retain(|_, (at, _)| at.elapsed() < OLD);
+        if known.asked.len() >= MAX_KNOWN && known.swept.is_none_or(|at| at.elapsed() >= SWEEP) {
+            known.asked.retain(|_, (at, _)| at.elapsed() < OLD);
+            known.swept = Some(Instant::now());
         }
-        let queued = known.len() < MAX_KNOWN
+        let queued = known.asked.len() < MAX_KNOWN
             && !matches!(
                 self.queue.try_send(addr),
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_))
             );
         if queued {
-            known.insert(addr, (Instant::now(), None));
+            known.asked.insert(addr, (Instant::now(), None));
         } else {
             self.counters.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -152,7 +163,7 @@ impl Fallback {
             if paused_until.is_some_and(|until| Instant::now() < until) || !self.spend() {
                 self.counters.refused.fetch_add(1, Ordering::Relaxed);
                 // As if never asked, so that it may be once there is budget again.
-                lock(&self.known).remove(&addr);
+                lock(&self.known).asked.remove(&addr);
                 continue;
             }
             self.counters.asked.fetch_add(1, Ordering::Relaxed);
@@ -173,7 +184,7 @@ impl Fallback {
             if said != Said::default() {
                 self.counters.answered.fetch_add(1, Ordering::Relaxed);
             }
-            lock(&self.known).insert(addr, (Instant::now(), Some(Arc::new(said))));
+            lock(&self.known).asked.insert(addr, (Instant::now(), Some(Arc::new(said))));
         }
     }
 

@@ -119,21 +119,33 @@ impl Feed {
     pub(crate) fn fetch(&mut self) -> Refreshed {
         let Some(url) = self.config.url.clone() else { return Refreshed::Same };
         let client = Client::new(TIMEOUT);
-        let outcome = match &self.file {
-            None => self.follow(&client, &url),
-            Some(file) => self.download(&client, &url, &file.clone()),
+        let (outcome, ended) = match self.file.clone() {
+            None => {
+                let outcome = self.follow(&client, &url);
+                (outcome, self.parsed.next_change_s.is_some_and(|at| at <= crate::now_s()))
+            }
+            Some(file) => (self.download(&client, &url, &file), false),
         };
+        // What has ended is dropped whether the API answers or not.
+        if self.file.is_none() && (ended || outcome == Ok(true)) {
+            self.parsed = self.decisions.parsed(crate::now_s());
+        }
         let wait = Duration::from_secs(self.config.refresh_s().into());
         let wait = if outcome.is_ok() { wait } else { wait.min(RETRY) };
         self.fetch_at = Some(Instant::now() + wait);
         match outcome {
-            Ok(false) => {
+            Ok(false) if !ended => {
                 self.error = None;
                 Refreshed::Same
             }
-            Ok(true) => self.settle(Ok(())),
+            Ok(_) => self.settle(Ok(())),
             Err(why) => self.settle(Err(why)),
         }
+    }
+
+    /// Whether what it says is to be held apart from other lists, because it changes every few seconds.
+    pub(crate) const fn is_stream(&self) -> bool {
+        self.file.is_none()
     }
 
     /// Fetches a list; whether it is another.
@@ -143,17 +155,18 @@ impl Feed {
             Fetched::Same => Ok(false),
             Fetched::New(bytes, version) => {
                 let now = crate::now_s();
-                self.parsed = list::parse(self.config.kind, &bytes, now).map_err(|e| format!("{url} {e}"))?;
-                self.version = version;
-                self.as_of_s = Some(now);
+                let parsed = list::parse(self.config.kind, &bytes, now).map_err(|e| format!("{url} {e}"))?;
                 file::replace(copy, &bytes)?;
                 // Read once more to know the copy from one that another process puts there.
-                self.watch.read(copy, list::MAX_BYTES).map(|_| true)
+                self.watch.read(copy, list::MAX_BYTES)?;
+                (self.parsed, self.version, self.as_of_s) = (parsed, version, Some(now));
+                Ok(true)
             }
         }
     }
 
     /// Asks for decisions: all of them at first, after a failure and from time to time, else those since the last answer.
+    /// Whether they are others now.
     fn follow(&mut self, client: &Client, url: &str) -> Result<bool, String> {
         let all = self.deltas.is_none_or(|n| n >= DELTAS);
         let key = secret(self.config.key_file.as_deref(), self.config.key_env.as_deref());
@@ -166,11 +179,10 @@ impl Feed {
             .ask(&address, Some(("X-Api-Key", &key)), list::MAX_BYTES)
             .map_err(|e| format!("{url}: {e}"))?;
         let now = crate::now_s();
-        self.decisions.apply(&answer, all, now).map_err(|e| format!("{url} {e}"))?;
+        let changed = self.decisions.apply(&answer, all, now).map_err(|e| format!("{url} {e}"))?;
         self.deltas = Some(if all { 0 } else { before.map_or(0, |n| n + 1) });
-        self.parsed = self.decisions.parsed(now);
         self.as_of_s = Some(now);
-        Ok(true)
+        Ok(changed)
     }
 
     /// Does what it is time for: reads a file that changed, fetches what is due, drops what has ended.
@@ -189,14 +201,15 @@ impl Feed {
             }
             return self.fetch();
         }
-        if self.parsed.next_change_s.is_some_and(|at| at <= crate::now_s()) {
-            return match &self.file {
-                Some(_) => self.load(),
-                None => {
-                    self.parsed = self.decisions.parsed(crate::now_s());
-                    Refreshed::Changed
-                }
-            };
+        // Decisions end when they are asked for, every few seconds.
+        let now = crate::now_s();
+        if self.file.is_some() && self.parsed.next_change_s.is_some_and(|at| at <= now) {
+            let outcome = self.load();
+            if matches!(outcome, Refreshed::Failed(_)) {
+                // The file is gone or broken: what it said stays, and is tried again in a while.
+                self.parsed.next_change_s = Some(now + RETRY.as_secs());
+            }
+            return outcome;
         }
         Refreshed::Same
     }

@@ -1,18 +1,25 @@
 //! All reputation lists: read apart, merged into one table, exchanged whole.
 
 use crate::feed::{Feed, FeedFigures, Refreshed};
+use crate::list::Parsed;
 use crate::shared::Shared;
-use crate::table::{Hit, Table};
+use crate::table::{Builder, Hit, MAX_PREFIXES, Table};
 use crate::{Part, Reputation, config};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// Prefixes of all lists together; beyond, whole lists are left out and say so. A table of as many takes a quarter of a
+/// gigabyte.
+const MAX_TOTAL: usize = 2 * MAX_PREFIXES;
+
 /// What answers are made of.
 #[derive(Debug, Default)]
 struct Merged {
-    table: Table,
+    /// Of lists that change by the day, and of streams that change by the second: so that the latter are merged anew
+    /// without the former.
+    tables: [Arc<Table>; 2],
     lists: Vec<Named>,
 }
 
@@ -60,28 +67,62 @@ impl Lists {
     /// Has each list do `what`, then merges if any has changed; what came of it, by name.
     fn each(&self, what: impl Fn(&mut Feed) -> Refreshed) -> Vec<(String, Refreshed)> {
         let mut feeds = self.feeds();
-        let outcomes: Vec<_> = feeds.iter_mut().map(|f| (f.config.name.clone(), what(f))).collect();
-        if outcomes.iter().any(|(_, r)| *r == Refreshed::Changed) {
-            let prefixes: Vec<_> = feeds.iter().map(|f| &f.parsed.prefixes).collect();
-            let lists = feeds
-                .iter()
-                .map(|f| Named {
-                    name: f.config.name.as_str().into(),
-                    weight: f.config.weight,
-                    notes: f.parsed.notes.clone(),
-                })
-                .collect();
-            self.merged.replace(Merged { table: Table::merge(&prefixes), lists });
+        let mut stale = [false; 2];
+        let mut outcomes = Vec::new();
+        for feed in feeds.iter_mut() {
+            let before = feed.parsed.next_change_s;
+            let outcome = what(feed);
+            // A stream whose source fails still changes by what has ended.
+            let changed =
+                outcome == Refreshed::Changed || feed.is_stream() && feed.parsed.next_change_s != before;
+            stale[usize::from(feed.is_stream())] |= changed;
+            outcomes.push((feed.config.name.clone(), outcome));
         }
-        if outcomes.iter().any(|(_, r)| *r != Refreshed::Same) {
-            self.note_figures(&feeds);
+        if stale.contains(&true) {
+            self.merge(&mut feeds, stale);
         }
+        self.note_figures(&feeds);
         outcomes
+    }
+
+    /// Puts the tables together that are stale.
+    fn merge(&self, feeds: &mut [Feed], stale: [bool; 2]) {
+        let none = Builder::default();
+        let mut room = MAX_TOTAL;
+        for feed in feeds.iter_mut() {
+            match room.checked_sub(feed.parsed.prefixes.len()) {
+                Some(left) => room = left,
+                None => {
+                    feed.error =
+                        Some(format!("left out: all lists together have more than {MAX_TOTAL} prefixes"));
+                    feed.parsed = Parsed::default();
+                }
+            }
+        }
+        let mut tables = self.merged.read(|m| m.tables.clone());
+        for (stream, table) in [false, true].into_iter().zip(&mut tables) {
+            if stale[usize::from(stream)] {
+                // Each list keeps its number in both tables.
+                let own = |f: &Feed| f.is_stream() == stream;
+                let of: Vec<_> =
+                    feeds.iter().map(|f| if own(f) { &f.parsed.prefixes } else { &none }).collect();
+                *table = Arc::new(Table::merge(&of));
+            }
+        }
+        let lists = feeds
+            .iter()
+            .map(|f| Named {
+                name: f.config.name.as_str().into(),
+                weight: f.config.weight,
+                notes: f.parsed.notes.clone(),
+            })
+            .collect();
+        self.merged.replace(Merged { tables, lists });
     }
 
     fn note_figures(&self, feeds: &[Feed]) {
         let bytes = feeds.iter().map(|f| f.parsed.prefixes.bytes()).sum::<usize>()
-            + self.merged.read(|m| m.table.bytes());
+            + self.merged.read(|m| m.tables.iter().map(|t| t.bytes()).sum::<usize>());
         let figures = feeds.iter().map(|f| f.figures(0)).collect();
         *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = (figures, bytes);
     }
@@ -108,14 +149,15 @@ impl Lists {
     /// What the lists say of an address, and which do.
     pub(crate) fn reputation(&self, addr: IpAddr) -> (Option<Reputation>, Vec<u16>) {
         self.merged.read(|m| {
-            let hits = m.table.hits(addr);
             let part = |hit: &Hit| {
                 let list = m.lists.get(usize::from(hit.list))?;
                 let note = usize::from(hit.note).checked_sub(1).and_then(|n| list.notes.get(n)).cloned();
                 Some(Part::new(Arc::clone(&list.name), list.weight, f64::from(hit.strength) / 100.0, note))
             };
-            let parts = hits.iter().filter_map(part).collect();
-            (Reputation::of(parts), hits.iter().map(|h| h.list).collect())
+            let mut lists: Vec<&Hit> = m.tables.iter().flat_map(|t| t.hits(addr)).collect();
+            lists.sort_by_key(|h| h.list);
+            let parts = lists.iter().copied().filter_map(part).collect();
+            (Reputation::of(parts), lists.iter().map(|h| h.list).collect())
         })
     }
 

@@ -312,10 +312,12 @@ impl Service {
         facts
     }
 
-    /// Risk of an address by reputation lists, 0..=100; `None` where none names it.
+    /// Risk of an address by reputation lists, 0..=100; `None` where none names it. Asks the lists alone: no cache is needed.
     #[must_use]
     pub fn score(&self, addr: IpAddr) -> Option<u8> {
-        self.facts(addr).reputation.as_ref().map(|r| r.score)
+        let (reputation, lists) = self.lists.reputation(addr);
+        self.lists.count(&lists);
+        reputation.map(|r| r.score)
     }
 
     /// Figures.

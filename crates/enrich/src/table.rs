@@ -1,15 +1,15 @@
 //! Prefixes of several lists in one table that is searched fast and never changed.
 //!
 //! Prefixes nest or are disjoint, so that the lists together cut the addresses into runs of equal answers. The table holds
-//! where each run begins and which answer it has, in blocks of a few neighbouring cache lines; above them stand samples:
-//! the first key of each block, every 16th of those, and so on. A search looks at one place of each level, and only the
-//! lowest is large enough to be out of the caches.
+//! where each run begins and which answer it has, in blocks of a few neighbouring cache lines; above them stand samples: of
+//! the first key of each block (of IPv6 its upper half), of every 16th of those, and so on. A search looks at one place of
+//! each level, and only the lowest is large enough to be out of the caches.
 
 use crate::Prefix;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-/// Samples of one level that a search compares at once: of IPv4 one cache line, of IPv6 four that are fetched together.
+/// Samples of one level that a search compares at once: of IPv4 one cache line, of IPv6 two.
 const SAMPLES: usize = 16;
 /// Runs of IPv4 in a block: two cache lines.
 const BLOCK_V4: usize = 16;
@@ -31,10 +31,14 @@ pub struct Hit {
 
 /// An address as a number of its own width.
 trait Key: Copy + Ord {
+    /// What samples keep of it: as much as one register holds.
+    type Sample: Copy + Ord;
     /// The lowest address.
     const MIN: Self;
     /// The highest address.
     const MAX: Self;
+    /// Its sample; a higher address has no lower one.
+    fn sample(self) -> Self::Sample;
     /// The last address of a prefix that begins here.
     fn last(self, len: u8) -> Self;
     /// The address after; `None` after the last one there is.
@@ -42,6 +46,10 @@ trait Key: Copy + Ord {
 }
 
 impl Key for u32 {
+    type Sample = Self;
+    fn sample(self) -> Self {
+        self
+    }
     const MIN: Self = Self::MIN;
     const MAX: Self = Self::MAX;
     fn last(self, len: u8) -> Self {
@@ -53,6 +61,10 @@ impl Key for u32 {
 }
 
 impl Key for u128 {
+    type Sample = u64;
+    fn sample(self) -> u64 {
+        (self >> 64) as u64
+    }
     const MIN: Self = Self::MIN;
     const MAX: Self = Self::MAX;
     fn last(self, len: u8) -> Self {
@@ -71,15 +83,22 @@ struct Block<K, const N: usize> {
     answers: [u32; N],
 }
 
+impl<K: Key, const N: usize> Block<K, N> {
+    /// Where its first run begins.
+    fn begin(&self) -> K {
+        self.keys.first().copied().unwrap_or(K::MAX)
+    }
+}
+
 /// Runs of equal answers.
 #[derive(Debug)]
-struct Runs<K, const N: usize> {
+struct Runs<K: Key, const N: usize> {
     blocks: Vec<Block<K, N>>,
     /// Runs in the last block.
     used: usize,
     last: Option<(K, u32)>,
     /// Samples: level 0 of each block's first key, level 1 of every 16th of those, …
-    levels: Vec<Vec<K>>,
+    levels: Vec<Vec<K::Sample>>,
 }
 
 impl<K: Key, const N: usize> Runs<K, N> {
@@ -125,8 +144,7 @@ impl<K: Key, const N: usize> Runs<K, N> {
     fn finish(&mut self) {
         self.push();
         self.blocks.shrink_to_fit();
-        let mut levels: Vec<Vec<K>> =
-            vec![self.blocks.iter().filter_map(|b| b.keys.first()).copied().collect()];
+        let mut levels: Vec<Vec<K::Sample>> = vec![self.blocks.iter().map(|b| b.begin().sample()).collect()];
         while let Some(below) = levels.last().filter(|l| l.len() > SAMPLES) {
             let above = below.iter().step_by(SAMPLES).copied().collect();
             levels.push(above);
@@ -139,7 +157,11 @@ impl<K: Key, const N: usize> Runs<K, N> {
         for level in self.levels.iter().rev() {
             let from = at * SAMPLES;
             let samples = level.get(from..level.len().min(from + SAMPLES)).unwrap_or(&[]);
-            at = from + rank(samples, key).saturating_sub(1);
+            at = from + rank(samples, key.sample()).saturating_sub(1);
+        }
+        // More runs within one sample than a block holds, which is so only where a list names much of one /64.
+        if self.blocks.get(at).is_some_and(|b| b.begin() > key) {
+            at = self.blocks.partition_point(|b| b.begin() <= key).saturating_sub(1);
         }
         let Some(block) = self.blocks.get(at) else { return 0 };
         block.answers.get(rank(&block.keys, key).saturating_sub(1)).copied().unwrap_or(0)
@@ -147,12 +169,12 @@ impl<K: Key, const N: usize> Runs<K, N> {
 
     fn bytes(&self) -> usize {
         let levels: usize = self.levels.iter().map(Vec::capacity).sum();
-        self.blocks.capacity() * size_of::<Block<K, N>>() + levels * size_of::<K>()
+        self.blocks.capacity() * size_of::<Block<K, N>>() + levels * size_of::<K::Sample>()
     }
 }
 
 /// How many of a few ascending keys are not above `key`. Counting all of them has no branch to guess wrong.
-fn rank<K: Key>(keys: &[K], key: K) -> usize {
+fn rank<K: Copy + Ord>(keys: &[K], key: K) -> usize {
     keys.iter().filter(|k| **k <= key).count()
 }
 

@@ -1,7 +1,7 @@
 //! The tracker's side of sessions: which flow a payload belongs to, and what becomes of what was understood of it.
 
 use crate::event::{Share, What};
-use crate::fragment::Finding;
+use crate::fragment::{Finding, OddFragment};
 use crate::session::{self, MESSAGES_PER_PACKET, Segment, Told};
 use crate::slot::{FRESH, Mark, OVER};
 use crate::table::Arrival;
@@ -46,18 +46,37 @@ impl Tracker {
             self.end(slot, EndReason::Reused, events);
             found = None;
         }
-        let slot = found.unwrap_or_else(|| {
-            self.make_room(events);
-            let stats = awaited(now, segment.initiator);
-            *self.flows.draft() = FlowRecord { key, stats, outcome: Outcome::Pending, talk: Talk::NOTHING };
-            let arrival = Arrival { young: None, resumed: true, merged: true };
-            self.begin_flow(hash, now, &arrival, Share::default(), events)
-        });
+        let slot = found.unwrap_or_else(|| self.begin_awaited(now, key, segment.initiator, events));
         if self.flows.session(slot) != OVER {
             let whole = segment.payload.len() >= segment.payload_len as usize;
             self.dissect(slot, now, direction, segment, whole, events);
         }
         self.end_call();
+    }
+
+    /// Takes word of an odd fragment seen at `now_ns`, from a source whose counts come as snapshots ([`Self::merge`]) and
+    /// which counts odd fragments itself. A flow not in the table is begun as by [`Self::data`].
+    pub fn odd_fragment(&mut self, now_ns: u64, odd: &OddFragment, events: &mut Vec<Event>) {
+        let now = self.begin_call(now_ns, events);
+        let found = self.flows.find(self.flows.hash(&odd.key), &odd.key);
+        let slot = found.unwrap_or_else(|| self.begin_awaited(now, odd.key, odd.initiator, events));
+        self.tell_fragment(slot, odd.direction, odd.finding, events);
+        self.end_call();
+    }
+
+    /// Begins a flow whose counts are still to come.
+    fn begin_awaited(
+        &mut self,
+        now: u64,
+        key: FlowKey,
+        initiator: Direction,
+        events: &mut Vec<Event>,
+    ) -> u32 {
+        self.make_room(events);
+        let stats = awaited(now, initiator);
+        *self.flows.draft() = FlowRecord { key, stats, outcome: Outcome::Pending, talk: Talk::NOTHING };
+        let arrival = Arrival { young: None, resumed: true, merged: true };
+        self.begin_flow(self.flows.hash(&key), now, &arrival, Share::default(), events)
     }
 
     /// Whether a segment belongs to a connection after the one in the table, which is over.
@@ -373,8 +392,23 @@ impl Tracker {
         self.counters.fragments_tiny += u64::from(finding.tiny);
         self.counters.fragments_overlapping += u64::from(finding.overlap);
         self.counters.fragments_orphaned += u64::from(finding.orphan);
-        let s = self.flows.at(slot);
-        let initiator = direction == s.initiator();
+        let initiator = self.tell_fragment(slot, direction, finding, events);
+        let fragments = self.flows.stats(slot).from_initiator().fragments;
+        if initiator && (fragments <= JUDGE_ALL || fragments.is_multiple_of(JUDGE_THIN)) {
+            let record = self.flows.record(slot);
+            self.tell(slot, What::Grown(record), events);
+        }
+    }
+
+    /// Tells what is odd about a fragment; whether its sender began the flow.
+    fn tell_fragment(
+        &mut self,
+        slot: u32,
+        direction: Direction,
+        finding: Finding,
+        events: &mut Vec<Event>,
+    ) -> bool {
+        let initiator = direction == self.flows.at(slot).initiator();
         if initiator {
             self.tell(slot, What::Fragment(finding), events);
         }
@@ -387,11 +421,7 @@ impl Tracker {
                 self.tell_odd(slot, oddity, events);
             }
         }
-        let fragments = self.flows.stats(slot).from_initiator().fragments;
-        if initiator && (fragments <= JUDGE_ALL || fragments.is_multiple_of(JUDGE_THIN)) {
-            let record = self.flows.record(slot);
-            self.tell(slot, What::Grown(record), events);
-        }
+        initiator
     }
 }
 

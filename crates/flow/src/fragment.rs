@@ -44,6 +44,7 @@
 //! orphans here. The table holds [`DATAGRAMS`]; a flood of others makes it forget.
 
 use crate::sketch::{halves, mix};
+use crate::{Direction, FlowKey};
 use wire::{Addr, Fragment, Packet};
 
 /// How long a datagram's entry lasts, ns (30 s): as long as Linux waits for missing fragments (`ipfrag_time`).
@@ -68,6 +69,19 @@ pub struct Finding {
     pub overlap: bool,
     /// It is a later one whose first was not seen.
     pub orphan: bool,
+}
+
+/// Word of an odd fragment from one who looks at fragments itself: the kernel program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OddFragment {
+    /// Its flow.
+    pub key: FlowKey,
+    /// Which way it went.
+    pub direction: Direction,
+    /// Direction of the packets of whoever began the flow.
+    pub initiator: Direction,
+    /// What is odd about it.
+    pub finding: Finding,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

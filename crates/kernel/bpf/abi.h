@@ -67,8 +67,11 @@ struct dir_stats {
 	__u8 ttl_max;
 	__u8 head[8];
 	__u8 transport_min;
-	__u8 pad[3];
-	__u32 cpu; /* kernel only: CPU that counted this direction's last packet, plus one; 0 before the first */
+	/* Kernel only, and so is what follows. */
+	__u8 pending_syns; /* of flow_stats.pending_packets, SYNs without ACK */
+	__u8 odd;          /* what user space was told of this direction's fragments: bits of odd_event.found */
+	__u8 pad;
+	__u32 cpu; /* that counted this direction's last packet, plus one; 0 before the first */
 };
 
 /* Sums over periods of one kind (see flow::stats::Periods). */
@@ -110,9 +113,10 @@ struct flow_stats {
 /*
  * What one address did as the initiator of flows, in one second. Value of the map `sources`, keyed by struct addr.
  * A window opens with the first packet after the previous one ran out. "Reply" is what came back to the initiator.
- * Packets of established TCP flows are added in batches of up to SOURCE_BATCH per flow, all others at once.
+ * Packets are added at once, or gathered in their flow and added in batches (see source.h).
  */
 #define SOURCE_BATCH 32
+#define SOURCE_SMALL_BATCH 8
 
 struct source_stats {
 	__u64 start_ns;
@@ -132,6 +136,8 @@ struct source_stats {
 	__u32 starts_sent;   /* flow-start events sent for this source in this window */
 	__u32 ends_sent;     /* flow-end events, likewise */
 	__u32 heads_sent;    /* records of flow heads, likewise */
+	__u32 odds_sent;     /* odd_events, likewise; of the address as a sender, whoever began the flow */
+	__u32 pad;
 };
 
 /* Which threshold a source crossed; bits of source_stats.crossed and source_event.crossed. */
@@ -300,7 +306,8 @@ enum counter {
 	COUNTER_COOKIES_SENT = 52,    /* SYNs over a service's limit answered with a SYN cookie */
 	COUNTER_COOKIES_VALID = 53,   /* acknowledgements of no known flow with a valid one */
 	COUNTER_COOKIES_INVALID = 54, /* without one, to a service that was over its limit lately */
-	COUNTERS = 55,
+	COUNTER_ODD_LOST = 55,        /* odd fragments not told of: over ODD_PER_SOURCE or ODD_PER_CPU, or ring buffer full */
+	COUNTERS = 56,
 };
 
 /* The one value of the per-CPU array `counters`. */
@@ -330,6 +337,8 @@ struct cpu_state {
 	__u64 head_bytes;     /* payload bytes of heads sent in it */
 	__u64 arp_second_ns;  /* when the second of arps_sent began */
 	__u64 arps_sent;
+	__u64 odd_second_ns;  /* when the second of odds_sent began */
+	__u64 odds_sent;
 };
 
 /* ---- events (ring buffer `events`) ------------------------------------------------------------------------- */
@@ -341,6 +350,7 @@ enum event_kind {
 	EVENT_LIMITED = 4,     /* struct limited_event, when an excess begins and each second while it lasts */
 	EVENT_HEAD = 5,        /* struct head_event, in the ring `heads` */
 	EVENT_ARP = 6,         /* struct arp_event */
+	EVENT_ODD = 7,         /* struct odd_event */
 };
 
 /* First field of every event. */
@@ -389,6 +399,28 @@ struct arp_event {
 	__u32 captured;
 	__u8 frame[ARP_FRAME_MAX];
 };
+
+/* Most odd_events of one sender, and of one CPU, per second: the rules want a few flows of a sender in a minute. */
+#define ODD_PER_SOURCE 32
+#define ODD_PER_CPU 1000
+
+/*
+ * A fragment that is odd by flow::fragment, dropped ones included: tiny, or overlapping. Once a flow, direction and kind,
+ * as long as the flow is in the map; the flow of a dropped fragment may never be in it.
+ */
+struct odd_event {
+	struct event_head head;
+	struct flow_key key;
+	__u8 found;     /* FRAGMENT_TINY, FRAGMENT_OVERLAP */
+	__u8 direction; /* of the fragment: 0 from lo to hi, 1 back */
+	__u8 initiator; /* direction of the flow's initiator */
+	__u8 pad;
+};
+
+/* What a fragment's place tells (flow::fragment::Finding); orphans are counted and not told of, since loss makes them. */
+#define FRAGMENT_TINY 1
+#define FRAGMENT_OVERLAP 2
+#define FRAGMENT_ORPHAN 4
 
 /* Most payload bytes in one head_event. */
 #define HEAD_PACKET_MAX 2048

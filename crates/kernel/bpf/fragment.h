@@ -7,17 +7,14 @@
 #ifndef AUTOINMUNE_FRAGMENT_H
 #define AUTOINMUNE_FRAGMENT_H
 
+#include "account.h"
 #include "maps.h"
 #include "parse.h"
+#include "source.h"
 
 /* flow::fragment::LIFE_NS and ::MIN_CONTENT. */
 #define FRAGMENT_LIFE_NS 30000000000ULL
 #define FRAGMENT_MIN_CONTENT 256
-
-/* What a fragment's place tells: bits of the result of fragment_resolve(). */
-#define FRAGMENT_TINY 1
-#define FRAGMENT_OVERLAP 2
-#define FRAGMENT_ORPHAN 4
 
 static __always_inline void fragment_key_of(struct fragment_key *k, const struct packet *p)
 {
@@ -58,18 +55,22 @@ static __always_inline __u32 fragment_place(struct fragment_state *e, __u32 at, 
 }
 
 /*
- * Takes a fragment: sets its ports if it is a later one and they are known, and returns what is odd about it. Not
- * inlined: fragments are rare.
+ * Takes a fragment: sets its ports if it is a later one and they are known, and returns what is odd about it, bits
+ * FRAGMENT_TINY to FRAGMENT_ORPHAN. Not inlined: fragments are rare.
  */
-static __noinline __u32 fragment_resolve(struct packet *p, __u64 now)
+__noinline __u32 fragment_resolve(struct packet *p, __u64 now)
 {
 	struct fragment_key key __attribute__((aligned(8)));
 	struct fragment_state *e;
-	int first = p->fragment == FRAGMENT_FIRST;
-	__u32 at = p->fragment_offset;
-	__u32 end = at + p->transport_len + p->payload_len;
-	__u32 finding = first ? end < FRAGMENT_MIN_CONTENT : at < FRAGMENT_MIN_CONTENT; /* FRAGMENT_TINY */
+	__u32 at, end, finding;
+	int first;
 
+	if (!p)
+		return 0;
+	first = p->fragment == FRAGMENT_FIRST;
+	at = p->fragment_offset;
+	end = at + p->transport_len + p->payload_len;
+	finding = first ? end < FRAGMENT_MIN_CONTENT : at < FRAGMENT_MIN_CONTENT; /* FRAGMENT_TINY */
 	fragment_key_of(&key, p);
 	e = bpf_map_lookup_elem(&fragments, &key);
 	if (!e || (now > e->made_ns && now - e->made_ns > FRAGMENT_LIFE_NS)) {
@@ -108,6 +109,67 @@ static __noinline __u32 fragment_resolve(struct packet *p, __u64 now)
 		p->dst_port = e->dst_port;
 	}
 	return finding | fragment_place(e, at, end);
+}
+
+static __noinline int odd_event_fill(struct odd_event *e, const struct packet *p, const struct flow_key *key, __u32 found,
+				     __u64 now)
+{
+	e->head.kind = EVENT_ODD;
+	e->head.ifindex = p->ifindex;
+	e->head.time_ns = now;
+	e->key = *key;
+	e->found = found;
+	e->direction = p->direction;
+	e->initiator = p->direction;
+	e->pad = 0;
+	return 0;
+}
+
+/* Counts an odd fragment and tells whose it is, unless that was told of this direction of its flow. */
+__noinline int fragment_note(struct packet *p, __u32 finding, __u64 now, struct counters *c)
+{
+	struct flow_key key __attribute__((aligned(8)));
+	__u32 found = finding & (FRAGMENT_TINY | FRAGMENT_OVERLAP);
+	struct source_stats *s;
+	struct flow_stats *f;
+	struct odd_event *e = NULL;
+	struct cpu_state *b;
+	__u32 zero = 0;
+	__u32 dir;
+
+	if (!p || !c)
+		return 0;
+	c->v[COUNTER_FRAGMENTS_TINY] += finding & FRAGMENT_TINY;
+	c->v[COUNTER_FRAGMENTS_OVERLAPPING] += finding >> 1 & 1;
+	c->v[COUNTER_FRAGMENTS_ORPHANED] += finding >> 2 & 1;
+	dir = flow_key_of(&key, p) & 1;
+	f = bpf_map_lookup_elem(&flows, &key);
+	if (!(f ? found & ~f->dir[dir].odd : found))
+		return 0;
+	b = bpf_map_lookup_elem(&cpu, &zero);
+	s = source_window(&p->src, 1, now, c);
+	if (!b || !s)
+		return 0;
+	if (second_over(b->odd_second_ns, now)) {
+		b->odd_second_ns = now;
+		b->odds_sent = 0;
+	}
+	if (b->odds_sent < ODD_PER_CPU && s->odds_sent < ODD_PER_SOURCE)
+		e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+	if (!e) {
+		c->v[COUNTER_ODD_LOST]++;
+		return 0;
+	}
+	b->odds_sent++;
+	s->odds_sent++;
+	p->direction = dir;
+	odd_event_fill(e, p, &key, found, now);
+	if (f) {
+		f->dir[dir].odd |= found;
+		e->initiator = f->initiator;
+	}
+	bpf_ringbuf_submit(e, 0);
+	return 0;
 }
 
 /* Whether an earlier fragment of the datagram was dropped. */

@@ -56,6 +56,17 @@ static __always_inline __u32 limit_of(const struct packet *p, const struct flow_
 	return LIMITS;
 }
 
+/* The rates, if one is set for packets of that kind: where limits are off, that is all they cost. */
+static __always_inline const struct limits *limits_of(__u32 kind)
+{
+	__u32 zero = 0;
+	const struct limits *l = bpf_map_lookup_elem(&limits, &zero);
+
+	if (!l || kind >= LIMITS)
+		return NULL;
+	return l->interval_ns[kind] || (kind == LIMIT_SOURCE_SYN && l->interval_ns[LIMIT_SERVICE_SYN]) ? l : NULL;
+}
+
 /* Takes a token; whether there was none. */
 static __always_inline int limit_take(__u64 *tat, __u64 interval, __u64 now)
 {
@@ -159,20 +170,16 @@ static __noinline int limit_note_known(const struct packet *p, __u64 now)
 
 /*
  * Whether a packet that limits are about, of that kind of its source, is over one: 0, or the limit plus one, with
- * LIMIT_ANSWERABLE added where SYN cookies are on and the service has sent some itself lately. Lookups come before insertions: what a flood of forged sources has dropped leaves nothing behind.
+ * LIMIT_ANSWERABLE added where SYN cookies are on and the service has sent some itself lately. Lookups come before
+ * insertions: what a flood of forged sources has dropped leaves nothing behind. `l`: of limits_of().
  */
-__noinline int limit_over(const struct packet *p, __u32 kind, __u64 now, struct counters *c)
+__noinline int limit_over(const struct packet *p, __u32 kind, __u64 now, struct counters *c, const struct limits *l)
 {
 	struct addr who __attribute__((aligned(8)));
 	struct limit_state *source;
-	struct limits *l;
 	__u64 interval;
-	__u32 zero = 0;
 
-	if (!p || !c)
-		return 0;
-	l = bpf_map_lookup_elem(&limits, &zero);
-	if (!l || kind >= LIMITS)
+	if (!p || !c || !l || kind >= LIMITS)
 		return 0;
 	limit_addr(&who, p);
 	interval = l->interval_ns[kind];

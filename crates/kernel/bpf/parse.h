@@ -442,6 +442,66 @@ static __always_inline int parse_transport_at(struct packet *p, const void *data
 	return 0;
 }
 
+/*
+ * The second half for nearly all packets, of which it must make the same: TCP or UDP right behind an IP header without
+ * options, whole, of a known length, and no tunnel. Returns whether it was one; else *p is as before, but for fields that
+ * parse_transport() sets anyway. In XDP it spares them the call of parse_transport_xdp(), some 10 ns.
+ */
+static __always_inline int parse_plain(struct packet *p, const void *data, const void *data_end)
+{
+	const __u8 *ip = (const __u8 *)data + (p->ip_at & OUTER_REACH);
+	__u32 header = p->v6 ? 40 : 20;
+	const __u8 *t = ip + header;
+	__u32 stated = p->ip_len - header;
+	__u8 protocol;
+
+	if ((const void *)(t + 20) > data_end || p->ip_len < header + 8)
+		return 0;
+	if (p->v6) {
+		p->ttl = ip[7];
+		protocol = ip[6];
+	} else {
+		if (ip[0] != 0x45 || be16_at(ip, 6) & 0x3fff)
+			return 0;
+		p->ttl = ip[8];
+		protocol = ip[9];
+	}
+	if (protocol == PROTOCOL_TCP) {
+		__u32 tcp_header = (t[12] >> 4) * 4;
+
+		if (tcp_header < 20 || tcp_header > stated)
+			return 0;
+		p->tcp_seq = be32_at(t, 4);
+		p->tcp_flags = t[13];
+		p->tcp_window = be16_at(t, 14);
+		p->transport_len = tcp_header;
+		p->payload_at = p->ip_at + header + tcp_header;
+		p->payload_len = stated - tcp_header;
+	} else if (protocol == PROTOCOL_UDP) {
+		__u32 length = be16_at(t, 4);
+		__u16 port = be16_at(t, 2);
+
+		if (length < 8 || length > stated || port == PORT_VXLAN || port == PORT_VXLAN_OLD || port == PORT_GENEVE)
+			return 0;
+		p->tcp_flags = 0;
+		p->tcp_seq = 0;
+		p->tcp_window = 0;
+		p->transport_len = 8;
+		p->payload_at = p->ip_at + header + 8;
+		p->payload_len = length - 8;
+	} else {
+		return 0;
+	}
+	p->protocol = protocol;
+	p->src_port = be16_at(t, 0);
+	p->dst_port = be16_at(t, 2);
+	p->fragment = FRAGMENT_NONE;
+	p->tunnel = 0;
+	p->fragment_id = 0;
+	p->fragment_offset = 0;
+	return 1;
+}
+
 /* The second half; needs a struct packet on which parse_ip() succeeded with the same data. */
 static __always_inline int parse_transport(struct packet *p, const void *data, const void *data_end)
 {

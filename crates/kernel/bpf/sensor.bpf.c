@@ -194,7 +194,7 @@ static __always_inline void note_cpu(struct dir_stats *d, struct counters *c)
 
 /*
  * Accounts `p` to a flow in memory: its first packet if FIRST_PACKET, else one after a packet at `last`. Returns WANT_*.
- * Inlined, and so is account_xdp(), which saves 17 ns per packet; other functions with many branches are global: the
+ * Inlined, and in XDP so is account(), which saves 17 ns per packet; other functions with many branches are global: the
  * verifier checks each once, not once per path that leads to it.
  */
 #define FIRST_PACKET 2
@@ -290,23 +290,13 @@ __noinline int drop_or_spare(const struct packet *p, enum counter counter, __u32
 	return VERDICT_DROP;
 }
 
-/* A fragment: takes its ports from the datagram's first; whether it is dropped. */
-__noinline int sense_fragment(struct packet *p, enum hook hook, __u64 now, struct counters *c)
+/* Whether a fragment of which fragment_resolve() told `finding` is dropped, as it is or with its datagram. */
+__noinline int fragment_limit(const struct packet *p, __u32 finding, struct counters *c)
 {
 	__u32 zero = 0;
-	struct limits *l;
-	__u32 finding;
+	struct limits *l = bpf_map_lookup_elem(&limits, &zero);
 
-	if (!p || !c)
-		return 0;
-	finding = fragment_resolve(p, now);
-	c->v[COUNTER_FRAGMENTS_TINY] += finding & FRAGMENT_TINY;
-	c->v[COUNTER_FRAGMENTS_OVERLAPPING] += finding >> 1 & 1;
-	c->v[COUNTER_FRAGMENTS_ORPHANED] += finding >> 2 & 1;
-	if (hook == HOOK_TC_EGRESS)
-		return 0;
-	l = bpf_map_lookup_elem(&limits, &zero);
-	if (!l)
+	if (!p || !c || !l)
 		return 0;
 	if (!(finding & FRAGMENT_TINY && l->block_tiny) && !(finding & FRAGMENT_OVERLAP && l->block_overlapping) &&
 	    !fragment_dropped(p))
@@ -314,11 +304,19 @@ __noinline int sense_fragment(struct packet *p, enum hook hook, __u64 now, struc
 	return drop_or_spare(p, COUNTER_FRAGMENTS_DROPPED, 0, c);
 }
 
-/* Fragments, limits, flow, source, events. 0 to pass, or VERDICT_*. */
-static __always_inline int account(void *ctx, enum hook hook, struct packet *p)
+/* A fragment: takes its ports from the datagram's first, tells what is odd about it; whether it is dropped. */
+static __always_inline int sense_fragment(struct packet *p, enum hook hook, __u64 now, struct counters *c)
 {
-	__u32 zero = 0;
-	struct counters *c = bpf_map_lookup_elem(&counters, &zero);
+	__u32 finding = fragment_resolve(p, now);
+
+	if (finding)
+		fragment_note(p, finding, now, c);
+	return hook != HOOK_TC_EGRESS && fragment_limit(p, finding, c);
+}
+
+/* Fragments, limits, flow, source, events. 0 to pass, or VERDICT_*. */
+static __always_inline int account(void *ctx, enum hook hook, struct packet *p, struct counters *c)
+{
 	__u64 now = now_ns();
 	struct flow_key key __attribute__((aligned(8)));
 	struct flow_stats *f;
@@ -331,17 +329,16 @@ static __always_inline int account(void *ctx, enum hook hook, struct packet *p)
 	__u32 dir;
 	__u8 before;
 
-	if (!c)
-		return 0;
 	if (__builtin_expect(p->fragment, 0) && sense_fragment(p, hook, now, c))
 		return VERDICT_DROP;
 	dir = flow_key_of(&key, p);
 	f = bpf_map_lookup_elem(&flows, &key);
 	if (hook != HOOK_TC_EGRESS) {
 		__u32 kind = limit_of(p, f, dir);
+		const struct limits *l = kind == LIMITS ? NULL : limits_of(kind);
 
-		if (kind != LIMITS) {
-			__u32 over = limit_over(p, kind, now, c);
+		if (l) {
+			__u32 over = limit_over(p, kind, now, c, l);
 
 			if (over) {
 				__u32 limit = (over & ~LIMIT_ANSWERABLE) - 1;
@@ -399,23 +396,16 @@ static __always_inline int account(void *ctx, enum hook hook, struct packet *p)
 
 	from_initiator = dir == f->initiator;
 	initiator = from_initiator ? &p->src : &p->dst;
-	if (before == TCP_STATE_ESTABLISHED && f->state == TCP_STATE_ESTABLISHED) {
-		/* A service answers whom its own TCP has found to be there. The second packet may be the first seen here. */
-		if (hook == HOOK_TC_EGRESS && !from_initiator && p->payload_len && f->dir[dir & 1].data_packets <= 2)
-			limit_note_known(p, now);
-		if (!source_gather(f, p, dir))
-			return 0;
-		s = source_window(initiator, 1, now, c);
-		if (s)
-			source_settle(s, f, PROTOCOL_TCP);
-		return 0;
-	}
-	if (!begun && source_gathers_udp(f, p)) {
+	/* A service answers whom its own TCP has found to be there. The second packet may be the first seen here. */
+	if (hook == HOOK_TC_EGRESS && before == TCP_STATE_ESTABLISHED && f->state == TCP_STATE_ESTABLISHED &&
+	    !from_initiator && p->payload_len && f->dir[dir & 1].data_packets <= 2)
+		limit_note_known(p, now);
+	if (!begun && before == f->state && source_gathers(f, p)) {
 		if (!source_gather(f, p, dir))
 			return 0;
 		s = source_window(initiator, 1, now, c);
 		if (s) {
-			source_settle(s, f, PROTOCOL_UDP);
+			source_settle(s, f, p->protocol);
 			source_check(s, initiator, now, p->ifindex, c);
 		}
 		return 0;
@@ -423,8 +413,7 @@ static __always_inline int account(void *ctx, enum hook hook, struct packet *p)
 	s = source_window(initiator, from_initiator, now, c);
 	if (s) {
 		source_account(s, p, from_initiator);
-		if (before == TCP_STATE_ESTABLISHED)
-			source_settle(s, f, PROTOCOL_TCP);
+		source_settle(s, f, p->protocol);
 		s->flows += begun;
 		s->handshakes += before != TCP_STATE_ESTABLISHED && f->state == TCP_STATE_ESTABLISHED;
 		source_check(s, initiator, now, p->ifindex, c);
@@ -436,23 +425,21 @@ static __always_inline int account(void *ctx, enum hook hook, struct packet *p)
 	return 0;
 }
 
-static __always_inline int account_xdp(struct xdp_md *ctx, struct packet *p)
+__noinline int account_ingress(struct __sk_buff *ctx, struct packet *p, struct counters *c)
 {
-	return p ? account(ctx, HOOK_XDP, p) : 0;
+	return p && c ? account(ctx, HOOK_TC_INGRESS, p, c) : 0;
 }
 
-__noinline int account_ingress(struct __sk_buff *ctx, struct packet *p)
+__noinline int account_egress_packet(struct __sk_buff *ctx, struct packet *p, struct counters *c)
 {
-	return p ? account(ctx, HOOK_TC_INGRESS, p) : 0;
+	return p && c ? account(ctx, HOOK_TC_EGRESS, p, c) : 0;
 }
 
-__noinline int account_egress_packet(struct __sk_buff *ctx, struct packet *p)
-{
-	return p ? account(ctx, HOOK_TC_EGRESS, p) : 0;
-}
-
-/* blocked() for packets in tunnels. Global: the verifier checks it once, apart from the programs. */
-__noinline int blocked_inside(struct packet *p, struct counters *c, struct interface_stats *i)
+/*
+ * blocked() for packets in tunnels and for tc. Global: the verifier checks it once, apart from the programs; and its stack
+ * is not theirs, of which tc's has none to spare.
+ */
+__noinline int blocked_apart(struct packet *p, struct counters *c, struct interface_stats *i)
 {
 	return p && c && blocked(p, c, i);
 }
@@ -478,7 +465,7 @@ static __noinline int enter_tunnels(void *ctx, enum hook hook, struct packet *p,
 			c->v[COUNTER_TUNNEL_USER_ONLY]++;
 		else if (result && result != PARSED_OUTER && result != TUNNEL_NONE)
 			return result;
-		else if (result != TUNNEL_NONE && hook != HOOK_TC_EGRESS && blocked_inside(p, c, i))
+		else if (result != TUNNEL_NONE && hook != HOOK_TC_EGRESS && blocked_apart(p, c, i))
 			return VERDICT_DROP;
 		if (result != PARSED_OUTER)
 			break;
@@ -492,9 +479,10 @@ static __always_inline int sense(void *ctx, enum hook hook, struct packet *p, co
 				 int result, __u32 ifindex, struct counters *c, struct interface_stats *i)
 {
 	if (!result) {
-		if (hook != HOOK_TC_EGRESS && blocked(p, c, i))
+		if (hook == HOOK_XDP ? blocked(p, c, i) : hook == HOOK_TC_INGRESS && blocked_apart(p, c, i))
 			return VERDICT_DROP;
-		result = hook == HOOK_XDP ? parse_transport_xdp(ctx, p) : parse_transport_skb(ctx, p);
+		if (hook != HOOK_XDP || !parse_plain(p, data, data_end))
+			result = hook == HOOK_XDP ? parse_transport_xdp(ctx, p) : parse_transport_skb(ctx, p);
 	}
 	if (__builtin_expect(result, 0)) {
 		if (result == PARSED_OUTER)
@@ -504,11 +492,11 @@ static __always_inline int sense(void *ctx, enum hook hook, struct packet *p, co
 	}
 	p->ifindex = ifindex;
 	if (hook == HOOK_XDP)
-		return account_xdp(ctx, p);
+		return account(ctx, HOOK_XDP, p, c);
 	if (hook == HOOK_TC_INGRESS)
-		return account_ingress(ctx, p) ? VERDICT_DROP : 0;
+		return account_ingress(ctx, p, c) ? VERDICT_DROP : 0;
 	if (account_egress)
-		account_egress_packet(ctx, p);
+		account_egress_packet(ctx, p, c);
 	return 0;
 }
 

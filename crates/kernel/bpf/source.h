@@ -4,9 +4,11 @@
  * that one lookup per packet serves both the sender's counts and the replies to it. A server's answers therefore never
  * look like a flood of the server's.
  *
- * Established TCP flows carry most packets and cross no threshold here, so theirs are gathered in the flow and added in
- * batches of SOURCE_BATCH; what a flow holds back when it falls silent counts when it next moves or ends. Likewise those of
- * UDP flows beyond their first SOURCE_BATCH packets: what such a flow holds back is less than what it has told.
+ * Most packets belong to flows that are under way, and theirs are gathered in the flow and added in batches: those of
+ * established TCP flows, and those of every other flow beyond its first SOURCE_BATCH packets as long as they leave its TCP
+ * state as it is. A batch is SOURCE_BATCH packets, or SOURCE_SMALL_BATCH of the kinds that have low thresholds: of TCP that
+ * is not established, where SYNs are, and of ICMP. What a flow holds back when it falls silent is less than a batch and than
+ * what it has told, and counts when it next moves or ends.
  *
  * Counts are plain, not atomic: a source served by several CPUs at once may lose single packets from its second.
  */
@@ -50,32 +52,42 @@ static __always_inline struct source_stats *source_window(const struct addr *add
 	return s;
 }
 
-/* Whether the packets of a UDP flow are gathered. */
-static __always_inline int source_gathers_udp(const struct flow_stats *f, const struct packet *p)
+/* Whether a packet that left its flow's state as it was is gathered; a refusal, which is counted by itself, is not. */
+static __always_inline int source_gathers(const struct flow_stats *f, const struct packet *p)
 {
-	return p->protocol == PROTOCOL_UDP && f->dir[0].packets + f->dir[1].packets > SOURCE_BATCH;
+	return f->state == TCP_STATE_ESTABLISHED ||
+	       (f->dir[0].packets + f->dir[1].packets > SOURCE_BATCH && !(p->tcp_flags & TCP_RST));
 }
 
 /* Gathers a packet; returns whether the batch is due. */
 static __always_inline int source_gather(struct flow_stats *f, const struct packet *p, __u32 dir)
 {
+	__u32 most = f->state == TCP_STATE_ESTABLISHED || p->protocol == PROTOCOL_UDP ? SOURCE_BATCH : SOURCE_SMALL_BATCH;
+
 	f->pending_packets[dir & 1]++;
 	f->pending_bytes[dir & 1] += p->ip_len;
-	return f->pending_packets[0] + f->pending_packets[1] >= SOURCE_BATCH;
+	if (f->state != TCP_STATE_ESTABLISHED && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		f->dir[dir & 1].pending_syns++;
+	return f->pending_packets[0] + f->pending_packets[1] >= most;
 }
 
-/* Adds what a flow of TCP or UDP, initiated by `s`, has gathered. */
+/* Adds what a flow initiated by `s` has gathered. */
 static __always_inline void source_settle(struct source_stats *s, struct flow_stats *f, __u8 protocol)
 {
 	__u32 from = f->initiator & 1;
 	__u32 back = from ^ 1;
 
+	if (!(f->pending_packets[0] + f->pending_packets[1]))
+		return;
 	s->packets += f->pending_packets[from];
 	if (protocol == PROTOCOL_TCP) {
 		s->tcp_packets += f->pending_packets[from];
-	} else {
+		s->syn_packets += f->dir[from].pending_syns;
+	} else if (protocol == PROTOCOL_UDP) {
 		s->udp_packets += f->pending_packets[from];
 		s->udp_reply_packets += f->pending_packets[back];
+	} else if (protocol == PROTOCOL_ICMP || protocol == PROTOCOL_ICMPV6) {
+		s->icmp_packets += f->pending_packets[from];
 	}
 	s->bytes += f->pending_bytes[from];
 	s->reply_packets += f->pending_packets[back];
@@ -84,6 +96,8 @@ static __always_inline void source_settle(struct source_stats *s, struct flow_st
 	f->pending_packets[1] = 0;
 	f->pending_bytes[0] = 0;
 	f->pending_bytes[1] = 0;
+	f->dir[0].pending_syns = 0;
+	f->dir[1].pending_syns = 0;
 }
 
 /* Counts one packet of a flow that `s` initiated. */

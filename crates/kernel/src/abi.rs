@@ -7,10 +7,12 @@
 mod counter;
 mod head;
 mod limit;
+mod odd;
 
 pub use counter::{Counter, Counters};
 pub use head::{HEAD_PACKET_MAX, Head, HeadEvent};
 pub use limit::{Limit, LimitState, LimitedEvent, Limits, ServiceKey};
+pub use odd::{ODD_OVERLAP, ODD_TINY, OddEvent};
 
 use std::mem::{offset_of, size_of};
 use wire::Addr;
@@ -155,8 +157,12 @@ pub struct DirStats {
     pub ttl_max: u8,
     pub head: [u8; 8],
     pub transport_min: u8,
+    /// Of [`FlowStats::pending_packets`], SYNs without ACK; kernel only.
+    pub pending_syns: u8,
+    /// Bits of [`OddEvent::found`] that user space was told of; kernel only.
+    pub odd: u8,
     /// Zero.
-    pub pad: [u8; 3],
+    pub pad: u8,
     /// CPU that counted the last packet, plus one; kernel only.
     pub cpu: u32,
 }
@@ -204,8 +210,8 @@ pub struct FlowStats {
     pub pending_bytes: [u32; 2],
 }
 
-/// One second of one initiator, `struct source_stats`. Packets of established TCP flows, and of UDP flows beyond their first
-/// 32 packets, arrive in batches of up to 32 per flow, all others at once.
+/// One second of one initiator, `struct source_stats`. Packets of flows under way arrive in batches of up to 32 per flow (see
+/// `bpf/source.h`), all others at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct SourceStats {
@@ -243,6 +249,10 @@ pub struct SourceStats {
     pub ends_sent: u32,
     /// Records of flow heads sent in this window.
     pub heads_sent: u32,
+    /// [`OddEvent`]s sent in this window about fragments of this address.
+    pub odds_sent: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
 /// Bits of [`SourceStats::crossed`] and [`SourceEvent::crossed`].
@@ -328,6 +338,8 @@ pub const EVENT_LIMITED: u32 = 4;
 pub const EVENT_HEAD: u32 = 5;
 /// [`EventHead::kind`] of a frame with ARP.
 pub const EVENT_ARP: u32 = 6;
+/// [`EventHead::kind`] of an odd fragment.
+pub const EVENT_ODD: u32 = 7;
 
 /// Most bytes of a frame in an [`ArpEvent`].
 pub const ARP_FRAME_MAX: usize = 60;
@@ -383,12 +395,12 @@ const _: () = {
     );
     assert!(size_of::<FlowStats>() == 456 && offset_of!(FlowStats, syn_ns) == 320);
     assert!(offset_of!(FlowStats, initiator) == 440 && offset_of!(FlowStats, rst_mask) == 444);
-    assert!(size_of::<SourceStats>() == 80 && offset_of!(SourceStats, packets) == 24);
+    assert!(size_of::<SourceStats>() == 88 && offset_of!(SourceStats, packets) == 24);
     assert!(size_of::<Block>() == 32 && offset_of!(Block, reason) == 24);
     assert!(size_of::<Allow>() == 4 && size_of::<InterfaceStats>() == 48);
     assert!(size_of::<EventHead>() == 16);
     assert!(size_of::<FlowEvent>() == 520 && offset_of!(FlowEvent, stats) == 64);
-    assert!(size_of::<SourceEvent>() == 120 && offset_of!(SourceEvent, crossed) == 112);
+    assert!(size_of::<SourceEvent>() == 128 && offset_of!(SourceEvent, crossed) == 120);
 };
 
 macro_rules! pod {
@@ -446,6 +458,12 @@ impl From<flow::FlowKey> for FlowKey {
 #[must_use]
 pub const fn wall_ns(boot_ns: u64, wall_minus_boot_ns: i64) -> u64 {
     if boot_ns == 0 { 0 } else { boot_ns.saturating_add_signed(wall_minus_boot_ns) }
+}
+
+/// A direction: 0 from lo to hi, else back.
+#[must_use]
+pub const fn direction(index: u8) -> flow::Direction {
+    if index == 0 { flow::Direction::LoToHi } else { flow::Direction::HiToLo }
 }
 
 impl DirStats {
@@ -508,7 +526,7 @@ impl FlowStats {
             active_start_ns: wall_ns(self.active_start_ns, wall_minus_boot_ns),
             active: self.active.to_flow(),
             idle: self.idle.to_flow(),
-            initiator: if self.initiator == 0 { flow::Direction::LoToHi } else { flow::Direction::HiToLo },
+            initiator: direction(self.initiator),
             state: tcp_state(self.state),
             first_flags: self.first_flags,
             fin_mask: self.fin_mask,
@@ -567,6 +585,8 @@ pub enum Event {
     Limited(LimitedEvent),
     /// A frame with ARP.
     Arp(ArpEvent),
+    /// An odd fragment.
+    Odd(OddEvent),
 }
 
 impl Event {
@@ -580,6 +600,7 @@ impl Event {
             EVENT_SOURCE_OVER => read_pod(bytes).map(Self::SourceOver),
             EVENT_LIMITED => read_pod(bytes).map(Self::Limited),
             EVENT_ARP => read_pod(bytes).map(Self::Arp),
+            EVENT_ODD => read_pod(bytes).map(Self::Odd),
             _ => None,
         }
     }
@@ -591,6 +612,7 @@ impl Plain for FlowEvent {}
 impl Plain for SourceEvent {}
 impl Plain for LimitedEvent {}
 impl Plain for ArpEvent {}
+impl Plain for OddEvent {}
 impl Plain for HeadEvent {}
 
 #[expect(unsafe_code, reason = "ring buffer items are bytes")]

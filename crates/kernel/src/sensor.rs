@@ -6,6 +6,7 @@ use crate::blocks::{BlockInForce, Book};
 use crate::clock::{WallClock, boot_ns};
 use crate::config::SensorConfig;
 use crate::error::{AttachError, SensorError};
+use crate::event::KernelEvent;
 use crate::limits::{self, Excess, LimitMaps, LimitRates};
 use crate::pins::{self, PinDirectory};
 use crate::start::{self, FreshPins, map_error, take, taken};
@@ -14,7 +15,7 @@ use crate::trie::Tries;
 use aya::Ebpf;
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::sys::{Stats, enable_stats};
-use flow::{Direction, FlowKey, FlowStats, Segment, window::SourceCounts};
+use flow::{Direction, FlowKey, FlowStats, Segment};
 use respond::{Block, Effect, Prefix};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use serde::Serialize;
@@ -27,43 +28,6 @@ use wire::Addr;
 const EVENTS_PER_POLL: usize = 65_536;
 /// A packet's time is taken when its program starts and written a little later; snapshots look back this far, ns.
 const SNAPSHOT_SLACK_NS: u64 = 50_000_000;
-
-/// What the kernel tells without being asked; times are wall-clock ns.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KernelEvent {
-    /// A flow's first packet.
-    FlowStart {
-        /// Which.
-        key: FlowKey,
-        /// Its sums so far.
-        stats: FlowStats,
-    },
-    /// A flow closed by FINs or reset.
-    FlowEnd {
-        /// Which.
-        key: FlowKey,
-        /// Its sums so far.
-        stats: FlowStats,
-    },
-    /// A source reached a threshold.
-    SourceOver {
-        /// When it crossed.
-        at_ns: u64,
-        /// Who.
-        addr: Addr,
-        /// What it did in the running second.
-        counts: SourceCounts,
-    },
-    /// Packets were over a limit: told when an excess begins and each second while it lasts.
-    Limited(Excess),
-    /// A frame with ARP, which has no flow.
-    Arp {
-        /// The frame's start, from the link header on: the first `len` bytes.
-        frame: [u8; abi::ARP_FRAME_MAX],
-        /// Bytes of it, at most [`abi::ARP_FRAME_MAX`].
-        len: usize,
-    },
-}
 
 /// What a program has cost since load, in this kernel's own accounting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -329,28 +293,8 @@ impl Sensor {
         while count < EVENTS_PER_POLL {
             let Some(item) = self.events.next() else { break };
             count += 1;
-            match abi::Event::read(&item) {
-                Some(abi::Event::FlowStart(e)) => {
-                    each(KernelEvent::FlowStart { key: e.key.into(), stats: e.stats.to_flow(offset) });
-                }
-                Some(abi::Event::FlowEnd(e)) => {
-                    each(KernelEvent::FlowEnd { key: e.key.into(), stats: e.stats.to_flow(offset) });
-                }
-                Some(abi::Event::SourceOver(e)) => {
-                    each(KernelEvent::SourceOver {
-                        at_ns: e.head.time_ns.saturating_add_signed(offset),
-                        addr: Addr(e.addr),
-                        counts: source_counts(&e.counts, offset),
-                    });
-                }
-                Some(abi::Event::Limited(e)) => match limits::excess(&e, offset) {
-                    Some(excess) => each(KernelEvent::Limited(excess)),
-                    None => self.unreadable += 1,
-                },
-                Some(abi::Event::Arp(e)) => {
-                    let len = usize::try_from(e.captured).unwrap_or(0).min(e.frame.len());
-                    each(KernelEvent::Arp { frame: e.frame, len });
-                }
+            match abi::Event::read(&item).and_then(|event| KernelEvent::of(&event, offset)) {
+                Some(event) => each(event),
                 None => self.unreadable += 1,
             }
         }
@@ -362,7 +306,6 @@ impl Sensor {
     /// these too.
     pub fn heads(&mut self, each: &mut dyn FnMut(u64, FlowKey, Direction, &Segment<'_>)) -> usize {
         let offset = self.clock.offset_ns();
-        let direction = |d: u8| if d == 0 { Direction::LoToHi } else { Direction::HiToLo };
         let mut count = 0;
         while count < EVENTS_PER_POLL {
             let Some(item) = self.heads.next() else { break };
@@ -372,7 +315,7 @@ impl Sensor {
                 continue;
             };
             let segment = Segment {
-                initiator: direction(e.initiator),
+                initiator: abi::direction(e.initiator),
                 start: (e.begins != 0).then_some(e.start),
                 seq: e.seq,
                 ack: e.ack,
@@ -381,7 +324,7 @@ impl Sensor {
                 payload,
             };
             let at_ns = abi::wall_ns(e.head.time_ns, offset);
-            each(at_ns, e.key.into(), direction(e.direction), &segment);
+            each(at_ns, e.key.into(), abi::direction(e.direction), &segment);
         }
         count
     }
@@ -440,15 +383,17 @@ impl Sensor {
     /// # Errors
     /// [`SensorError::Map`] if the kernel does not give its flows out.
     pub fn flows(&mut self, each: &mut dyn FnMut(&FlowKey, &FlowStats)) -> Result<Snapshot, SensorError> {
-        self.flows_with(&mut |_, key, stats| each(key, stats))
+        self.flows_with(0, &mut |_, key, stats| each(key, stats))
     }
 
-    /// As [`Self::flows`], with the sensor at hand: a long reading need not keep events and blocks waiting.
+    /// As [`Self::flows`], with the sensor at hand: a long reading need not keep events and blocks waiting. A flow that nobody
+    /// has answered comes again until it has waited for `waiting_ns`, so that it can be told from one that was not read.
     ///
     /// # Errors
     /// As [`Self::flows`].
     pub fn flows_with(
         &mut self,
+        waiting_ns: u64,
         each: &mut dyn FnMut(&mut Self, &FlowKey, &FlowStats),
     ) -> Result<Snapshot, SensorError> {
         self.clock.refresh();
@@ -462,7 +407,10 @@ impl Sensor {
         let mut snapshot = Snapshot::default();
         syscall::for_each(&map, &mut |key: &abi::FlowKey, stats: &abi::FlowStats| {
             snapshot.live += 1;
-            if stats.dir[0].last_ns.max(stats.dir[1].last_ns) >= since {
+            let last_ns = stats.dir[0].last_ns.max(stats.dir[1].last_ns);
+            let waits =
+                stats.dir.iter().any(|d| d.packets == 0) && last_ns.saturating_add(waiting_ns) >= since;
+            if last_ns >= since || waits {
                 snapshot.changed += 1;
                 each(self, &(*key).into(), &stats.to_flow(offset));
             }
@@ -658,23 +606,5 @@ impl Drop for Sensor {
         if let Some(pins) = self.pins.take() {
             pins.clear();
         }
-    }
-}
-
-fn source_counts(c: &abi::SourceStats, offset_ns: i64) -> SourceCounts {
-    SourceCounts {
-        start_ns: abi::wall_ns(c.start_ns, offset_ns),
-        bytes: c.bytes,
-        reply_bytes: c.reply_bytes,
-        packets: c.packets,
-        tcp_packets: c.tcp_packets,
-        udp_packets: c.udp_packets,
-        icmp_packets: c.icmp_packets,
-        syn_packets: c.syn_packets,
-        handshakes: c.handshakes,
-        flows: c.flows,
-        reply_packets: c.reply_packets,
-        udp_reply_packets: c.udp_reply_packets,
-        reply_resets: c.reply_resets,
     }
 }

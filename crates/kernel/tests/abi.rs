@@ -144,6 +144,8 @@ fn structs_are_those_of_the_object() {
         ttl_max,
         head,
         transport_min,
+        pending_syns,
+        odd,
         pad,
         cpu,
     );
@@ -193,6 +195,8 @@ fn structs_are_those_of_the_object() {
         starts_sent,
         ends_sent,
         heads_sent,
+        odds_sent,
+        pad,
     );
     check!(btf, "block", abi::Block, expires_ns, packets, bytes, reason, prefix_len, not_allowed, pad);
     check!(btf, "allow", abi::Allow, why);
@@ -240,6 +244,7 @@ fn structs_are_those_of_the_object() {
         enforced
     );
     check!(btf, "arp_event", abi::ArpEvent, head, captured, frame);
+    check!(btf, "odd_event", abi::OddEvent, head, key, found, direction, initiator, pad);
     check!(
         btf,
         "head_event",
@@ -291,6 +296,7 @@ fn events_and_crossings_are_those_of_the_object() {
             ("EVENT_LIMITED", abi::EVENT_LIMITED),
             ("EVENT_HEAD", abi::EVENT_HEAD),
             ("EVENT_ARP", abi::EVENT_ARP),
+            ("EVENT_ODD", abi::EVENT_ODD),
         ])
     );
     let mut limits: BTreeMap<String, u32> =

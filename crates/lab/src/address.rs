@@ -59,7 +59,7 @@ impl Segment {
     #[must_use]
     pub const fn host6(self, number: u8) -> Ipv6Addr {
         let number = number as u16;
-        let digits = (number / 100) << 8 | (number / 10 % 10) << 4 | number % 10;
+        let digits = ((number / 100) << 8) | ((number / 10 % 10) << 4) | (number % 10);
         Ipv6Addr::new(0x2001, 0xdb8, self.network6(), 0, 0, 0, 0, digits)
     }
 

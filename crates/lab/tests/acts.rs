@@ -1,7 +1,7 @@
 //! Acts inside a range, as root: what they report is what a sensor sees, flow by flow.
 
 use flow::label::{Label, Labels, Net, Protocol};
-use flow::{Event, FlowRecord, Tracker, TrackerConfig};
+use flow::{FlowRecord, Tracker, TrackerConfig, What};
 use lab::address::{ATTACKERS, ATTACKERS6, CLIENT, VICTIM, VICTIM6};
 use lab::arguments::Arguments;
 use lab::range::{Range, RangeError, Side};
@@ -38,10 +38,13 @@ fn start(range: &Range, names: &[&str], address: IpAddr) -> Vec<Running> {
     range.enter(Side::Victim, all).expect("enter")
 }
 
+/// Frames with their times, ns since 1970.
+type Frames = Vec<(u64, Vec<u8>)>;
+
 /// Everything that passes the victim's interface.
 struct Ear {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<std::io::Result<Vec<(u64, Vec<u8>)>>>,
+    thread: JoinHandle<std::io::Result<Frames>>,
 }
 
 impl Ear {
@@ -57,7 +60,7 @@ impl Ear {
                 socket_with(AddressFamily::PACKET, SocketType::RAW, flags, all).expect("a packet socket");
             sockopt::set_socket_recv_buffer_size_force(&fd, 32 << 20).expect("a large buffer");
             listening.store(true, Ordering::Relaxed);
-            let (mut frames, mut buffer) = (Vec::new(), vec![0; 65_536]);
+            let (mut frames, mut buffer) = (Frames::new(), vec![0; 65_536]);
             loop {
                 match recv(&fd, &mut buffer[..], RecvFlags::empty()) {
                     Ok((len, _)) => {
@@ -94,16 +97,16 @@ impl Ear {
         }
         tracker.finish(&mut events);
         let sources: Vec<Addr> = sources.iter().map(|s| (*s).into()).collect();
-        let ended = events.into_iter().filter_map(|e| match e {
-            Event::FlowEnded(record, _) => Some(*record),
+        let ended = events.into_iter().filter_map(|e| match e.what {
+            What::Ended(record, _) => Some(*record),
             _ => None,
         });
-        // Errors that a host sends about packets of others are not its acts.
-        let is_error = |flow: &FlowRecord| {
+        // Errors about packets of others, and looking for neighbours (RFC 4861), are the host's and no act's.
+        let is_host = |flow: &FlowRecord| {
             let kind = flow.initiator().1;
-            matches!((flow.key.protocol, kind), (protocol::ICMP, 3) | (protocol::ICMPV6, 1))
+            matches!((flow.key.protocol, kind), (protocol::ICMP, 3) | (protocol::ICMPV6, 1 | 133..=137))
         };
-        ended.filter(|flow| sources.contains(&flow.initiator().0) && !is_error(flow)).collect()
+        ended.filter(|flow| sources.contains(&flow.initiator().0) && !is_host(flow)).collect()
     }
 }
 
@@ -149,9 +152,13 @@ fn check(range: &Range, act: &str, arguments: &str, sources: &[IpAddr]) -> act::
             let one = Labels::new(vec![row.clone()]);
             flows.iter().any(|flow| one.of(flow).is_some())
         };
-        // What asks a service that is not there, or answers somebody else, is no flow of the source's.
-        let ours = row.source.is_some_and(|net| sources.iter().any(|s| net.contains((*s).into())));
-        assert!(any || !ours, "{act} {arguments}: no flow for {row:?}");
+        // Answers to others are no flows of the source's, and hosts that do not exist are never sent anything.
+        let is_in = |net: Option<Net>, all: &[IpAddr]| {
+            net.is_some_and(|net| all.iter().any(|a| net.contains((*a).into())))
+        };
+        let there = [VICTIM.into(), VICTIM6.into(), IpAddr::from([255; 4])];
+        let expected = is_in(row.source, sources) && is_in(row.target, &there);
+        assert!(any || !expected, "{act} {arguments}: no flow for {row:?}");
     }
     report
 }

@@ -105,7 +105,7 @@ fn smbclient_lists_fetches_stores_and_renames() {
     let server = start("smb");
     let (port, scratch) = (port(&server).to_string(), Scratch::new("smb"));
     let (sent, got) = (scratch.0.join("sent"), scratch.0.join("got"));
-    let content: Vec<u8> = (0..300_000_u32).map(|i| (i * 7 >> 3) as u8).collect();
+    let content: Vec<u8> = (0..300_000_u32).map(|i| (i * 7 / 8) as u8).collect();
     std::fs::write(&sent, &content).expect("a file");
     let script = format!(
         "ls budget*; put {} new.bin; rename new.bin newer.bin; get newer.bin {}; del newer.bin; allinfo budget-003.dat",
@@ -285,6 +285,7 @@ fn the_projects_own_parsers_read_all_that_servers_and_acts_say() {
     }
     check("smb", App::Smb, "guess", &["service=smb", "count=1"], 6);
     check("ftp", App::Ftp, "guess", &["count=1"], 5);
+    check("ssh", App::Ssh, "guess", &["service=ssh", "count=1"], 2);
     check("web", App::Http, "guess", &["service=http", "count=1"], 2);
     check("web", App::Http, "web_attack", &["count=38", "rate=200"], 76);
     check("web", App::Http, "crawl", &["count=20", "rate=50"], 42);
@@ -295,4 +296,19 @@ fn the_projects_own_parsers_read_all_that_servers_and_acts_say() {
         check("modbus", App::Modbus, "modbus_abuse", &[&kind, "count=30", "rate=200"], 60);
     }
     check("modbus", App::Modbus, "modbus_poll", &["seconds=1", "pause_ms=50"], 40);
+}
+
+#[test]
+fn equal_seeds_say_the_same() {
+    let heard = |seed: u64| {
+        let server = start("ftp");
+        let (port, said) = between(*server.addresses().first().expect("an address"));
+        let words = format!("source=127.0.0.1 target=127.0.0.1 port={port} style=stuff count=1 seed={seed}");
+        let arguments = Arguments::parse(words.split_whitespace()).expect("words");
+        act::run("guess", &arguments, &Control::new()).expect("permitted");
+        said.join().expect("a record")
+    };
+    let first = heard(5);
+    assert_eq!(first, heard(5));
+    assert_ne!(first, heard(6));
 }

@@ -18,6 +18,7 @@ mod process;
 mod reaction;
 mod replay;
 
+use crate::sections::{self, Sections};
 use crate::shell;
 use anyhow::Context as _;
 use figure::Section;
@@ -57,34 +58,24 @@ pub(crate) fn progress(what: &str) {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Selection {
     quick: bool,
-    /// Names of parts; empty is all.
-    sections: Vec<String>,
+    sections: Sections,
 }
 
 impl Selection {
     fn parse(args: &[String]) -> anyhow::Result<Self> {
-        let names = PARTS.map(|(name, ..)| name).join(", ");
+        let names = PARTS.map(|(name, ..)| name);
         let mut selection = Self::default();
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--quick" => selection.quick = true,
-                "--section" => {
-                    let name = args.next().with_context(|| format!("--section needs a name: {names}"))?;
-                    let known = PARTS.iter().any(|(known, ..)| known == name);
-                    anyhow::ensure!(known, "there is no section '{name}'; there are {names}");
-                    selection.sections.push(name.clone());
-                }
+                "--section" => selection.sections.add(args.next(), &names)?,
                 _ => anyhow::bail!(
                     "unknown argument '{arg}'; usage: cargo xtask bench [--quick] [--section NAME]…"
                 ),
             }
         }
         Ok(selection)
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.sections.is_empty() || self.sections.iter().any(|s| s == name)
     }
 }
 
@@ -106,7 +97,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
     let document = shell::root().join(DOCUMENT);
     let mut text = std::fs::read_to_string(&document).unwrap_or_default();
     let mut complete = true;
-    for (_, title, measure) in PARTS.into_iter().filter(|(name, ..)| selection.has(name)) {
+    for (_, title, measure) in PARTS.into_iter().filter(|(name, ..)| selection.sections.has(name)) {
         let before = machine::load();
         let section = measure(&setup).unwrap_or_else(|why| {
             complete = false;
@@ -138,14 +129,9 @@ fn head(machine: &str) -> String {
     )
 }
 
-/// The sections of a document: heading and everything to the next.
-fn sections(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.split("\n## ").skip(1).filter_map(|s| s.split_once('\n'))
-}
-
 /// The document with one section replaced or added.
 fn with_section(text: &str, title: &str, section: &str) -> String {
-    let mut out: String = sections(text)
+    let mut out: String = sections::of(text)
         .filter(|(t, _)| *t != title)
         .map(|(t, body)| format!("\n## {t}\n{}\n", body.trim_end()))
         .collect();
@@ -158,7 +144,7 @@ fn with_section(text: &str, title: &str, section: &str) -> String {
 fn assemble(head: &str, text: &str, order: &[&str]) -> String {
     let mut out = format!("{}\n", head.trim_end());
     for title in order {
-        if let Some((_, body)) = sections(text).find(|(t, _)| t == title) {
+        if let Some(body) = sections::body(text, title) {
             out.push_str(&format!("\n## {title}\n{}\n", body.trim_end()));
         }
     }
@@ -174,9 +160,9 @@ mod tests {
         let parse =
             |args: &[&str]| Selection::parse(&args.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>());
         let all = parse(&[]).expect("no arguments");
-        assert!(all.has("kernel") && all.has("load") && !all.quick);
+        assert!(all.sections.has("kernel") && all.sections.has("load") && !all.quick);
         let one = parse(&["--section", "replay", "--quick"]).expect("known");
-        assert!(one.has("replay") && !one.has("kernel") && one.quick);
+        assert!(one.sections.has("replay") && !one.sections.has("kernel") && one.quick);
         for wrong in [&["--section"][..], &["--section", "nothing"], &["--fast"]] {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }

@@ -15,6 +15,7 @@ mod ndpi_results;
 mod reasons;
 mod replayed;
 
+use crate::sections::{self, Sections};
 use crate::shell;
 use anyhow::Context as _;
 use data::Data;
@@ -62,13 +63,12 @@ const HEAD: &str = "# Exactness\n\nWritten by `cargo xtask exactness` from captu
 struct Selection {
     check: bool,
     program: Option<PathBuf>,
-    /// Names of parts; empty is all.
-    sections: Vec<String>,
+    sections: Sections,
 }
 
 impl Selection {
     fn parse(args: &[String]) -> anyhow::Result<Self> {
-        let names = PARTS.map(|(name, ..)| name).join(", ");
+        let names = PARTS.map(|(name, ..)| name);
         let mut selection = Self::default();
         let mut args = args.iter();
         while let Some(arg) = args.next() {
@@ -77,22 +77,13 @@ impl Selection {
                 "--program" => {
                     selection.program = Some(args.next().context("--program needs a path")?.into());
                 }
-                "--section" => {
-                    let name = args.next().with_context(|| format!("--section needs a name: {names}"))?;
-                    let known = PARTS.iter().any(|(known, ..)| known == name);
-                    anyhow::ensure!(known, "there is no section '{name}'; there are {names}");
-                    selection.sections.push(name.clone());
-                }
+                "--section" => selection.sections.add(args.next(), &names)?,
                 _ => anyhow::bail!(
                     "unknown argument '{arg}'; usage: cargo xtask exactness [--check] [--program PATH] [--section NAME]…"
                 ),
             }
         }
         Ok(selection)
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.sections.is_empty() || self.sections.iter().any(|s| s == name)
     }
 }
 
@@ -111,8 +102,8 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
     let mut bodies: Vec<(&str, String)> = Vec::new();
     let mut faults = Vec::new();
     for (name, title, compare) in PARTS {
-        if !selection.has(name) {
-            bodies.extend(section(&old, title).map(|body| (title, body.to_owned())));
+        if !selection.sections.has(name) {
+            bodies.extend(sections::body(&old, title).map(|body| (title, body.to_owned())));
             continue;
         }
         let findings = compare(&setup).with_context(|| format!("section {name}"))?;
@@ -146,11 +137,6 @@ fn program(selection: &Selection) -> anyhow::Result<PathBuf> {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| shell::root().join("target"), PathBuf::from);
     Ok(target.join("debug/autoinmune"))
-}
-
-/// The body of a section of the document.
-fn section<'a>(text: &'a str, title: &str) -> Option<&'a str> {
-    text.split("\n## ").skip(1).filter_map(|s| s.split_once('\n')).find(|(t, _)| *t == title).map(|(_, b)| b)
 }
 
 fn assemble(bodies: &[(&str, String)]) -> String {
@@ -191,9 +177,9 @@ mod tests {
         let parse =
             |args: &[&str]| Selection::parse(&args.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>());
         let all = parse(&[]).expect("no arguments");
-        assert!(all.has("ndpi") && all.has("benign") && !all.check);
+        assert!(all.sections.has("ndpi") && all.sections.has("benign") && !all.check);
         let one = parse(&["--section", "ndpi", "--check"]).expect("known");
-        assert!(one.has("ndpi") && !one.has("benign") && one.check);
+        assert!(one.sections.has("ndpi") && !one.sections.has("benign") && one.check);
         for wrong in [&["--section"][..], &["--section", "nothing"], &["--fast"], &["--program"]] {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }
@@ -202,10 +188,8 @@ mod tests {
     #[test]
     fn a_section_survives_the_making_of_another() {
         let text = assemble(&[("A", "a\n\nb".to_owned()), ("B", "c\n".to_owned())]);
-        assert_eq!(section(&text, "A").map(str::trim), Some("a\n\nb"));
-        assert_eq!(section(&text, "C"), None);
         let again: Vec<(&str, String)> =
-            ["A", "B"].map(|t| (t, section(&text, t).unwrap_or_default().to_owned())).into();
+            ["A", "B"].map(|t| (t, sections::body(&text, t).unwrap_or_default().to_owned())).into();
         assert_eq!(assemble(&again), text);
     }
 

@@ -15,6 +15,7 @@ const PACKAGES: &[(&str, &[&str], &str)] = &[
     ("openssh-client", &["/usr/bin/ssh"], "the ordinary SSH session that must never be blocked"),
     ("hydra", &["/usr/bin/hydra"], "real password guessing"),
     ("curl", &["/usr/bin/curl"], "the ordinary HTTP download that must never be blocked"),
+    ("openssl", &["/usr/bin/openssl"], "certificates of an authority of the tests' own"),
     ("nginx-light", &["/usr/sbin/nginx"], "the web server that slow requests hold up, in a namespace"),
     ("slowhttptest", &["/usr/bin/slowhttptest"], "real slow requests"),
     ("iodine", &["/usr/sbin/iodine"], "a real tunnel in DNS"),

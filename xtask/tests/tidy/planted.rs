@@ -187,8 +187,8 @@ fn dependency_direction() {
     );
     check(
         "lab",
-        "[dev-dependencies]\nflow.workspace = true\n",
-        &["crates/lab/Cargo.toml:5: lab may not depend on flow"],
+        "[dev-dependencies]\ndetect.workspace = true\n",
+        &["crates/lab/Cargo.toml:5: lab may not depend on detect"],
     );
     check("xtask", "kernel.workspace = true\n", &["xtask/Cargo.toml:4: xtask may not depend on kernel"]);
     check("autoinmune", "kernel.workspace = true\nlab.workspace = true\nserver.workspace = true\n", &[]);

@@ -19,7 +19,7 @@ impl fmt::Display for Offence {
 }
 
 /// Crates without I/O, clock, threads or globals.
-pub(crate) const PURE: [&str; 4] = ["wire", "flow", "detect", "respond"];
+pub(crate) const PURE: [&str; 5] = ["wire", "flow", "learn", "detect", "respond"];
 
 /// Of the workspace's crates, which may use which. The binary may use them all; `xtask`
 /// drives cargo, and its benchmark makes captures, a range to measure in, and asks the agent.
@@ -33,6 +33,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("enrich", &["wire"]),
     ("dataset", &["wire", "flow"]),
     ("lab", &["wire", "flow"]),
+    ("learn", &[]),
     ("autoinmune", &["wire", "flow", "detect", "respond", "kernel", "server", "lab", "enrich", "dataset"]),
     ("xtask", &["wire", "server", "lab"]),
 ];
@@ -83,11 +84,14 @@ pub(crate) const DOCUMENTS: &[(&str, &str)] = &[
     ("docs/config.schema.json", "xtask/src/docs.rs"),
     ("docs/config.toml", "xtask/src/docs.rs"),
     ("docs/datasets.md", "crates/dataset/tests/it/document.rs"),
+    ("docs/enrichment.md", "crates/autoinmune/tests/binary/intel.rs"),
     ("docs/events.md", "crates/autoinmune/tests/binary/replay.rs"),
     ("docs/features.md", "xtask/src/docs.rs"),
     ("docs/exactness.md", "xtask/src/exactness"),
     ("docs/generate.md", "crates/lab/tests/visit/lists.rs"),
     ("docs/lab-reference.md", "xtask/src/docs.rs"),
+    ("docs/lab-scoreboard.md", "xtask/src/e2e"),
+    ("docs/lab.md", "crates/lab/tests/scenarios.rs"),
     ("docs/man", "xtask/src/docs.rs"),
     ("docs/rules.md", "crates/detect/tests/rules.rs"),
 ];

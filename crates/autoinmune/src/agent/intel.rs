@@ -57,6 +57,18 @@ impl Intel {
         self.0.as_ref().map_or_else(|| json!({}), |(service, _)| json!(service.figures()))
     }
 
+    /// Counters of what was left out, by name; none where nothing is configured.
+    pub fn losses(&self) -> Vec<(&'static str, u64)> {
+        let Some((service, _)) = &self.0 else { return Vec::new() };
+        let figures = service.figures();
+        let web = figures.web.unwrap_or_default();
+        vec![
+            ("list_entries_skipped", figures.lists.iter().map(|l| l.skipped).sum()),
+            ("geoip_questions_dropped", web.dropped),
+            ("geoip_questions_refused", web.refused),
+        ]
+    }
+
     /// What is known of an address.
     pub fn about(&self, addr: Addr) -> Option<Known> {
         let facts = self.0.as_ref()?.0.facts(addr.ip());

@@ -29,6 +29,8 @@ const STRETCH: usize = 256;
 pub struct KernelSource {
     pub(super) sensor: Sensor,
     snapshot: Duration,
+    /// How long a flow may wait for its answer, ns.
+    grace_ns: u64,
     taken: Instant,
     events: Vec<KernelEvent>,
     skipped: [u64; Skip::ALL.len()],
@@ -64,6 +66,10 @@ fn answer(
             }
             KernelEvent::SourceOver { at_ns, addr, counts } => {
                 line.source_over(now, addr, &Window::from_source(&counts), tap);
+                at_ns
+            }
+            KernelEvent::Odd { at_ns, odd } => {
+                line.odd_fragment(now, &odd, tap);
                 at_ns
             }
             KernelEvent::Limited(excess) => {
@@ -139,9 +145,17 @@ impl KernelSource {
         })
     }
 
-    /// A source over an attached sensor, whose flows are read every `snapshot`.
-    pub fn new(sensor: Sensor, snapshot: Duration) -> Self {
-        Self { sensor, snapshot, taken: Instant::now(), events: Vec::new(), skipped: [0; Skip::ALL.len()] }
+    /// A source over an attached sensor, whose flows are read every `snapshot`; those without an answer until they have
+    /// waited for `grace_ns`.
+    pub fn new(sensor: Sensor, snapshot: Duration, grace_ns: u64) -> Self {
+        Self {
+            sensor,
+            snapshot,
+            grace_ns,
+            taken: Instant::now(),
+            events: Vec::new(),
+            skipped: [0; Skip::ALL.len()],
+        }
     }
 
     /// Hands what the kernel tells to the line, applies what is decided at once, and reads the flows when it is time.
@@ -183,7 +197,7 @@ impl KernelSource {
                     now = wall_ns();
                 }
             };
-            self.sensor.flows_with(&mut each).map_err(gone)?;
+            self.sensor.flows_with(self.grace_ns, &mut each).map_err(gone)?;
             if let Some(e) = failure {
                 return Err(gone(e));
             }
@@ -285,6 +299,7 @@ impl KernelSource {
             (Counter::FragmentsDropped, "kernel_fragments_dropped"),
             (Counter::TunnelUserOnly, "kernel_tunnel_user_only"),
             (Counter::ArpLost, "kernel_arp_lost"),
+            (Counter::OddLost, "kernel_odd_lost"),
         ] {
             losses.insert(name.into(), counters.get(counter));
         }

@@ -142,7 +142,11 @@ impl Source {
             enforce: config.policy.mode == respond::Mode::Enforce,
         });
         match sensor {
-            Ok(sensor) => Ok(Self::Kernel(Box::new(KernelSource::new(sensor, config.snapshot)))),
+            Ok(sensor) => Ok(Self::Kernel(Box::new(KernelSource::new(
+                sensor,
+                config.snapshot,
+                config.tracker.grace_ns,
+            )))),
             Err(e @ (AttachError::NothingWorked { .. } | AttachError::Load { .. }))
                 if choice == AttachChoice::Auto =>
             {

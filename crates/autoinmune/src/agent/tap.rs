@@ -10,6 +10,9 @@ use respond::{Decision, Effect, Outcome};
 use std::collections::BTreeMap;
 use wire::message::{Message, Side};
 
+/// Takes each flow that ended.
+pub type FlowSink = Box<dyn FnMut(&FlowRecord, EndReason)>;
+
 /// The taps of a running agent.
 pub struct AgentTap {
     /// EVE writer, if configured.
@@ -33,7 +36,7 @@ pub struct AgentTap {
     /// Effects that could not be applied.
     pub effects_failed: u64,
     /// Who else wants each flow that ended.
-    pub flows: Option<Box<dyn FnMut(&FlowRecord, EndReason)>>,
+    pub flows: Option<FlowSink>,
 }
 
 impl AgentTap {

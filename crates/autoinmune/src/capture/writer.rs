@@ -1,6 +1,7 @@
 //! The thread that writes and scores the rows of a capture.
 
 use super::place::Locate;
+use crate::agent::tap::FlowSink;
 use crate::exit::{Exit, fail};
 use crate::summary::rfc3339;
 use crate::truth::labels_of;
@@ -212,7 +213,7 @@ impl Writer {
     }
 
     /// Takes flows that ended.
-    pub fn sink(&self) -> Box<dyn FnMut(&FlowRecord, EndReason)> {
+    pub fn sink(&self) -> FlowSink {
         let outbox = Rc::clone(&self.outbox);
         Box::new(move |record, reason| {
             let mut outbox = outbox.borrow_mut();

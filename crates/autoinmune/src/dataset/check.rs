@@ -71,7 +71,7 @@ struct Report {
 /// Of reading the datasets or writing the datasheet.
 pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
     let dataset = open(&args.dataset)?;
-    let manifest = Manifest::load(dataset.directory()).map_err(input)?;
+    let manifest = Manifest::of(&dataset).map_err(input)?;
     let class = dataset.schema().class(args.class.as_deref()).map_err(input)?;
     let split = args.split.as_deref().map(open).transpose()?;
     let reference = args.against.as_deref().map(open).transpose()?;

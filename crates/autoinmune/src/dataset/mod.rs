@@ -172,7 +172,7 @@ fn inherit(from: &[Dataset], to: &Path, change: impl Fn(&mut Manifest)) -> anyho
     .map_err(input)?;
     let mut first = true;
     for dataset in from {
-        let Some(known) = Manifest::load(dataset.directory()).map_err(input)? else { continue };
+        let Some(known) = Manifest::of(dataset).map_err(input)? else { continue };
         manifest.runs.extend(known.runs);
         for (field, value) in [
             (&mut manifest.windows, known.windows),

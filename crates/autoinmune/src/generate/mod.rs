@@ -122,12 +122,14 @@ fn outcome(report: &Report, interrupted: bool) -> anyhow::Result<Exit> {
         return Ok(Exit::Ok);
     }
     let most = Failure::ALL.into_iter().max_by_key(|f| statistics.failures(*f));
-    let most = most.map_or_else(String::new, |f| format!(", most often: {f}"));
-    let way = if report.about.lab {
-        "check the lab's servers, and --ca if they speak TLS"
-    } else {
-        "check that this machine reaches the internet, or visit servers of your own with --lab"
+    let way = match (report.about.lab, most) {
+        (true, _) => "check the lab's servers, and --ca if they speak TLS",
+        (false, Some(Failure::Tls)) => {
+            "install the system's certificate authorities (ca-certificates), or name a file of them with --ca"
+        }
+        (false, _) => "check that this machine reaches the internet, or visit servers of your own with --lab",
     };
+    let most = most.map_or_else(String::new, |f| format!(", most often: {f}"));
     Err(fail(Exit::Failure, format!("names were resolved, but no site answered{most}; {way}")))
 }
 

@@ -23,6 +23,8 @@ pub struct Show {
     shown: Instant,
     /// Requests answered when last shown.
     answered: u64,
+    /// Requests answered per second, smoothed over about a second.
+    rate: f64,
     /// Rows drawn last; the next drawing replaces them.
     rows: usize,
     printed: u64,
@@ -33,7 +35,7 @@ impl Show {
     pub fn new(plain: bool, duration: Duration) -> Self {
         let dumb = std::env::var_os("TERM").is_none_or(|t| t.is_empty() || t == "dumb");
         let terminal = !plain && !dumb && io::stderr().is_terminal();
-        Self { terminal, duration, shown: Instant::now(), answered: 0, rows: 0, printed: 0 }
+        Self { terminal, duration, shown: Instant::now(), answered: 0, rate: 0.0, rows: 0, printed: 0 }
     }
 
     /// Shows how the run stands, if it is time to.
@@ -45,9 +47,11 @@ impl Show {
         }
         let report = run.report();
         let answered = report.statistics.total.completed;
-        let rate = (answered - self.answered) as f64 / elapsed.as_secs_f64();
+        let now = (answered - self.answered) as f64 / elapsed.as_secs_f64();
+        // The longer ago the last look, the more the new one counts.
+        self.rate += (now - self.rate) * (1.0 - (-elapsed.as_secs_f64()).exp());
         (self.shown, self.answered) = (Instant::now(), answered);
-        let out = if self.terminal { self.drawing(&report, rate) } else { self.lines(&report, rate) };
+        let out = if self.terminal { self.drawing(&report) } else { self.lines(&report) };
         // Whoever closed standard error does not want to see it.
         let _ = io::stderr().write_all(out.as_bytes());
     }
@@ -58,12 +62,12 @@ impl Show {
         self.rows = 0;
     }
 
-    fn drawing(&mut self, report: &Report, rate: f64) -> String {
+    fn drawing(&mut self, report: &Report) -> String {
         let seconds = self.duration.as_secs_f64();
         let bar = text::bar(text::share(report, seconds));
         let rows = [
             format!("{bar}  {} of at most {}", span(report.elapsed_s), span(seconds)),
-            text::totals(report, rate),
+            text::totals(report, self.rate),
             text::kinds(&report.statistics),
             text::categories(&report.statistics),
             text::countries(&report.statistics),
@@ -84,13 +88,13 @@ impl Show {
         out
     }
 
-    fn lines(&mut self, report: &Report, rate: f64) -> String {
+    fn lines(&mut self, report: &Report) -> String {
         let mut out = String::new();
         let _ = writeln!(
             out,
             "{:6.0} s  {}; {}",
             report.elapsed_s,
-            text::totals(report, rate),
+            text::totals(report, self.rate),
             text::failures(&report.statistics)
         );
         if self.printed % DETAILS == DETAILS - 1 {

@@ -26,7 +26,7 @@ pub fn bar(share: f64) -> String {
     format!("[{}{}] {:3.0} %", "#".repeat(full), "-".repeat(BAR - full), share * 100.0)
 }
 
-/// Totals in one line; `rate` is requests answered in the last second.
+/// Totals in one line; `rate` is requests answered per second lately.
 pub fn totals(report: &Report, rate: f64) -> String {
     let total = report.statistics.total;
     format!(

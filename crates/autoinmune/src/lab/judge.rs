@@ -20,7 +20,7 @@ pub fn judge(
     let seen = Seen::read(eve)?;
     let hostile = hostile(deeds);
     let since = |at_ns: u64| began_ns.map(|began| (at_ns as f64 - began as f64) / 1e9);
-    let mut judgement = Judgement { incidents: seen.findings(began_ns), ..Judgement::default() };
+    let mut judgement = Judgement { incidents: seen.findings(began_ns, &hostile), ..Judgement::default() };
     for (at_ns, address) in &seen.blocks {
         let block = Block { address: *address, seconds: since(*at_ns), innocent: !hostile.contains(address) };
         judgement.blocks.push(block);
@@ -31,7 +31,8 @@ pub fn judge(
     });
     for (deed, why) in failed {
         let line = format!("step {} ({} by {}): {why}", deed.step, deed.what, deed.from);
-        judgement.failed_steps.push(line);
+        if deed.class.is_some() { &mut judgement.failed_steps } else { &mut judgement.harmed_steps }
+            .push(line);
     }
     let mut why = Vec::new();
     let innocents = judgement.blocks.iter().filter(|b| b.innocent);
@@ -66,10 +67,28 @@ pub fn judge(
             };
         }
         _ => {
+            // Whoever is allowed is told of and not blocked: that is what the allowlist is for.
+            let allowed = scenario.allow.iter().filter_map(|name| scenario.actor(name));
+            let allowed: BTreeSet<String> =
+                allowed.flat_map(|a| a.host().addresses()).map(|a| a.to_string()).collect();
             let serious = judgement.incidents.iter().filter(|i| i.severity >= Severity::Medium);
-            why.extend(serious.map(|i| format!("incident of {} about {}", i.classes.join(", "), i.actor)));
-            why.extend(judgement.failed_steps.iter().map(|s| format!("it did not go as it should: {s}")));
-            judgement.verdict = if why.is_empty() { Verdict::Passed } else { Verdict::Failed };
+            let serious: Vec<&Finding> = serious.filter(|i| !allowed.contains(&i.actor)).collect();
+            match (&scenario.false_alarm, serious.as_slice()) {
+                (Some(_), []) => why.push("there was no false alarm although the file says so".to_owned()),
+                (Some(_), _) => {}
+                (None, some) => {
+                    why.extend(
+                        some.iter()
+                            .map(|i| format!("incident of {} about {}", i.classes.join(", "), i.actor)),
+                    );
+                }
+            }
+            why.extend(judgement.harmed_steps.iter().map(|s| format!("it did not go as it should: {s}")));
+            judgement.verdict = match (why.is_empty(), &scenario.false_alarm) {
+                (false, _) => Verdict::Failed,
+                (true, Some(_)) => Verdict::FalseAlarm,
+                (true, None) => Verdict::Passed,
+            };
         }
     }
     judgement.why = why;
@@ -154,7 +173,7 @@ impl Seen {
     }
 
     /// Each incident once, as last told.
-    fn findings(&self, began_ns: Option<u64>) -> Vec<Finding> {
+    fn findings(&self, began_ns: Option<u64>, hostile: &BTreeSet<IpAddr>) -> Vec<Finding> {
         let mut findings: BTreeMap<u64, Finding> = BTreeMap::new();
         for (id, told) in &self.told {
             let seconds = began_ns.map(|began| (told.at_ns as f64 - began as f64) / 1e9);
@@ -165,7 +184,9 @@ impl Seen {
             };
             let first = findings.get(id).map_or(seconds, |f| f.seconds);
             let (classes, rules) = (told.classes.clone(), told.rules.clone());
-            findings.insert(*id, Finding { actor, classes, rules, severity: told.severity, seconds: first });
+            let innocent = told.actor.is_some_and(|a| !hostile.contains(&a));
+            let severity = told.severity;
+            findings.insert(*id, Finding { actor, classes, rules, severity, innocent, seconds: first });
         }
         findings.into_values().collect()
     }
@@ -176,4 +197,103 @@ fn timestamp(event: &Value) -> anyhow::Result<u64> {
     let text = event["timestamp"].as_str().unwrap_or_default();
     let time = jiff::Timestamp::strptime("%Y-%m-%dT%H:%M:%S%.f%z", text)?;
     Ok(u64::try_from(time.as_nanosecond())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BAD: &str = "198.51.100.201";
+    const GOOD: &str = "198.51.100.10";
+    /// When the attack begins: 2026-01-01 00:00:00 UTC.
+    const BEGAN: u64 = 1_767_225_600_000_000_000;
+
+    fn alert(second: u32, id: u32, actor: &str, class: &str, severity: &str) -> String {
+        format!(
+            "{{\"timestamp\":\"2026-01-01T00:00:{second:02}.500000+0000\",\"event_type\":\"alert\",\"metadata\":{{\"flowints\":\
+             {{\"autoinmune\":{{\"incident\":{{\"id\":{id},\"actor\":{{\"type\":\"source\",\"addr\":\"{actor}\"}},\
+             \"classes\":[\"{class}\"],\"rules\":[\"r\"],\"severity\":\"{severity}\"}}}}}}}}}}\n"
+        )
+    }
+
+    fn block(second: u32, address: &str) -> String {
+        format!(
+            "{{\"timestamp\":\"2026-01-01T00:00:{second:02}.500000+0000\",\"event_type\":\"drop\",\"src_ip\":\"{address}\",\
+             \"drop\":{{\"reason\":\"block\"}}}}\n"
+        )
+    }
+
+    fn judged(shipped: &str, change: impl FnOnce(&mut Scenario), eve: &str) -> Judgement {
+        let mut scenario = ::lab::scenario::shipped(shipped).expect("a scenario");
+        change(&mut scenario);
+        let hostile = scenario.kind == ScenarioKind::Attack;
+        let deed = |from: &str, class: Option<&str>| Deed {
+            class: class.map(str::to_owned),
+            sources: vec![from.parse().expect("an address")],
+            ..Deed::default()
+        };
+        let deeds = [deed(GOOD, None), deed(BAD, hostile.then_some("port_scan"))];
+        judge(&scenario, &deeds, hostile.then_some(BEGAN), eve).expect("events")
+    }
+
+    #[test]
+    fn an_attack_is_to_be_recognised_in_time_and_nobody_else_blocked() {
+        let told = alert(1, 1, BAD, "port_scan", "medium");
+        let good = judged("scan-syn", |_| (), &(told.clone() + &block(2, BAD)));
+        assert_eq!(
+            (good.verdict, good.detected_seconds, good.blocked_seconds),
+            (Verdict::Passed, Some(1.5), Some(2.5))
+        );
+        for (what, eve, why) in [
+            ("no block", told.clone(), "no attacker was blocked"),
+            ("nothing", String::new(), "no incident of port_scan"),
+            (
+                "another class",
+                alert(1, 1, BAD, "discovery", "high") + &block(1, BAD),
+                "no incident of port_scan",
+            ),
+            (
+                "another actor",
+                alert(1, 1, GOOD, "port_scan", "high") + &block(1, BAD),
+                "no incident of port_scan",
+            ),
+            ("too late", alert(40, 1, BAD, "port_scan", "medium") + &block(40, BAD), "expected within"),
+            ("others", told.clone() + &block(2, BAD) + &block(3, GOOD), "who did nothing"),
+        ] {
+            let bad = judged("scan-syn", |_| (), &eve);
+            assert_eq!(bad.verdict, Verdict::Failed, "{what}");
+            assert!(bad.why.iter().any(|w| w.contains(why)), "{what}: {:?}", bad.why);
+        }
+        let known = |s: &mut Scenario| s.expect.as_mut().expect("an attack").missed = Some("because".into());
+        assert_eq!(judged("scan-syn", known, "").verdict, Verdict::Missed);
+        assert_eq!(judged("scan-syn", known, &told).verdict, Verdict::Failed);
+    }
+
+    #[test]
+    fn a_benign_scenario_is_to_pass_quietly() {
+        let serious = alert(1, 1, GOOD, "dos", "medium");
+        for (eve, verdict) in [
+            (String::new(), Verdict::Passed),
+            (alert(1, 1, GOOD, "dos", "low"), Verdict::Passed),
+            (serious.clone(), Verdict::Failed),
+            (block(1, GOOD), Verdict::Failed),
+            // Who is on the allowlist is told of, and must not be blocked.
+            (alert(1, 1, "198.51.100.30", "port_scan", "medium"), Verdict::Passed),
+            (block(1, "198.51.100.30"), Verdict::Failed),
+        ] {
+            assert_eq!(judged("vulnerability-scanner", |_| (), &eve).verdict, verdict, "{eve}");
+        }
+        let known = |s: &mut Scenario| s.false_alarm = Some("because".into());
+        assert_eq!(judged("crawler", known, &serious).verdict, Verdict::FalseAlarm);
+        assert_eq!(judged("crawler", known, "").verdict, Verdict::Failed);
+        assert_eq!(judged("crawler", known, &(serious + &block(1, GOOD))).verdict, Verdict::Failed);
+    }
+
+    #[test]
+    fn an_incident_is_listed_once_as_last_told() {
+        let eve = alert(1, 7, BAD, "port_scan", "low") + &alert(3, 7, BAD, "port_scan", "high");
+        let all = judged("scan-syn", |_| (), &eve).incidents;
+        assert_eq!(all.len(), 1);
+        assert_eq!((all[0].severity, all[0].seconds, all[0].innocent), (Severity::High, Some(1.5), false));
+    }
 }

@@ -16,6 +16,8 @@ pub enum Verdict {
     Passed,
     /// An attack that is known not to be recognised was not.
     Missed,
+    /// A benign scenario that is known to be mistaken was; nobody was blocked.
+    FalseAlarm,
     /// Otherwise than expected.
     #[default]
     Failed,
@@ -32,6 +34,8 @@ pub struct Finding {
     pub rules: Vec<String>,
     /// The most severe.
     pub severity: Severity,
+    /// Whether it is about an address that did nothing hostile.
+    pub innocent: bool,
     /// When it was told first, s after the first hostile packet; absent if there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
@@ -64,8 +68,10 @@ pub struct Judgement {
     pub incidents: Vec<Finding>,
     /// All blocks.
     pub blocks: Vec<Block>,
-    /// Steps that could not do what they were to do. What is blocked often cannot.
+    /// Hostile steps that could not do what they were to do. What is blocked often cannot.
     pub failed_steps: Vec<String>,
+    /// Harmless steps that could not.
+    pub harmed_steps: Vec<String>,
 }
 
 /// `lab run -o json`, and `report.json` of `lab run --out`.
@@ -83,6 +89,9 @@ pub struct Report {
     /// What was expected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expect: Option<Expectation>,
+    /// Why a false alarm was expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub false_alarm: Option<String>,
     /// What chance depended on.
     pub seed: u64,
     /// What came of it.
@@ -147,11 +156,17 @@ impl Report {
             let who = if b.innocent { ", who did nothing" } else { "" };
             let _ = writeln!(out, "Blocked: {}{when}{who}", b.address);
         }
+        for step in &self.judgement.harmed_steps {
+            let _ = writeln!(out, "Harmed: {step}");
+        }
         let verdict = match self.judgement.verdict {
             Verdict::Passed => "As expected".to_owned(),
             Verdict::Missed => {
                 let why = self.expect.as_ref().and_then(|e| e.missed.clone()).unwrap_or_default();
                 format!("Missed, as is known: {why}")
+            }
+            Verdict::FalseAlarm => {
+                format!("A false alarm, as is known: {}", self.false_alarm.clone().unwrap_or_default())
             }
             Verdict::Failed => format!("Not as expected: {}", self.judgement.why.join("; ")),
         };

@@ -61,6 +61,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         kind: scenario.kind,
         twin: scenario.twin.clone(),
         expect: scenario.expect.clone(),
+        false_alarm: scenario.false_alarm.clone(),
         seed: args.seed,
         judgement,
         sensor: played.sensor,
@@ -133,7 +134,8 @@ fn play(
     Ok(Played { deeds, sensor, frames: counts.packets, frames_lost: counts.dropped, losses })
 }
 
-/// The agent's configuration: whose networks are whose, and who is allowed. All else is as it comes.
+/// The agent's configuration: whose networks are whose, who is allowed, and the rules that the scenario adjusts. All else is as
+/// it comes.
 pub fn configuration(scenario: &Scenario) -> String {
     let networks: Vec<String> = [Segment::Inside, Segment::Ot]
         .into_iter()
@@ -141,7 +143,14 @@ pub fn configuration(scenario: &Scenario) -> String {
         .collect();
     let allowed = scenario.allow.iter().filter_map(|name| scenario.actor(name));
     let allowed: Vec<String> = allowed.flat_map(|a| a.host().addresses()).map(|a| format!("'{a}'")).collect();
-    format!("[networks]\ninside = [{}]\n[respond]\nallow = [{}]\n", networks.join(", "), allowed.join(", "))
+    let rules = scenario.adjusted.as_ref().map_or_else(String::new, |adjusted| {
+        toml::Table::from_iter([("rules".to_owned(), adjusted.rules.clone().into())]).to_string()
+    });
+    format!(
+        "[networks]\ninside = [{}]\n[respond]\nallow = [{}]\n{rules}",
+        networks.join(", "),
+        allowed.join(", ")
+    )
 }
 
 /// When the first hostile packet was on the wire: what an act reports, and for programs the first packet captured of

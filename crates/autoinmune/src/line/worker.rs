@@ -3,6 +3,7 @@
 //! A worker sees all packets of its flows and knows of nothing else, so that workers share nothing: see
 //! [`flow::tracker`] on what makes several behave like one.
 
+use flow::fragment::OddFragment;
 use flow::{Direction, Event, FlowKey, FlowStats, Segment, Tracker, TrackerConfig, TrackerCounters};
 use wire::message::arp::Arp;
 use wire::{LinkType, Skip};
@@ -246,6 +247,12 @@ impl Worker {
     ) {
         let now_ns = self.time(at_ns, out);
         self.tracker.data(now_ns, key, direction, segment, &mut out.events);
+    }
+
+    /// Takes the kernel's word of an odd fragment; its packet is counted by [`Self::snapshot`] unless it was dropped.
+    pub fn odd_fragment(&mut self, at_ns: u64, odd: &OddFragment, out: &mut Reports) {
+        let now_ns = self.time(at_ns, out);
+        self.tracker.odd_fragment(now_ns, odd, &mut out.events);
     }
 
     /// Lets time pass: packets not told yet are told, timers run.

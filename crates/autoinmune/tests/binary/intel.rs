@@ -3,6 +3,7 @@
 use crate::common::{autoinmune, repository, scratch, shared, stderr, stdout};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// Who attacks in testdata/story.pcap.
 const ATTACKER: &str = "192.0.2.203";
@@ -164,6 +165,86 @@ fn lists_are_shown_with_their_figures_and_an_address_with_its_reasons() {
     assert_eq!(update[0]["outcome"], "file");
 }
 
+/// A server of OpenSSL, ended with the test.
+struct Server(std::process::Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn lists_are_fetched_over_tls_from_who_the_host_trusts() {
+    let dir = scratch("intel-tls");
+    let openssl =
+        |args: &[&str]| Command::new("openssl").args(args).current_dir(&dir).stdin(Stdio::null()).output();
+    let Ok(version) = openssl(&["version"]) else {
+        println!("skipped: lists_are_fetched_over_tls_from_who_the_host_trusts: needs the program 'openssl'");
+        return;
+    };
+    assert!(version.status.success());
+    std::fs::write(dir.join("ext"), "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n").unwrap();
+    for args in [
+        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -subj /CN=authority -days 2",
+        "req -newkey rsa:2048 -nodes -keyout key.pem -out leaf.csr -subj /CN=localhost",
+        "x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out leaf.pem -days 2 -extfile ext",
+    ] {
+        let made = openssl(&args.split(' ').collect::<Vec<_>>()).expect("openssl runs");
+        assert!(made.status.success(), "{args}: {}", stderr(&made));
+    }
+    std::fs::write(dir.join("list.txt"), "HTTP/1.0 200 OK\r\ncontent-type: text/plain\r\n\r\n198.51.100.7\n")
+        .unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let accept = port.to_string();
+    let server = Command::new("openssl")
+        .args(["s_server", "-quiet", "-accept", &accept, "-cert", "leaf.pem", "-key", "key.pem", "-HTTP"])
+        .current_dir(&dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let _server = Server(server.expect("openssl runs"));
+    let path = dir.join("config.toml");
+    let text = format!(
+        "[paths]\nstate_dir = {:?}\n[[reputation.lists]]\nname = \"tls\"\nkind = \"plain\"\nurl = \"https://localhost:{port}/list.txt\"\n",
+        dir.join("state")
+    );
+    std::fs::write(&path, text).unwrap();
+    let update = |authority: &str| -> Value {
+        let output = Command::new(env!("CARGO_BIN_EXE_autoinmune"))
+            .args(["intel", "update", "-o", "json", "--run-dir"])
+            .arg(&dir)
+            .arg("-c")
+            .arg(&path)
+            .env("SSL_CERT_FILE", dir.join(authority))
+            .output()
+            .expect("the binary runs");
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")[0].clone()
+    };
+    // The server may need a moment.
+    let begun = std::time::Instant::now();
+    let good = loop {
+        let answer = update("ca.pem");
+        if answer["outcome"] == "updated" || begun.elapsed().as_secs() > 20 {
+            break answer;
+        }
+    };
+    assert_eq!((&good["outcome"], &good["entries"]), (&"updated".into(), &1.into()), "{good}");
+    // Another authority, which did not sign it.
+    let made = openssl(
+        &"req -x509 -newkey rsa:2048 -nodes -keyout o.key -out other.pem -subj /CN=other -days 2"
+            .split(' ')
+            .collect::<Vec<_>>(),
+    );
+    assert!(made.expect("openssl runs").status.success());
+    let bad = update("other.pem");
+    assert_eq!(bad["outcome"], "failed", "{bad}");
+    assert!(bad["why"].as_str().unwrap().contains("certificate"), "{bad}");
+    assert_eq!(bad["entries"], 1, "the copy of the first fetch stays in use");
+}
+
 #[test]
 fn mistakes_are_named_with_the_way_out() {
     let dir = scratch("intel-mistakes");
@@ -201,7 +282,7 @@ fn the_page_on_enrichment_is_true() {
     for (words, value) in [
         ("at most 2,000,000 prefixes", enrich::MAX_PREFIXES == 2_000_000),
         ("256 MiB", enrich::list::MAX_BYTES == 256 << 20),
-        ("at most 64 lists", enrich::config::MAX_LISTS == 64),
+        ("at most 64 lists and 4,000,000 prefixes", enrich::config::MAX_LISTS == 64),
         ("the first five", enrich::list::MAX_REASONS == 5),
         ("whose score is 50 or\n  more", detect::reputation::HEEDED == 50),
         ("From 80 on", detect::reputation::GRAVE == 80),

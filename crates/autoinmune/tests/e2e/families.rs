@@ -257,3 +257,43 @@ fn a_tunnel_in_ping_is_recognised_and_ping_is_not() {
     assert_eq!(alert["src_ip"], VICTIM.to_string());
     agent.stop();
 }
+
+/// Sends the fragments of a datagram from one of the outside's addresses, which `pick` chooses from those of 1,024 and of
+/// 64 bytes of content.
+fn send_fragments(host: &Host, port: u16, pick: impl Fn([Vec<Vec<u8>>; 2]) -> Vec<Vec<u8>> + Send) {
+    use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
+    const LINK: usize = 14;
+    let datagram =
+        wire::craft::Builder::new(wire::Addr::v4(ATTACKERS[0].octets()), wire::Addr::v4(VICTIM.octets()))
+            .id(port);
+    let segment = datagram.udp_segment(port, 9000, &[0x42; 1800]);
+    let frames = pick([1024, 64].map(|size| datagram.fragments(&segment, size)));
+    let send = || {
+        let raw = socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::RAW))?;
+        let to = SocketAddr::new(VICTIM.into(), 0);
+        frames.iter().try_for_each(|frame| sendto(&raw, &frame[LINK..], SendFlags::empty(), &to).map(|_| ()))
+    };
+    host.range.enter(Side::Outside, send).expect("the outside").expect("sent");
+}
+
+#[test]
+fn whoever_sends_odd_fragments_is_named_and_large_pings_are_not() {
+    let name = "whoever_sends_odd_fragments_is_named_and_large_pings_are_not";
+    let Some(host) = Host::new(name, &["ping"]) else { return };
+    let agent = host.agent(CONFIG, &[]);
+    run(host.victim("ping", &["-q", "-i", "0.05", "-c", "10", "-s", "4000", &CLIENT.to_string()]));
+    assert_eq!(alerts(&agent), Vec::<Value>::new());
+    for port in [7000, 7001] {
+        // The 64 bytes from 256 on lie in what the first has brought.
+        send_fragments(&host, port, |[coarse, fine]| vec![coarse[0].clone(), fine[4].clone()]);
+    }
+    let overlap = alert(&agent, 1_000_460);
+    for port in [7002, 7003] {
+        send_fragments(&host, port, |[_, fine]| fine);
+    }
+    let tiny = alert(&agent, 1_000_461);
+    for alert in [overlap, tiny] {
+        assert_eq!(alert["src_ip"], ATTACKERS[0].to_string(), "{alert}");
+    }
+    agent.stop();
+}

@@ -14,6 +14,8 @@ mod fallback;
 mod families;
 mod generate;
 mod http_api;
+mod intel;
 mod interfaces;
+mod lab;
 mod refusals;
 mod simulation;

@@ -65,7 +65,8 @@ fn percent(share: f64) -> String {
 }
 
 fn figure(x: f64) -> String {
-    if x == 0.0 || (x.fract() == 0.0 && x.abs() < 1e9) {
+    // Decimals of large numbers are beyond what a sketch knows.
+    if x == 0.0 || ((x.fract() == 0.0 || x.abs() >= 1e3) && x.abs() < 1e9) {
         format!("{x:.0}")
     } else if x.abs() >= 1e-3 && x.abs() < 1e9 {
         format!("{x:.4}").trim_end_matches('0').trim_end_matches('.').to_owned()
@@ -314,8 +315,18 @@ fn columns(f: &Facts<'_>, out: &mut Vec<Block>) {
     let feature =
         |c: &&crate::ColumnProfile| Role::of(&c.column.name).is_feature() && c.histogram.count() > 0;
     let plots = f.profile.columns.iter().filter(feature).filter(|c| !c.is_constant()).take(LISTED).map(|c| {
-        let bars = c.histogram.bars(40).into_iter().map(|(x, n)| (figure(x), n as f64));
-        Bars::upright(&c.column.name, bars.collect())
+        let mut bars: Vec<(String, f64)> =
+            c.histogram.bars(40).into_iter().map(|(x, n)| (figure(x), n as f64)).collect();
+        // The ends are named by the true least and largest value.
+        if let Some((least, largest)) = c.histogram.range() {
+            if let Some(last) = bars.last_mut() {
+                last.0 = figure(largest);
+            }
+            if let Some(first) = bars.first_mut() {
+                first.0 = figure(least);
+            }
+        }
+        Bars::upright(&c.column.name, bars)
     });
     out.push(Block::Plots(plots.collect()));
 }

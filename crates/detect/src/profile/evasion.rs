@@ -49,8 +49,7 @@ impl Profile for Evasions {
     fn learn(&mut self, now_ns: u64, fact: &Fact<'_>, out: &mut Vec<Observation>) {
         let (flow, oddity) = match fact {
             Fact::Odd(flow, oddity) => (flow, oddity),
-            // Where packets are counted by the kernel, or where even the first fragment is too short to be read, the counts
-            // of the flow are all there is.
+            // Where even the first fragment is too short to be read, the counts of the flow are all there is.
             Fact::Grown(flow) | Fact::Ended(flow, _) => return small_fragments(now_ns, flow, out),
             _ => return,
         };

@@ -56,11 +56,17 @@ pub(crate) struct SlowHttp {
     held: Table<FlowKey, Held>,
     /// Bytes a second of sources with connections in `held`, as their windows last told.
     rates: Table<Addr, Option<f64>>,
+    /// Before this time fewer than [`ENOUGH`] connections can be held up.
+    quiet_until_ns: u64,
 }
 
 impl Default for SlowHttp {
     fn default() -> Self {
-        Self { held: Table::new(CAPACITY, MEMORY_NS), rates: Table::new(CAPACITY, MEMORY_NS) }
+        Self {
+            held: Table::new(CAPACITY, MEMORY_NS),
+            rates: Table::new(CAPACITY, MEMORY_NS),
+            quiet_until_ns: 0,
+        }
     }
 }
 
@@ -97,11 +103,11 @@ impl Profile for SlowHttp {
 
     fn learn(&mut self, now_ns: u64, fact: &Fact<'_>, _out: &mut Vec<Observation>) {
         match fact {
+            // Only the answer is looked at: where counts come as snapshots, they lag behind what was recognised. An answer
+            // that has been read but not counted is told as a message next.
             Fact::Recognised(flow)
                 if flow.app == App::Http && flow.key.protocol == protocol::TCP && !flow.replied =>
             {
-                // Only the answer is looked at: where counts come as snapshots, they lag behind what was recognised. An
-                // answer that has been read but not counted is told as a message next.
                 self.await_from(now_ns, flow, Awaits::Head);
             }
             Fact::Message { flow, from, message } => self.message(now_ns, flow, *from, message),
@@ -129,7 +135,7 @@ impl Profile for SlowHttp {
     }
 
     fn tick(&mut self, now_ns: u64, out: &mut Vec<Observation>) {
-        if self.held.len() < ENOUGH {
+        if !self.enough_held_up(now_ns) {
             return;
         }
         let mut by_source: FxHashMap<(Addr, Addr, u16), Group> = FxHashMap::default();
@@ -197,6 +203,20 @@ fn observation(
 }
 
 impl SlowHttp {
+    /// Whether [`ENOUGH`] connections are held up. All that are awaited are looked at only when that may be so: when enough
+    /// of the last look are old enough. Those that come later are due later still, and those that go make fewer.
+    fn enough_held_up(&mut self, now_ns: u64) -> bool {
+        // More than HELD_NS ahead it can only be from before the clock was set back.
+        let quiet = self.quiet_until_ns > now_ns && self.quiet_until_ns - now_ns <= HELD_NS;
+        if quiet || self.held.len() < ENOUGH {
+            return false;
+        }
+        let mut begun: Vec<u64> = self.held.values().map(|h| h.since_ns).collect();
+        let (_, decisive, _) = begun.select_nth_unstable(ENOUGH - 1);
+        self.quiet_until_ns = decisive.saturating_add(HELD_NS);
+        self.quiet_until_ns <= now_ns
+    }
+
     fn await_from(&mut self, now_ns: u64, flow: &Conversation, awaits: Awaits) {
         let ((source, _), (server, port)) = (flow.initiator(), flow.responder());
         *self.held.touch(flow.key, now_ns) = Held { since_ns: now_ns, awaits, source, server, port };
@@ -241,5 +261,74 @@ impl SlowHttp {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: u64 = 1_000_000_000;
+    const NEVER: [u64; 0] = [];
+
+    fn key(n: u16) -> FlowKey {
+        FlowKey {
+            lo: Addr::v4([192, 0, 2, 1]),
+            hi: Addr::v4([198, 51, 100, 1]),
+            lo_port: 80,
+            hi_port: n,
+            vlan: 0,
+            protocol: protocol::TCP,
+            tunnel: 0,
+        }
+    }
+
+    fn await_since(profile: &mut SlowHttp, n: u16, since_ns: u64) {
+        *profile.held.touch(key(n), since_ns) = Held { since_ns, ..Held::default() };
+    }
+
+    /// Seconds of `range` in which something is observed.
+    fn observed(profile: &mut SlowHttp, range: std::ops::Range<u64>) -> Vec<u64> {
+        range
+            .filter(|second| {
+                let mut out = Vec::new();
+                profile.tick(second * S, &mut out);
+                !out.is_empty()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn connections_are_observed_as_soon_as_enough_are_held_up_and_as_long() {
+        let mut profile = SlowHttp::default();
+        for n in 0..4 {
+            await_since(&mut profile, n, 100 * S);
+        }
+        assert_eq!(observed(&mut profile, 100..105), NEVER);
+        await_since(&mut profile, 4, 105 * S);
+        // Those that are answered in time, between looks.
+        for second in 105..113 {
+            await_since(&mut profile, 1000, second * S);
+            assert_eq!(observed(&mut profile, second..second + 1), NEVER);
+            profile.held.remove(&key(1000));
+        }
+        await_since(&mut profile, 0, 112 * S);
+        assert_eq!(observed(&mut profile, 113..122), NEVER, "one of them began anew");
+        assert_eq!(observed(&mut profile, 122..125), [122, 123, 124]);
+        profile.held.remove(&key(1));
+        assert_eq!(observed(&mut profile, 125..127), NEVER);
+    }
+
+    #[test]
+    fn a_clock_set_back_does_not_silence() {
+        let mut profile = SlowHttp::default();
+        for n in 0..5 {
+            await_since(&mut profile, n, 1000 * S);
+        }
+        assert_eq!(observed(&mut profile, 1000..1001), NEVER);
+        for n in 0..5 {
+            await_since(&mut profile, n, 100 * S);
+        }
+        assert_eq!(observed(&mut profile, 100..112), [110, 111]);
     }
 }

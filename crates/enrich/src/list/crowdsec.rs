@@ -103,13 +103,15 @@ impl Decision {
 }
 
 impl Decisions {
-    /// Takes an answer: all decisions there are (`all`), or what changed.
+    /// Takes an answer: all decisions there are (`all`), or what changed. Whether there was anything to change.
     ///
     /// # Errors
     /// Where it is no such answer; nothing has changed then.
-    pub fn apply(&mut self, bytes: &[u8], all: bool, now_s: u64) -> Result<(), ListError> {
+    pub fn apply(&mut self, bytes: &[u8], all: bool, now_s: u64) -> Result<bool, ListError> {
         let stream: Stream = serde_json::from_slice(bytes)
             .map_err(|e| ListError::Json { what: "a stream of decisions", why: e.to_string() })?;
+        let changes = |list: &Option<Vec<Decision>>| list.as_ref().is_some_and(|l| !l.is_empty());
+        let changed = all || changes(&stream.new) || changes(&stream.deleted);
         if all {
             self.kept.clear();
             self.nameless = 0;
@@ -151,7 +153,7 @@ impl Decisions {
                 }
             }
         }
-        Ok(())
+        Ok(changed)
     }
 
     /// What they say at the moment; what has ended is forgotten.

@@ -212,3 +212,20 @@ proptest! {
         }
     }
 }
+
+/// The made inputs of the fuzz target `lists`: a byte for the kind, then a list that has something to say.
+#[test]
+fn the_seeds_of_the_fuzz_target_are_lists() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/lists");
+    let kinds = [Kind::Plain, Kind::Netset, Kind::Ipsum, Kind::Crowdsec, Kind::Stix];
+    let mut seen = 0;
+    for seed in std::fs::read_dir(dir).expect("the seeds").map_while(Result::ok) {
+        let bytes = std::fs::read(seed.path()).expect("a file");
+        let (kind, list) = bytes.split_first().expect("a byte for the kind");
+        let parsed = parse(kinds[usize::from(*kind)], list, NOW).expect("a list");
+        assert!(!parsed.prefixes.is_empty(), "{}", seed.path().display());
+        assert!(strength(&parsed, "198.51.100.7").is_some());
+        seen += 1;
+    }
+    assert_eq!(seen, 4);
+}

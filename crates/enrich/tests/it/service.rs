@@ -42,9 +42,13 @@ fn lists_that_agree_make_a_score_that_explains_itself() {
         ["a: 50.0 points (weight 0.50 × strength 1.00)", "b: 60.0 points (weight 0.60 × strength 1.00)"]
     );
     let figures = service.figures();
-    let hits: Vec<u64> = figures.lists.iter().map(|l| l.hits).collect();
-    assert_eq!(hits, [3, 3], "answers from the cache count too");
-    assert_eq!((figures.cache.hits, figures.cache.misses), (1, 4));
+    let hits = |figures: &enrich::Figures| figures.lists.iter().map(|l| l.hits).collect::<Vec<u64>>();
+    assert_eq!(hits(&figures), [3, 3]);
+    assert_eq!((figures.cache.hits, figures.cache.misses), (0, 1));
+    assert_eq!(service.facts(ip("198.51.100.7")), facts);
+    let figures = service.figures();
+    assert_eq!(hits(&figures), [4, 4], "answers from the cache count too");
+    assert_eq!((figures.cache.hits, figures.cache.misses), (1, 1));
     assert_eq!(figures.cache.capacity, 10_000);
 }
 

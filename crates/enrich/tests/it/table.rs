@@ -137,7 +137,7 @@ fn a_million_prefixes_fit_in_64_mb() {
         let table = Table::merge(&[&builder]);
         let bytes = builder.bytes() + table.bytes();
         assert_eq!(builder.len(), 1_000_000);
-        assert!(bytes <= 64 << 20, "{name}: {bytes} bytes");
+        assert!(bytes <= 64_000_000, "{name}: {bytes} bytes");
         assert_eq!(table.hits(make(77_777)).len(), 1);
     };
     check("IPv4", &|n| IpAddr::V4(Ipv4Addr::from_bits((8 << 24) + n * 2)));

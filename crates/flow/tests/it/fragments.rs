@@ -1,8 +1,8 @@
 //! Fragments to the flow of their datagram, and what is odd about them.
 
 use crate::common::{CLIENT, Pair, S, SERVER, T0, count, host, packet};
-use flow::fragment::{DATAGRAMS, Finding, Fragments, LIFE_NS, MIN_CONTENT};
-use flow::{Oddity, Role, Span, Tracker, TrackerConfig, What};
+use flow::fragment::{DATAGRAMS, Finding, Fragments, LIFE_NS, MIN_CONTENT, OddFragment};
+use flow::{FlowKey, FlowStats, Oddity, Role, Span, Tracker, TrackerConfig, What};
 use proptest::prelude::*;
 use wire::packet::protocol;
 use wire::{Fragment, Packet};
@@ -134,6 +134,37 @@ fn fragments_are_accounted_to_the_flow_of_their_first_and_odd_ones_told() {
     t.observe(T0, &piece(10, 1480, 2000), &mut events);
     let c = t.tracker.counters();
     assert_eq!((c.flows_total, c.fragments_orphaned), (2, 1));
+}
+
+/// What another has found is told like what was found here, before and after the flow's counts come.
+#[test]
+fn word_of_odd_fragments_is_told_once_a_flow_and_kind() {
+    let first = piece(9, 0, 1480);
+    let (key, direction) = FlowKey::of(&first);
+    let word = |tiny, overlap| OddFragment {
+        key,
+        direction,
+        initiator: direction,
+        finding: Finding { tiny, overlap, orphan: false },
+    };
+    let mut stats = FlowStats::begin(&first, direction);
+    stats.account(T0, &first, direction);
+    let mut t = Tracker::new(TrackerConfig::default());
+    let mut events = Vec::new();
+    t.odd_fragment(T0, &word(true, false), &mut events);
+    t.merge(T0 + 1, key, &stats, &mut events);
+    t.odd_fragment(T0 + 2, &word(true, true), &mut events);
+    t.odd_fragment(T0 + 3, &word(true, true), &mut events);
+    let odd: Vec<_> =
+        events.iter().filter_map(|e| if let What::Odd(o) = e.what { Some(o) } else { None }).collect();
+    assert_eq!(odd, [Oddity::FragmentTiny, Oddity::FragmentOverlap]);
+    assert_eq!(count(&events, |e| matches!(e, What::Started { .. })), 1);
+    let c = t.counters();
+    assert_eq!(
+        (c.flows_total, c.packets, c.fragments_tiny),
+        (1, 1, 0),
+        "whoever looks at fragments counts them"
+    );
 }
 
 proptest! {

@@ -131,6 +131,8 @@ counters! {
     CookiesValid = "cookies_valid",
     /// Those that did not, to a service that was over its limit lately.
     CookiesInvalid = "cookies_invalid",
+    /// Odd fragments not told of: too many of one sender or in all in one second, or a full ring buffer.
+    OddLost = "odd_lost",
 }
 
 /// The counters of one CPU, or summed over all, `struct counters`.

@@ -28,6 +28,7 @@ fn kinds(events: &[Event]) -> Vec<&'static str> {
             Event::SourceOver(_) => "over",
             Event::Limited(_) => "limited",
             Event::Arp(_) => "arp",
+            Event::Odd(_) => "odd",
         })
         .collect()
 }
@@ -172,7 +173,7 @@ fn crossing_is_told_once_per_window_and_kind() {
         }
         let over = |e: Event| match e {
             Event::SourceOver(over) => Some((over.crossed, over.addr, over.counts)),
-            Event::FlowStart(_) | Event::FlowEnd(_) | Event::Limited(_) | Event::Arp(_) => None,
+            _ => None,
         };
         sensor.events().into_iter().filter_map(over).collect::<Vec<_>>()
     };
@@ -269,6 +270,34 @@ fn established_flows_reach_their_source_in_batches() {
         (source.bytes, source.reply_bytes),
         (stats.from_initiator().bytes, stats.from_responder().bytes)
     );
+}
+
+/// So do others after 32 packets, in batches of eight where thresholds are low; a refusal comes at once, with the rest.
+#[test]
+fn long_flows_reach_their_source_in_batches() {
+    let (client, server) = (addr(CLIENT), addr(SERVER));
+    let udp = craft::udp((client, 5000), (server, 53), b"query");
+    let echo = craft::icmp_echo(client, server, true, 1, 1, b"");
+    let syn = segment(true, SYN, b"");
+    for (what, frame, seen) in [("udp", udp, 32 + 32), ("icmp", echo, 32 + 32), ("syn", syn, 32 + 32)] {
+        let Some(mut sensor) = Sensor::load(&[]) else { return };
+        for _ in 0..71 {
+            sensor.run(&frame);
+        }
+        let of = |s: kernel::abi::SourceStats| [s.udp_packets, s.icmp_packets, s.syn_packets];
+        let source = sensor.source(CLIENT).expect("source");
+        assert_eq!((source.packets, of(source).iter().sum()), (seen, seen), "{what}");
+        sensor.run(&frame);
+        let small = if what == "udp" { 0 } else { 8 };
+        assert_eq!(sensor.source(CLIENT).expect("source").packets, seen + small, "{what}");
+    }
+    let Some(mut sensor) = Sensor::load(&[]) else { return };
+    for _ in 0..70 {
+        sensor.run(&segment(true, SYN, b""));
+    }
+    sensor.run(&segment(false, RST | ACK, b""));
+    let source = sensor.source(CLIENT).expect("source");
+    assert_eq!((source.packets, source.syn_packets, source.reply_resets), (70, 70, 1));
 }
 
 /// Beyond a page a frame lies in several buffers: its length counts whole.

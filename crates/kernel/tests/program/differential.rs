@@ -5,11 +5,11 @@
 
 use crate::testrun::{PASS, SECOND, START, Sensor};
 use flow::fragment::Fragments;
-use flow::{FlowKey, FlowStats, TcpState};
-use kernel::abi::Counter;
+use flow::{Direction, FlowKey, FlowStats, TcpState};
+use kernel::abi::{Counter, Event, ODD_OVERLAP, ODD_TINY, direction};
 use proptest::prelude::*;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use wire::craft::{Builder, Segment, Tcp};
 use wire::packet::{protocol, tcp_flag};
@@ -29,8 +29,17 @@ struct Table {
     tiny: u64,
     overlapping: u64,
     orphaned: u64,
+    odd: HashSet<Odd>,
     tunnelled: u64,
     opaque: u64,
+}
+
+/// Whose fragments are odd, and how: flow, direction, kind.
+type Odd = (FlowKey, Direction, u8);
+
+/// The kinds among some bits of an event.
+fn kinds(found: u8) -> impl Iterator<Item = u8> {
+    [ODD_TINY, ODD_OVERLAP].into_iter().filter(move |kind| found & kind != 0)
 }
 
 impl Default for Table {
@@ -43,6 +52,7 @@ impl Default for Table {
             tiny: 0,
             overlapping: 0,
             orphaned: 0,
+            odd: HashSet::new(),
             tunnelled: 0,
             opaque: 0,
         }
@@ -66,6 +76,8 @@ impl Table {
         self.overlapping += u64::from(finding.overlap);
         self.orphaned += u64::from(finding.orphan);
         let (key, direction) = FlowKey::of(&packet);
+        let found = (u8::from(finding.tiny) * ODD_TINY) | (u8::from(finding.overlap) * ODD_OVERLAP);
+        self.odd.extend(kinds(found).map(|kind| (key, direction, kind)));
         let tcp = packet.protocol == protocol::TCP;
         let over = self.flows.get(&key).is_some_and(|f| {
             let opens = packet.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN;
@@ -91,6 +103,7 @@ pub(crate) fn compare<'a>(
     frames: impl Iterator<Item = (u64, &'a [u8])>,
 ) {
     let mut table = Table::default();
+    sensor.events();
     let before = sensor.counters();
     for (count, (now, frame)) in frames.enumerate() {
         sensor.at(now);
@@ -116,6 +129,16 @@ pub(crate) fn compare<'a>(
         (Counter::TunnelUserOnly, 0),
     ] {
         assert_eq!(after.get(counter) - before.get(counter), expected, "{what}: {}", counter.name());
+    }
+    let told: HashSet<Odd> = sensor
+        .events()
+        .into_iter()
+        .filter_map(|event| if let Event::Odd(odd) = event { Some(odd) } else { None })
+        .flat_map(|odd| kinds(odd.found).map(move |kind| (odd.key.into(), direction(odd.direction), kind)))
+        .collect();
+    assert!(told.is_subset(&table.odd), "{what}: told of {told:?}, odd are {:?}", table.odd);
+    if after.get(Counter::OddLost) == before.get(Counter::OddLost) {
+        assert_eq!(told.len(), table.odd.len(), "{what}: odd are {:?}", table.odd);
     }
     let kernel: HashMap<FlowKey, FlowStats> =
         sensor.flows().into_iter().map(|(k, s)| (k.into(), s.to_flow(0))).collect();

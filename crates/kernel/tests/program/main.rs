@@ -2,6 +2,7 @@
 
 mod account;
 mod differential;
+mod fragment;
 mod head;
 mod limit;
 mod testrun;

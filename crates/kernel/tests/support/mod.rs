@@ -103,6 +103,12 @@ impl Pair {
         String::from_utf8_lossy(&out.stdout).into_owned()
     }
 
+    /// Runs a command on the other side, which must succeed.
+    pub(crate) fn over(&self, command: &str, args: &[&str]) {
+        let status = Command::new("ip").args(["netns", "exec", &self.peer, command]).args(args).status();
+        assert!(status.expect("ip netns exec").success(), "{command} {args:?}");
+    }
+
     /// A pin directory of this pair's own.
     pub(crate) fn pins(&self) -> PathBuf {
         PathBuf::from("/sys/fs/bpf").join(&self.here)

@@ -211,9 +211,6 @@ fn prepare(range: &Range, place: &str) -> Result<(), RangeError> {
         ("ipv6/conf/default/accept_dad", "0"),
         ("ipv6/conf/all/accept_ra", "0"),
         ("ipv6/conf/default/accept_ra", "0"),
-        // One answer of a closed port per second would stretch each UDP scan over many minutes.
-        ("ipv4/icmp_ratelimit", "0"),
-        ("ipv6/icmp/ratelimit", "0"),
     ];
     let written = range.enter(place, || {
         settings.iter().try_for_each(|(name, value)| {

@@ -1,15 +1,16 @@
 //! The form of a scenario file, and what must hold of one. docs/lab.md describes it for people.
 
+use super::server;
 use super::tool::{self, Doing};
-use crate::address::Segment;
+use crate::address::{self, GATEWAY, Segment};
 use crate::arguments::{Arguments, Kind};
-use crate::range::network::{Host, Link, MAX_ADDRESSES, Network};
+use crate::range::network::{GATEWAY_PLACE, Host, Link, MAX_ADDRESSES, Network};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Longest file, bytes: forty actors and steps with room for prose.
-pub const MAX_FILE: usize = 64 * 1024;
+const MAX_FILE: usize = 64 * 1024;
 /// Latest end of a step, s: a scenario shows one thing and ends.
 pub const MAX_SECONDS: f64 = 120.0;
 /// Most steps.
@@ -18,6 +19,39 @@ const MAX_STEPS: usize = 64;
 const MAX_DELAY_MS: u32 = 1_000;
 /// Highest share of packets lost on the way outside, per mille.
 const MAX_LOSS: u32 = 300;
+
+/// Classes of threat: the names used in labels, events and expectations.
+pub const CLASSES: [&str; 29] = [
+    "anomaly",
+    "amplification",
+    "arp_spoof",
+    "brute_force",
+    "c2_beacon",
+    "command_injection",
+    "credential_access",
+    "credential_stuffing",
+    "data_exfiltration",
+    "ddos",
+    "dga",
+    "dhcp_spoof",
+    "discovery",
+    "dns_tunnel",
+    "dos",
+    "evasion",
+    "icmp_flood",
+    "icmp_tunnel",
+    "lateral_movement",
+    "ot_abuse",
+    "password_spraying",
+    "port_scan",
+    "protocol_anomaly",
+    "ransomware",
+    "service_account_abuse",
+    "slow_http",
+    "syn_flood",
+    "udp_flood",
+    "web_attack",
+];
 
 /// A scenario: who does what when, on which network, and what is to come of it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -38,6 +72,9 @@ pub struct Scenario {
     /// Actors whose addresses are on the agent's allowlist.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<String>,
+    /// Rules of the agent that differ from what they are by default, and why; none if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adjusted: Option<Adjustment>,
     /// What the way between outside and gateway is like; a plain wire if absent.
     #[serde(default)]
     pub conditions: Conditions,
@@ -47,6 +84,10 @@ pub struct Scenario {
     /// What they do.
     #[serde(rename = "step")]
     pub steps: Vec<Step>,
+    /// Of a benign scenario: why an incident of severity medium or above is told all the same, so far. If none is, the file is
+    /// wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub false_alarm: Option<String>,
     /// Of an attack: what is to come of it. Of a benign scenario nothing is: no block, and no incident of severity
     /// medium or above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,6 +106,17 @@ pub enum ScenarioKind {
     Attack,
     /// Nobody does, whatever it looks like.
     Benign,
+}
+
+/// Rules that differ from what they are by default: those of slow attacks, played faster than life, get thresholds divided by
+/// the same factor where they are about time; others are off until somebody wants them.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adjustment {
+    /// Why, a sentence; the scoreboard shows it.
+    pub why: String,
+    /// Changes to rules, as under `[rules]` of the agent's configuration.
+    pub rules: toml::Table,
 }
 
 /// Network conditions, each direction by itself.
@@ -152,7 +204,8 @@ pub struct Step {
     /// Over which IP version.
     #[serde(default = "four")]
     pub ip: u8,
-    /// Arguments by name, see the tables in docs/lab.md. `@NAME` is an actor's first address of the step's IP version.
+    /// Arguments by name, see the tables in docs/lab.md. `@NAME` is an actor's first address of the step's IP version, and
+    /// `@gateway` that of the gateway in the actor's own segment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub with: BTreeMap<String, Word>,
     /// It is ended if it takes longer, s.
@@ -245,7 +298,7 @@ impl Scenario {
     #[must_use]
     pub fn missing(&self) -> Vec<(&'static str, &'static str)> {
         let of_steps = self.steps.iter().filter_map(|s| s.tool.as_deref()).filter_map(tool::find);
-        let of_services = self.actors.iter().flat_map(|a| &a.serve).filter_map(|s| tool::server(s));
+        let of_services = self.actors.iter().flat_map(|a| &a.serve).filter_map(|s| server::find(s));
         let mut needed: Vec<_> =
             of_steps.flat_map(|t| t.needs).chain(of_services.flat_map(|s| s.needs)).copied().collect();
         needed.sort_unstable();
@@ -262,12 +315,15 @@ impl Scenario {
         if self.conditions.delay_ms > MAX_DELAY_MS || self.conditions.loss_permille > MAX_LOSS {
             return Err(format!("conditions: at most {MAX_DELAY_MS} ms and {MAX_LOSS} per mille"));
         }
+        if self.adjusted.as_ref().is_some_and(|a| a.why.is_empty() || a.rules.is_empty()) {
+            return Err("adjusted: the rules, and why".to_owned());
+        }
         for name in &self.allow {
             self.known(name).map_err(|e| format!("allow: {e}"))?;
         }
         for actor in &self.actors {
             for service in &actor.serve {
-                tool::check_service(service)
+                server::check(service)
                     .map_err(|e| format!("actor {}: serve '{service}': {e}", actor.name))?;
             }
         }
@@ -281,6 +337,14 @@ impl Scenario {
         self.actor(name).ok_or_else(|| format!("there is no actor '{name}'"))
     }
 
+    fn check_class(class: &str) -> Result<(), String> {
+        if CLASSES.contains(&class) {
+            Ok(())
+        } else {
+            Err(format!("'{class}' is no class; there are {}", CLASSES.join(", ")))
+        }
+    }
+
     fn check_purpose(&self) -> Result<(), String> {
         let hostile = self.steps.iter().any(|s| s.class.is_some());
         match (self.kind, &self.expect) {
@@ -288,9 +352,13 @@ impl Scenario {
                 if !hostile {
                     return Err("an attack has at least one step with a class".to_owned());
                 }
+                if self.false_alarm.is_some() {
+                    return Err("a false alarm is one about a benign scenario".to_owned());
+                }
                 if self.twin.is_none() {
                     return Err("an attack names its benign twin".to_owned());
                 }
+                Self::check_class(&expect.class)?;
                 if !(expect.within_s > 0.0 && expect.within_s <= MAX_SECONDS) {
                     return Err(format!("expect.within_s is above 0 and at most {MAX_SECONDS}"));
                 }
@@ -318,12 +386,17 @@ impl Scenario {
         if step.class.is_some() != (from.role == Role::Attacker) {
             return Err("what an attacker does has a class, and nothing else has".to_owned());
         }
+        step.class.as_deref().map_or(Ok(()), Self::check_class)?;
         if step.technique.is_some() && step.class.is_none() {
             return Err("a technique belongs to a class".to_owned());
         }
         let doing = Doing::of(step)?;
         let arguments = self.arguments(step, &doing, 1)?;
-        arguments.check(doing.parameters()).map(drop).map_err(|e| e.to_string())
+        let values = arguments.check(doing.parameters()).map_err(|e| e.to_string())?;
+        // Acts and servers refuse what lies elsewhere by themselves; programs do not, and nothing leads there anyway.
+        let named = doing.parameters().iter().filter(|p| matches!(p.kind, Kind::Address | Kind::Addresses));
+        let elsewhere = named.flat_map(|p| values.addrs(p.name)).find(|a| !address::is_lab(**a));
+        elsewhere.map_or(Ok(()), |a| Err(format!("{a} is not an address of this range")))
     }
 
     /// The arguments of a step: those of the file, and what follows from its actors.
@@ -369,6 +442,11 @@ impl Scenario {
         }
         let one = |word: &str| {
             let name = word.strip_prefix('@').ok_or_else(|| format!("'{word}' is not of the form @NAME"))?;
+            if name == GATEWAY_PLACE {
+                let segment = self.known(&step.from)?.segment;
+                let (v4, v6) = (segment.host(GATEWAY), segment.host6(GATEWAY));
+                return Ok(if step.ip == 4 { v4.to_string() } else { v6.to_string() });
+            }
             let host = self.known(name)?;
             let address = addresses(host, step.ip).first().map(ToString::to_string);
             address.ok_or_else(|| format!("'{name}' has no address"))

@@ -33,7 +33,7 @@ fn rows(scenario: &str, deed: &Deed) -> Vec<Label> {
     if let Some(report) = &deed.report {
         return report.flows.iter().map(|flow| reported(&row, flow)).collect();
     }
-    let (protocol, target_port) = deed.traffic;
+    let (protocol, target_port) = (deed.traffic.protocol, deed.traffic.port);
     let mut rows = Vec::new();
     for source in &deed.sources {
         let net = |addr: IpAddr| Net::host(addr.into());

@@ -7,11 +7,13 @@
 mod file;
 mod labels;
 mod play;
+pub mod server;
 mod shipped;
 pub mod tool;
 
 pub use file::{
-    Cast, Conditions, Expectation, MAX_SECONDS, Role, Scenario, ScenarioError, ScenarioKind, Step, Word,
+    Adjustment, CLASSES, Cast, Conditions, Expectation, MAX_SECONDS, Role, Scenario, ScenarioError,
+    ScenarioKind, Step, Word,
 };
 pub use labels::labels;
 pub use play::{Deed, Ended, Stage, StageError};

@@ -1,12 +1,12 @@
 //! Playing a scenario: its network, its servers, its steps at their times, and an account of what was done.
 
 use super::file::{Cast, Scenario, Step, addresses};
-use super::tool::{self, Doing, Serving, Tool};
+use super::server::{self, Serving};
+use super::tool::{Doing, Tool, Traffic};
 use crate::arguments::{Arguments, Values};
 use crate::range::{Daemon, Range, RangeError};
 use crate::traffic::Control;
 use crate::traffic::act::{self, Act, Report};
-use flow::label::Protocol;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use serde::Serialize;
 use std::fs::File;
@@ -58,10 +58,11 @@ pub struct Stage {
 }
 
 /// How a deed ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "ended", content = "why")]
 pub enum Ended {
     /// By itself.
+    #[default]
     Done,
     /// By its limit of time, as many are meant to.
     Stopped,
@@ -70,7 +71,7 @@ pub enum Ended {
 }
 
 /// What a step really did.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Deed {
     /// Number of the step, from 1.
     pub step: usize,
@@ -95,9 +96,9 @@ pub struct Deed {
     pub sources: Vec<IpAddr>,
     /// Addresses it went to; empty if it chose them itself.
     pub targets: Vec<IpAddr>,
-    /// Protocol and port contacted of a program, as far as they are one.
+    /// Of a program, what its traffic looks like.
     #[serde(skip)]
-    pub traffic: (Option<Protocol>, Option<u16>),
+    pub traffic: Traffic,
     /// What an act reported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<Report>,
@@ -170,21 +171,21 @@ impl Stage {
         let output = File::create(&log).map_err(io)?;
         let errors = output.try_clone().map_err(io)?;
         let address = actor.host().address();
-        let (command, args, port) = match tool::server(server) {
+        let (command, args, port) = match server::find(server) {
             Some(real) => {
                 let (command, args) = (real.command)(&Serving { dir: &dir, address }).map_err(io)?;
                 (PathBuf::from(command), args, real.port)
             }
             None => {
-                let mut args: Vec<String> = ["lab", "serve"].map(str::to_owned).to_vec();
-                args.extend(server.split_whitespace().map(str::to_owned));
-                if !args.iter().any(|a| a.starts_with("address=")) {
-                    args.push(format!("address={address}"));
-                }
+                let mut words = server.split_whitespace();
+                let name = words.next().unwrap_or_default();
+                let given = server::arguments(words, &address.to_string()).map_err(|e| e.to_string())?;
+                let mut args: Vec<String> = ["lab", "serve", name].map(str::to_owned).to_vec();
+                args.extend(given.words());
                 (program.to_owned(), args, None)
             }
         };
-        let own = tool::server(server).is_none();
+        let own = server::find(server).is_none();
         let daemon = self
             .range
             .daemon(&actor.name, command, args, |c| {
@@ -267,7 +268,7 @@ impl Stage {
             ended: Ended::Done,
             sources: of(&step.from),
             targets: step.to.iter().flat_map(of).collect(),
-            traffic: (None, None),
+            traffic: Traffic::default(),
             report: None,
             said: String::new(),
         };
@@ -289,6 +290,9 @@ impl Stage {
             Doing::Tool(tool) => {
                 let values = arguments.check(tool.parameters).map_err(|e| e.to_string())?;
                 deed.traffic = tool.traffic(&values);
+                if !deed.traffic.sources.is_empty() {
+                    deed.sources.clone_from(&deed.traffic.sources);
+                }
                 (deed.ended, deed.said) = self.tool(tool, &values, step, deed.step, limit, stop)?;
                 // What a scan of several hosts reaches is more than the one it names.
                 if values.number("hosts") > 1 {

@@ -2,7 +2,8 @@
 //! nothing of the file becomes part of a command line unchecked.
 
 use super::file::Step;
-use crate::arguments::{Arguments, Kind, Parameter, Values};
+use crate::address;
+use crate::arguments::{Kind, Parameter, Values};
 use crate::range::network::HOST_INTERFACE;
 use crate::simulation::Simulation;
 use crate::traffic::act::{self, Act};
@@ -14,6 +15,9 @@ use wire::packet::protocol;
 
 /// A program and the Debian package that has it.
 pub type Need = (&'static str, &'static str);
+
+/// A program and its arguments, or why a file it needs could not be written.
+pub(super) type Invocation = io::Result<(&'static str, Vec<String>)>;
 
 /// A program that a step may run.
 #[derive(Debug)]
@@ -28,8 +32,19 @@ pub struct Tool {
     pub parameters: &'static [Parameter],
     /// Its arguments. May write files it needs into the directory given.
     line: fn(&Values, &Path) -> io::Result<Vec<String>>,
-    /// What its traffic looks like on the wire: protocol and the port contacted, where it is one.
-    traffic: fn(&Values) -> (Option<Protocol>, Option<u16>),
+    /// What its traffic looks like on the wire.
+    traffic: fn(&Values) -> Traffic,
+}
+
+/// What the traffic of a program looks like on the wire.
+#[derive(Clone, Debug, Default)]
+pub struct Traffic {
+    /// Its protocol, if it is one.
+    pub protocol: Option<Protocol>,
+    /// The port contacted, if it is one.
+    pub port: Option<u16>,
+    /// Where it comes from, if not from the one who does it.
+    pub sources: Vec<IpAddr>,
 }
 
 impl Tool {
@@ -37,13 +52,13 @@ impl Tool {
     ///
     /// # Errors
     /// A file could not be written.
-    pub(super) fn command(&self, values: &Values, scratch: &Path) -> io::Result<(&'static str, Vec<String>)> {
+    pub(super) fn command(&self, values: &Values, scratch: &Path) -> Invocation {
         let program = self.needs.first().map_or("false", |(program, _)| *program);
         Ok((program, (self.line)(values, scratch)?))
     }
 
-    /// Protocol and port of its traffic.
-    pub(super) fn traffic(&self, values: &Values) -> (Option<Protocol>, Option<u16>) {
+    /// What its traffic looks like on the wire.
+    pub(super) fn traffic(&self, values: &Values) -> Traffic {
         (self.traffic)(values)
     }
 }
@@ -114,20 +129,24 @@ const fn port(default: &'static str) -> Parameter {
     Parameter::new("port", Kind::Number(1, 65_535), "port of the target").or(default)
 }
 
-const fn tcp(port: Option<u16>) -> (Option<Protocol>, Option<u16>) {
-    (Some(Protocol::Ip(protocol::TCP)), port)
+fn ip(number: u8, port: Option<u16>) -> Traffic {
+    Traffic { protocol: Some(Protocol::Ip(number)), port, sources: Vec::new() }
 }
 
-const fn udp(port: Option<u16>) -> (Option<Protocol>, Option<u16>) {
-    (Some(Protocol::Ip(protocol::UDP)), port)
+fn tcp(port: Option<u16>) -> Traffic {
+    ip(protocol::TCP, port)
 }
 
-fn strings<const N: usize>(words: [&str; N]) -> Vec<String> {
+fn udp(port: Option<u16>) -> Traffic {
+    ip(protocol::UDP, port)
+}
+
+pub(super) fn strings<const N: usize>(words: [&str; N]) -> Vec<String> {
     words.map(str::to_owned).to_vec()
 }
 
 /// A file in the scratch directory, as an argument.
-fn written(scratch: &Path, name: &str, content: impl AsRef<[u8]>) -> io::Result<String> {
+pub(super) fn written(scratch: &Path, name: &str, content: impl AsRef<[u8]>) -> io::Result<String> {
     let path = scratch.join(name);
     std::fs::write(&path, content)?;
     Ok(path.display().to_string())
@@ -141,14 +160,27 @@ fn in_url(addr: IpAddr) -> String {
     }
 }
 
-/// Domain below which iodine tunnels.
-const TUNNEL_DOMAIN: &str = "t.example.org";
-/// The server's address within the tunnel, which is not on any wire.
-const TUNNEL: &str = "10.53.0.1";
-/// What both ends of the tunnel know.
-const TUNNEL_SECRET: &str = "secret";
+/// Where the hostile packets of a recording come from.
+fn recorded(simulation: Simulation) -> Vec<IpAddr> {
+    let [scanner, flooder, guesser, _] = address::ATTACKERS;
+    let source = match simulation {
+        Simulation::PortScan => scanner,
+        Simulation::SynFlood => address::SILENT,
+        Simulation::UdpFlood | Simulation::IcmpFlood => flooder,
+        Simulation::SshGuessing => guesser,
+        Simulation::Story | Simulation::Ordinary => return Vec::new(),
+    };
+    vec![source.into()]
+}
 
-const TOOLS: [Tool; 11] = [
+/// Domain below which iodine tunnels.
+pub(super) const TUNNEL_DOMAIN: &str = "t.example.org";
+/// The server's address within the tunnel, which is not on any wire.
+pub(super) const TUNNEL: &str = "10.53.0.1";
+/// What both ends of the tunnel know.
+pub(super) const TUNNEL_SECRET: &str = "secret";
+
+const TOOLS: [Tool; 12] = [
     Tool {
         name: "curl",
         about: "Downloads a page of nginx again and again over HTTP/1.1, at a rate.",
@@ -229,7 +261,7 @@ const TOOLS: [Tool; 11] = [
         },
         traffic: |v| match v.word("kind") {
             "udp" => udp(Some(v.port("port"))),
-            "icmp" => (Some(Protocol::Ip(protocol::ICMP)), None),
+            "icmp" => ip(protocol::ICMP, None),
             _ => tcp(Some(v.port("port"))),
         },
     },
@@ -316,7 +348,7 @@ const TOOLS: [Tool; 11] = [
             }
             Ok(line)
         },
-        traffic: |_| (None, Some(5201)),
+        traffic: |_| Traffic { port: Some(5201), ..Traffic::default() },
     },
     Tool {
         name: "nmap",
@@ -351,6 +383,10 @@ const TOOLS: [Tool; 11] = [
             let ports = format!("{first}-{}", v.number("last").max(first));
             let mut line = strings(["-n", "-Pn", "-T4", "--max-retries", "1", "-e", HOST_INTERFACE]);
             line.extend(strings([kind, "-p", &ports, "--max-rate", &rate]));
+            if kind == "-sU" {
+                // A host answers for one closed port a second; waiting for that would stretch the scan over minutes.
+                line.push("--defeat-icmp-ratelimit".to_owned());
+            }
             match v.addr("target") {
                 IpAddr::V6(a) => line.extend(strings(["-6", &a.to_string()])),
                 IpAddr::V4(a) => {
@@ -383,7 +419,7 @@ const TOOLS: [Tool; 11] = [
         },
         traffic: |v| {
             let number = if v.addr("target").is_ipv4() { protocol::ICMP } else { protocol::ICMPV6 };
-            (Some(Protocol::Ip(number)), None)
+            ip(number, None)
         },
     },
     Tool {
@@ -403,7 +439,11 @@ const TOOLS: [Tool; 11] = [
                 "read" => "-X",
                 _ => "-H",
             };
-            let page = if kind == "-X" { "8m" } else { "page" };
+            let page = match kind {
+                "-X" => "8m",
+                "-B" => "form",
+                _ => "page",
+            };
             let url = format!("http://{}:{}/{page}", in_url(v.addr("target")), v.number("port"));
             let (many, seconds) = (v.number("connections").to_string(), v.number("seconds").to_string());
             let mut line = strings([kind, "-c", &many, "-r", "40", "-i", "3", "-l", &seconds, "-p", "2"]);
@@ -430,6 +470,29 @@ const TOOLS: [Tool; 11] = [
         traffic: |v| tcp(Some(v.port("port"))),
     },
     Tool {
+        name: "ssh",
+        about: "Logs in by key and runs a command, again and again.",
+        needs: &[("sh", "dash"), ("ssh", "openssh-client")],
+        parameters: &[
+            TARGET,
+            Parameter::new("count", Kind::Number(1, 100), "how often").or("10"),
+            Parameter::new("pause_ms", Kind::Number(0, 10_000), "pause between two, ms").or("1000"),
+        ],
+        line: |v, scratch| {
+            let key = scratch.with_file_name(super::server::SSH_KEY);
+            let script = format!(
+                "i=0; while [ $i -lt {} ]; do ssh -F none -i {} -o BatchMode=yes -o StrictHostKeyChecking=no \
+                 -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR root@{} uptime || exit 1; sleep {:.3}; i=$((i+1)); done",
+                v.number("count"),
+                key.display(),
+                v.addr("target"),
+                v.number("pause_ms") as f64 / 1e3,
+            );
+            Ok(vec![written(scratch, "ssh.sh", script)?])
+        },
+        traffic: |_| tcp(Some(22)),
+    },
+    Tool {
         name: "tcpreplay",
         about: "Sends a recorded attack as it was: frames of the generated captures of `lab::simulation`.",
         needs: &[("tcpreplay", "tcpreplay")],
@@ -445,141 +508,9 @@ const TOOLS: [Tool; 11] = [
             let file = written(scratch, "tcpreplay.pcap", capture)?;
             Ok(strings(["--quiet", "-i", HOST_INTERFACE, &file]))
         },
-        traffic: |_| (None, None),
-    },
-];
-
-/// A real server that an actor may offer.
-#[derive(Debug)]
-pub struct RealServer {
-    /// Its name in scenario files.
-    pub name: &'static str,
-    /// What it offers, one sentence.
-    pub about: &'static str,
-    /// What must be installed.
-    pub needs: &'static [Need],
-    /// The TCP port that says when it is ready.
-    pub(super) port: Option<u16>,
-    /// Program and arguments. Its files go into a directory of its own.
-    pub(super) command: fn(&Serving<'_>) -> io::Result<(&'static str, Vec<String>)>,
-}
-
-/// Where a server is to be.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Serving<'a> {
-    /// A directory of its own.
-    pub(super) dir: &'a Path,
-    /// Its host's first IPv4 address.
-    pub(super) address: IpAddr,
-}
-
-/// A real server by the word that names it.
-#[must_use]
-pub fn server(word: &str) -> Option<&'static RealServer> {
-    SERVERS.iter().find(|s| s.name == word)
-}
-
-/// All real servers.
-#[must_use]
-pub fn servers() -> &'static [RealServer] {
-    &SERVERS
-}
-
-/// Whether an actor can offer this: a real server, or a service of the lab with its arguments.
-pub(super) fn check_service(text: &str) -> Result<(), String> {
-    if server(text).is_some() {
-        return Ok(());
-    }
-    let mut words = text.split_whitespace();
-    let name = words.next().unwrap_or_default();
-    let service = crate::serve::all().iter().find(|s| s.name == name).ok_or_else(|| {
-        let real = SERVERS.map(|s| s.name).join(", ");
-        format!(
-            "there is no server '{name}'; there are {real}, and of the lab {}",
-            crate::serve::names().join(", ")
-        )
-    })?;
-    let address = ["address=127.0.0.1"].into_iter();
-    let arguments = Arguments::parse(address.chain(words)).map_err(|e| e.to_string())?;
-    arguments.check(service.parameters).map(drop).map_err(|e| e.to_string())
-}
-
-/// Sizes of the pages of nginx, bytes: `page` is one line of text.
-const PAGES: [(&str, u64); 3] = [("1m", 1 << 20), ("8m", 8 << 20), ("64m", 64 << 20)];
-
-const SERVERS: [RealServer; 4] = [
-    RealServer {
-        name: "iodined",
-        about: "The far end of a tunnel through DNS.",
-        needs: &[("iodined", "iodine")],
-        port: None,
-        command: |at| {
-            let listen = at.address.to_string();
-            let line = ["-f", "-c", "-P", TUNNEL_SECRET, "-l", &listen, TUNNEL, TUNNEL_DOMAIN];
-            Ok(("iodined", strings(line)))
+        traffic: |v| Traffic {
+            sources: v.word("capture").parse().map(recorded).unwrap_or_default(),
+            ..Traffic::default()
         },
     },
-    RealServer {
-        name: "iperf3",
-        about: "Takes bulk data on port 5201.",
-        needs: &[("iperf3", "iperf3")],
-        port: Some(5201),
-        command: |_| Ok(("iperf3", strings(["-s"]))),
-    },
-    RealServer {
-        name: "nginx",
-        about: "A web server with a page and files of 1, 8 and 64 MB on port 80.",
-        needs: &[("nginx", "nginx-light")],
-        port: Some(80),
-        command: nginx,
-    },
-    RealServer {
-        name: "sshd",
-        about: "An SSH server on port 22 that takes no password.",
-        needs: &[("sshd", "openssh-server"), ("ssh-keygen", "openssh-client")],
-        port: Some(22),
-        command: sshd,
-    },
 ];
-
-fn nginx(at: &Serving<'_>) -> io::Result<(&'static str, Vec<String>)> {
-    std::fs::write(at.dir.join("page"), "an ordinary page\n")?;
-    for (name, size) in PAGES {
-        // A sparse file: its bytes are zeros and take no room.
-        std::fs::File::create(at.dir.join(name))?.set_len(size)?;
-    }
-    let dir = at.dir.display();
-    let spool: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|kind| format!("{kind}_temp_path {dir}; "))
-        .concat();
-    let config = format!(
-        "daemon off; pid {dir}/pid; error_log {dir}/error; user root; worker_processes 1;\n\
-         events {{ worker_connections 512; }}\n\
-         http {{ access_log off; {spool} server {{ listen 80; listen [::]:80; root {dir}; index page; }} }}\n"
-    );
-    let file = written(at.dir, "config", config)?;
-    Ok(("nginx", strings(["-c", &file, "-p", &dir.to_string()])))
-}
-
-fn sshd(at: &Serving<'_>) -> io::Result<(&'static str, Vec<String>)> {
-    let key = at.dir.join("host_key").display().to_string();
-    let made = std::process::Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-f", &key])
-        .stdin(std::process::Stdio::null())
-        .status()?;
-    if !made.success() {
-        return Err(io::Error::other("ssh-keygen could not make a host key"));
-    }
-    // Where sshd puts its unprivileged half; a service manager would make it.
-    std::fs::create_dir_all("/run/sshd")?;
-    // As distributions ship it: PAM makes the answer to a wrong password wait.
-    let config = format!(
-        "Port 22\nHostKey {key}\nAuthorizedKeysFile none\nPidFile none\nStrictModes no\nUsePAM yes\n\
-         KbdInteractiveAuthentication no\nPasswordAuthentication yes\nUseDNS no\n\
-         PermitRootLogin prohibit-password\nMaxStartups 50\n"
-    );
-    let file = written(at.dir, "config", config)?;
-    // sshd re-executes itself and wants to know where it is.
-    let program = if Path::new("/usr/sbin/sshd").exists() { "/usr/sbin/sshd" } else { "/usr/bin/sshd" };
-    Ok((program, strings(["-D", "-e", "-f", &file])))
-}

@@ -66,7 +66,7 @@ pub(super) fn echo(values: &Values) -> Result<Vec<Server>, TrafficError> {
 }
 
 /// The answer of a server to a client, RFC 5905 §7.3: version 4, stratum 2.
-fn time(question: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn time(question: &[u8]) -> Option<Vec<u8>> {
     let first = *question.first()?;
     // Mode 3 is a client's.
     if first & 7 != 3 || question.len() < 48 {
@@ -86,7 +86,7 @@ fn time(question: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// One packet of the answer to the private request for the monitor list: mode 7, implementation 3, request 42.
-fn monitored(question: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn monitored(question: &[u8]) -> Option<Vec<u8>> {
     if question.first()? & 7 != 7 || question.get(2..4)? != [3, 42] {
         return None;
     }
@@ -110,7 +110,7 @@ fn ber(tag: u8, content: &[u8]) -> Vec<u8> {
 }
 
 /// The answer to a version 2c request with community `public` (RFC 3416): one value to a get, a table to a bulk request.
-fn bulk(question: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn bulk(question: &[u8]) -> Option<Vec<u8>> {
     const GET: u8 = 0xa0;
     const NEXT: u8 = 0xa1;
     const BULK: u8 = 0xa5;
@@ -137,7 +137,7 @@ fn bulk(question: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The answer to a search (UPnP Device Architecture 1.1 §1.3.3).
-fn discovered(question: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn discovered(question: &[u8]) -> Option<Vec<u8>> {
     question.starts_with(b"M-SEARCH ").then(|| {
         let text = "HTTP/1.1 200 OK\r\nCACHE-CONTROL: max-age=120\r\nEXT:\r\nLOCATION: http://192.0.2.110:80/device.xml\r\n\
              SERVER: lab/1.0 UPnP/1.1 lab/1.0\r\nST: upnp:rootdevice\r\n\
@@ -148,9 +148,9 @@ fn discovered(question: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The answer to a `get` over UDP: the frame header of eight bytes (the request's, one packet), and a large value.
-fn cached(question: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn cached(question: &[u8]) -> Option<Vec<u8>> {
     let (frame, command) = question.split_at_checked(8)?;
-    let key = command.strip_prefix(b"get ")?.split(|b| b.is_ascii_whitespace()).next()?;
+    let key = command.strip_prefix(b"get ")?.split(u8::is_ascii_whitespace).next()?;
     let mut out = frame.get(..2)?.to_vec();
     out.extend([0, 0, 0, 1, 0, 0]);
     out.extend(b"VALUE ");
@@ -164,6 +164,7 @@ fn cached(question: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wire::message::app::{App, Recognition, datagram};
 
     #[test]
     fn small_questions_have_large_answers_and_nonsense_has_none() {
@@ -189,6 +190,16 @@ mod tests {
         check(bulk, &request(0xa0), Some(50));
         check(bulk, &request(0xa5), Some(1300));
         check(bulk, &request(0xa3), None);
+        let ports = |server| (40_000, server);
+        for (question, service, port, app) in [
+            (&client[..], time as fn(&[u8]) -> Option<Vec<u8>>, 123, App::Ntp),
+            (&request(0xa5), bulk, 161, App::Snmp),
+            (b"M-SEARCH * HTTP/1.1\r\n\r\n", discovered, 1900, App::Ssdp),
+            (b"\0\x01\0\0\0\x01\0\0get a\r\n", cached, 11_211, App::Memcached),
+        ] {
+            let said = service(question).expect("an answer");
+            assert_eq!(datagram(question, &said, ports(port)), Recognition::Is(app));
+        }
         for service in [time, monitored, discovered, cached, bulk] {
             for cut in 0..12 {
                 check(service, &request(0xa5)[..cut], None);

@@ -75,10 +75,10 @@ fn serve_stream(mut stream: TcpStream, zone: Zone) -> io::Result<()> {
 
 /// What the server knows.
 #[derive(Clone, Copy, Debug)]
-struct Zone {
-    a: Option<Ipv4Addr>,
-    aaaa: Option<Ipv6Addr>,
-    wildcard: bool,
+pub(super) struct Zone {
+    pub(super) a: Option<Ipv4Addr>,
+    pub(super) aaaa: Option<Ipv6Addr>,
+    pub(super) wildcard: bool,
 }
 
 /// Type and data of a record, and how long it may be kept, s.
@@ -86,7 +86,7 @@ type Record = (u16, Vec<u8>, u32);
 
 impl Zone {
     /// The answer to a message; `None` to what is no standard query. `most` is the longest over UDP.
-    fn answer(&self, message: &[u8], most: Option<usize>) -> Option<Vec<u8>> {
+    pub(super) fn answer(&self, message: &[u8], most: Option<usize>) -> Option<Vec<u8>> {
         let question = parse(message)?;
         let (code, records) = self.lookup(&question);
         let whole = assemble(message, &question, code, &records);

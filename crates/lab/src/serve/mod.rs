@@ -7,6 +7,8 @@
 mod datagram;
 mod dns;
 mod ftp;
+#[cfg(test)]
+mod hostile;
 mod line;
 mod modbus;
 mod rpc;
@@ -20,7 +22,7 @@ pub(crate) use rpc::{NDR, pdu};
 pub(crate) use smb::{SHARE, utf16};
 
 use crate::arguments::{Arguments, Kind, Parameter, Values};
-use crate::traffic::{Control, Server, TrafficError};
+use crate::traffic::{Control, Server, TrafficError, ssh};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -131,6 +133,8 @@ fn listen(values: &Values) -> SocketAddr {
     SocketAddr::new(values.addr("address"), values.port("port"))
 }
 
+const SSH: &[Parameter] = &[parameter::ADDRESS, parameter::port("22")];
+
 const SERVICES: &[Service] = &[
     Service {
         name: "dns",
@@ -209,6 +213,12 @@ const SERVICES: &[Service] = &[
         about: "A device that answers searches.",
         parameters: datagram::SSDP,
         start: datagram::ssdp,
+    },
+    Service {
+        name: "ssh",
+        about: "A stand-in for SSH that refuses every guess and has no shell; for real clients there is sshd.",
+        parameters: SSH,
+        start: |values| Ok(vec![ssh::serve(listen(values))?]),
     },
     Service {
         name: "web",

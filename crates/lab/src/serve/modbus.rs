@@ -59,7 +59,7 @@ fn serve(mut stream: TcpStream, plant: &Mutex<Plant>) -> io::Result<()> {
 
 /// The state of what is controlled.
 #[derive(Debug)]
-struct Plant {
+pub(super) struct Plant {
     coils: Vec<bool>,
     registers: Vec<u16>,
     /// Requests so far: what the inputs show changes with it.
@@ -67,7 +67,7 @@ struct Plant {
 }
 
 impl Plant {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             coils: (0..SIZE).map(|i| i % 3 == 0).collect(),
             registers: (0..SIZE).map(|i| 1000 + i * 7).collect(),
@@ -76,7 +76,7 @@ impl Plant {
     }
 
     /// The answer to function and data, or the code of an exception.
-    fn answer(&mut self, request: &[u8]) -> Result<Vec<u8>, u8> {
+    pub(super) fn answer(&mut self, request: &[u8]) -> Result<Vec<u8>, u8> {
         self.turn = self.turn.wrapping_add(1);
         let function = *request.first().ok_or(ILLEGAL_FUNCTION)?;
         let half = |at: usize| {

@@ -33,7 +33,7 @@ pub(crate) const NDR: [u8; 20] = [
 ];
 /// A handle of the server's: any twenty bytes that are not all zero.
 const HANDLE: [u8; 20] = [1; 20];
-/// Win32: no rights.
+/// No rights, as Windows says it in a fault.
 const ACCESS_DENIED: u32 = 5;
 /// The presentation context was never bound (C706, nca_s_unk_if).
 const UNKNOWN_INTERFACE: u32 = 0x1c01_0003;
@@ -79,18 +79,25 @@ impl Talk {
                 let context = u16::from_le_bytes(unit.get(20..22)?.try_into().ok()?);
                 let operation = u16::from_le_bytes(unit.get(22..24)?.try_into().ok()?);
                 let bound = self.contexts.iter().find(|(id, _)| *id == context);
-                let Some((_, interface)) = bound else {
-                    let mut body = vec![0; 8];
-                    body.extend(UNKNOWN_INTERFACE.to_le_bytes());
-                    body.extend([0; 4]);
-                    return Some(pdu(FAULT, call, &body));
+                let stub = match bound {
+                    Some((_, interface)) => result(*interface, operation),
+                    None => Err(UNKNOWN_INTERFACE),
                 };
-                let stub = result(*interface, operation);
-                let mut body = u32::try_from(stub.len()).unwrap_or(0).to_le_bytes().to_vec();
-                body.extend(context.to_le_bytes());
-                body.extend([0, 0]);
-                body.extend(stub);
-                Some(pdu(RESPONSE, call, &body))
+                Some(match stub {
+                    Ok(stub) => {
+                        let mut body = u32::try_from(stub.len()).unwrap_or(0).to_le_bytes().to_vec();
+                        body.extend(context.to_le_bytes());
+                        body.extend([0, 0]);
+                        body.extend(stub);
+                        pdu(RESPONSE, call, &body)
+                    }
+                    Err(status) => {
+                        let mut body = vec![0; 8];
+                        body.extend(status.to_le_bytes());
+                        body.extend([0; 4]);
+                        pdu(FAULT, call, &body)
+                    }
+                })
             }
             _ => None,
         }
@@ -133,19 +140,19 @@ pub(crate) fn pdu(kind: u8, call: &[u8], body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What a call returns.
-fn result(interface: [u8; 4], operation: u16) -> Vec<u8> {
-    let status = |code: u32| code.to_le_bytes().to_vec();
-    match (interface, operation) {
+/// What a call returns, or the status of a fault.
+fn result(interface: [u8; 4], operation: u16) -> Result<Vec<u8>, u32> {
+    let success = [0; 4].to_vec();
+    Ok(match (interface, operation) {
         // [MS-SCMR]: OpenSCManagerW and OpenServiceW give a handle; CreateServiceW a tag before it.
-        (SVCCTL, 15 | 16) => [HANDLE.to_vec(), status(0)].concat(),
-        (SVCCTL, 12) => [vec![0; 4], HANDLE.to_vec(), status(0)].concat(),
-        (SVCCTL, 0) => [vec![0; 20], status(0)].concat(),
-        (SVCCTL, 2 | 19) => status(0),
+        (SVCCTL, 15 | 16) => [HANDLE.to_vec(), success].concat(),
+        (SVCCTL, 12) => [vec![0; 4], HANDLE.to_vec(), success].concat(),
+        (SVCCTL, 0) => [vec![0; 20], success].concat(),
+        (SVCCTL, 2 | 19) => success,
         // [MS-SRVS]: NetrShareEnum.
         (SRVSVC, 15) => shares(),
-        _ => status(ACCESS_DENIED),
-    }
+        _ => return Err(ACCESS_DENIED),
+    })
 }
 
 /// `SHARE_INFO_1_CONTAINER` with the shares of the file server, in NDR.

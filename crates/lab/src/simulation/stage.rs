@@ -1,5 +1,6 @@
 //! Where packets are put at their times: a seeded source of chance, and TCP conversations packet by packet.
 
+use crate::chance::Chance;
 use std::time::Duration;
 use wire::packet::tcp_flag::{ACK, FIN, PSH, RST, SYN};
 use wire::{Addr, craft};
@@ -15,12 +16,12 @@ const WINDOW: u16 = 64_240;
 /// Frames with their times, ns since the scenario's beginning.
 pub(super) struct Stage {
     frames: Vec<(u64, Vec<u8>)>,
-    state: u64,
+    chance: Chance,
 }
 
 impl Stage {
     pub(super) const fn new(seed: u64) -> Self {
-        Self { frames: Vec::new(), state: seed }
+        Self { frames: Vec::new(), chance: Chance::new(seed) }
     }
 
     /// Puts a frame at a time.
@@ -34,18 +35,9 @@ impl Stage {
         self.frames.into_iter()
     }
 
-    /// The next 64 random bits (SplitMix64).
-    fn random(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
     /// A number of `range`, whose end is exclusive and above its start.
     pub(super) fn pick(&mut self, range: std::ops::Range<u64>) -> u64 {
-        range.start + self.random() % (range.end - range.start).max(1)
+        self.chance.pick(range)
     }
 
     /// A time around `middle`, up to a third away, ns.
@@ -56,7 +48,7 @@ impl Stage {
 
     /// A sequence number.
     pub(super) fn sequence(&mut self) -> u32 {
-        u32::try_from(self.random() >> 32).unwrap_or(0)
+        u32::try_from(self.chance.bits() >> 32).unwrap_or(0)
     }
 
     /// A port of the range Linux takes client ports from.

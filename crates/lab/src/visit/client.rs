@@ -42,7 +42,7 @@ const REST: Duration = Duration::from_secs(600);
 const MAX_REST: Duration = Duration::from_secs(30 * 86_400);
 /// How long a robots.txt is kept (RFC 9309 §2.4), and how long its absence for reasons that may pass.
 const ROBOTS_AGE: [Duration; 2] = [Duration::from_secs(86_400), REST];
-/// Origins whose robots.txt is kept; when full, the oldest is read anew when needed.
+/// Origins whose robots.txt is kept; when full, one of them is forgotten, and read anew when needed.
 const MAX_ORIGINS: usize = 20_000;
 /// How often a wait looks whether to end.
 const TICK: Duration = Duration::from_millis(20);
@@ -319,8 +319,8 @@ impl Visitor {
             let mut known = self.shared.robots.lock().unwrap_or_else(PoisonError::into_inner);
             if known.len() >= MAX_ORIGINS && !known.contains_key(&url.origin()) {
                 // Whoever holds the slot still uses it; it is only no longer found here.
-                let oldest = known.keys().next().cloned();
-                oldest.map(|origin| known.remove(&origin));
+                let any = known.keys().next().cloned();
+                any.map(|origin| known.remove(&origin));
             }
             Arc::clone(known.entry(url.origin()).or_default())
         };

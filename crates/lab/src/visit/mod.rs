@@ -475,10 +475,9 @@ fn load(
     }
     let mut links = page::links(&reply.body, &reply.url);
     for i in plan::pick(draw, parts, links.parts.len()) {
-        match visitor.get(links.parts[i].clone(), &want(Kind::Part)) {
-            Err(Denied::Stopped) => return Err(Denied::Stopped),
-            // One part less, as in a browser.
-            Ok(_) | Err(_) => {}
+        // A part that cannot be had is one part less, as in a browser.
+        if let Err(Denied::Stopped) = visitor.get(links.parts[i].clone(), &want(Kind::Part)) {
+            return Err(Denied::Stopped);
         }
     }
     links.parts.clear();

@@ -27,7 +27,6 @@ const UDP_SIZE: u16 = 1232;
 /// Types of record that are asked for (RFC 1035 §3.2.2, RFC 3596, RFC 8659, RFC 9460).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u16)]
-#[expect(clippy::upper_case_acronyms, reason = "their names as the standards write them")]
 pub enum RecordType {
     /// IPv4 address.
     A = 1,
@@ -273,7 +272,7 @@ fn answer_to(question: &[u8], id: u16, message: &[u8]) -> Option<Dns> {
 fn answer(reply: &Dns) -> Answer {
     Answer {
         code: reply.rcode,
-        addresses: reply.addresses.iter().map(|a| a.ip()).collect(),
+        addresses: reply.addresses.iter().map(wire::Addr::ip).collect(),
         ttl: Duration::from_secs(reply.min_ttl.unwrap_or_default().into()),
         bytes: reply.length.into(),
     }

@@ -10,7 +10,7 @@ use lab::visit::sites::{SERVICES_HEADER, SITES_HEADER, services, sites};
 use lab::visit::statistics::{Failure, Kind};
 use lab::visit::{Options, Report, VisitError, limit, page, robots, start, url};
 use servers::{Servers, free_port};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
@@ -191,7 +191,10 @@ fn services_are_used_as_their_protocols_demand() {
     assert!(statistics.kind(Kind::Download).bytes >= 64 << 10);
     let ranges: Vec<_> = servers.log().into_iter().filter(|e| e.path == "/large.bin").collect();
     assert!(ranges.iter().all(|e| e.status == 206), "{ranges:?}");
-    assert_eq!(statistics.countries.keys().map(|c| c.code()).collect::<Vec<_>>(), ["DE", "NO", "SE"]);
+    assert_eq!(
+        statistics.countries.keys().map(lab::visit::sites::Country::code).collect::<Vec<_>>(),
+        ["DE", "NO", "SE"]
+    );
 }
 
 #[test]
@@ -204,7 +207,10 @@ fn the_same_seed_asks_for_the_same() {
         options.threads = 1;
         let report = run(options);
         accounts_for_every_request(&report);
-        Some(servers.log().into_iter().map(|e| (e.host, e.path)).collect::<Vec<_>>())
+        let log = servers.log();
+        let connections: BTreeSet<u64> = log.iter().map(|e| e.connection).collect();
+        assert_eq!(connections.len(), 3, "one connection a host carries all its requests: {log:#?}");
+        Some(log.into_iter().map(|e| (e.host, e.path)).collect::<Vec<_>>())
     };
     let Some(first) = asked("visit_seed_1") else { return };
     assert_eq!(Some(&first), asked("visit_seed_2").as_ref());

@@ -15,7 +15,7 @@ pid DIR/nginx.pid;
 error_log DIR/error.log;
 events { worker_connections 512; }
 http {
-    log_format visits '$msec|$host|$request_uri|$status|$http_user_agent';
+    log_format visits '$msec|$connection|$host|$request_uri|$status|$http_user_agent';
     access_log DIR/access.log visits;
     client_body_temp_path DIR/t1; proxy_temp_path DIR/t2; fastcgi_temp_path DIR/t3;
     uwsgi_temp_path DIR/t4; scgi_temp_path DIR/t5;
@@ -45,6 +45,8 @@ const PAGE: &str = "<!doctype html><link rel=stylesheet href=/style.css><img src
 pub(crate) struct Entry {
     /// When the request had been answered, s.
     pub(crate) at: f64,
+    /// Number of the connection it came over.
+    pub(crate) connection: u64,
     pub(crate) host: String,
     pub(crate) path: String,
     pub(crate) status: u16,
@@ -135,10 +137,11 @@ impl Servers {
     pub(crate) fn log(&self) -> Vec<Entry> {
         let text = std::fs::read_to_string(self.dir.join("access.log")).expect("the log");
         let entry = |line: &str| {
-            let mut fields = line.splitn(5, '|');
+            let mut fields = line.splitn(6, '|');
             let mut next = || fields.next().expect("a field").to_owned();
             Entry {
                 at: next().parse().expect("a time"),
+                connection: next().parse().expect("a number"),
                 host: next(),
                 path: next(),
                 status: next().parse().expect("a status"),

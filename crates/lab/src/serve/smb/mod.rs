@@ -73,7 +73,7 @@ fn serve(mut stream: TcpStream, store: Store) -> io::Result<()> {
 }
 
 /// What one connection knows: whether somebody is logged in, and what is open.
-struct Session {
+pub(super) struct Session {
     store: Store,
     logged_in: bool,
     opened: HashMap<u64, Open>,
@@ -86,12 +86,12 @@ const SESSION: u64 = 0x4c41_4221;
 type Answer = Result<Vec<u8>, u32>;
 
 impl Session {
-    fn new(store: Store) -> Self {
+    pub(super) fn new(store: Store) -> Self {
         Self { store, logged_in: false, opened: HashMap::new(), next: 1 }
     }
 
     /// The answer to a message, empty if it needs none; `None` if it is not SMB.
-    fn answer(&mut self, message: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn answer(&mut self, message: &[u8]) -> Option<Vec<u8>> {
         if message.starts_with(b"\xffSMBr") {
             return answer_version_1(message);
         }
@@ -291,7 +291,7 @@ mod tests {
         let store = Store::with_documents(3, 1);
         assert!(Session::new(store.clone()).answer(b"GET / HTTP/1.1\r\n\r\n").is_none());
         assert!(Session::new(store.clone()).answer(b"\xffSMBr old").is_none());
-        let mut whole = vec![0; 200];
+        let mut whole = [0; 200];
         whole[..4].copy_from_slice(&message::MAGIC);
         for command in 0..=20_u8 {
             whole[12] = command;

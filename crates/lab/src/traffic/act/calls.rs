@@ -1,11 +1,11 @@
 //! Remote procedure calls (DCE/RPC) over named pipes and TCP: what administrators call, and intruders.
 //!
-//! Of each call the interface, the operation and a plausible length are real; its content is filling.
+//! Of each call the interface, the operation and a plausible length are real; its data is zeros, which read as null pointers
+//! and handles of nothing.
 
 use super::actor::{Actor, Line};
 use super::smb::{Purpose, Session};
 use super::{Kind, Parameter, parameter};
-use crate::chance::Chance;
 use crate::serve::{NDR, USER, pdu};
 use crate::traffic::TrafficError;
 use std::io::{self, Read, Write};
@@ -104,17 +104,15 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     Parameter::new("port", Kind::Number(0, 65_535), "port of the targets; 0 for 445 or 135").or("0"),
     Parameter::new("pause_ms", Kind::Number(0, 10_000), "pause between targets, ms").or("500"),
     parameter::seconds("30"),
-    parameter::SEED,
 ];
 
 /// Runs one errand at each target in turn.
 pub(super) fn run(actor: &Actor<'_>) -> Result<(), TrafficError> {
     let wanted = actor.values.word("errand");
     let Some(errand) = ERRANDS.iter().find(|e| e.name == wanted) else { return Ok(()) };
-    let mut chance = actor.chance(0);
     let pause = Duration::from_millis(actor.values.number("pause_ms"));
     for target in actor.values.addrs("targets") {
-        let _ = actor.attempt(|| visit(actor, *target, errand, &mut chance));
+        let _ = actor.attempt(|| visit(actor, *target, errand));
         if !actor.sleep(pause) {
             break;
         }
@@ -122,7 +120,7 @@ pub(super) fn run(actor: &Actor<'_>) -> Result<(), TrafficError> {
     Ok(())
 }
 
-fn visit(actor: &Actor<'_>, target: IpAddr, errand: &Errand, chance: &mut Chance) -> io::Result<()> {
+fn visit(actor: &Actor<'_>, target: IpAddr, errand: &Errand) -> io::Result<()> {
     let pipes = actor.values.word("over") == "smb";
     let port = match (actor.values.port("port"), pipes) {
         (0, true) => 445,
@@ -134,10 +132,10 @@ fn visit(actor: &Actor<'_>, target: IpAddr, errand: &Errand, chance: &mut Chance
         let mut session = Session::open(line, USER)?;
         session.connect(&target.to_string(), "IPC$")?;
         let pipe = session.create(errand.pipe, Purpose::Use)?;
-        call(errand, chance, |unit| session.transceive(pipe, unit))?;
+        call(errand, |unit| session.transceive(pipe, unit))?;
         session.close(pipe)
     } else {
-        call(errand, chance, |unit| {
+        call(errand, |unit| {
             line.write_all(unit)?;
             read_unit(&mut line)
         })
@@ -145,17 +143,13 @@ fn visit(actor: &Actor<'_>, target: IpAddr, errand: &Errand, chance: &mut Chance
 }
 
 /// Binds the interface and makes the calls; `exchange` carries a unit there and its answer back.
-fn call(
-    errand: &Errand,
-    chance: &mut Chance,
-    mut exchange: impl FnMut(&[u8]) -> io::Result<Vec<u8>>,
-) -> io::Result<()> {
+fn call(errand: &Errand, mut exchange: impl FnMut(&[u8]) -> io::Result<Vec<u8>>) -> io::Result<()> {
     exchange(&bind(&errand.interface))?;
     for ((operation, len), id) in errand.operations.iter().zip(2..) {
         let mut body = u32::try_from(*len).unwrap_or(0).to_le_bytes().to_vec();
         body.extend([0, 0]);
         body.extend(operation.to_le_bytes());
-        body.extend(chance.bytes(*len));
+        body.extend(vec![0; *len]);
         exchange(&pdu(0, &u32::to_le_bytes(id), &body))?;
     }
     Ok(())

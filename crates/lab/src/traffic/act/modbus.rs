@@ -60,7 +60,7 @@ fn abusive(kind: &str, n: u64, chance: &mut Chance) -> (u8, Vec<u8>) {
             let [.., a, b] = (n * 997).to_be_bytes();
             (1, vec![3, a, b, 0, 1])
         }
-        _ if n % 3 == 0 => (1, vec![5, 0, low % 64, if n % 2 == 0 { 0xff } else { 0 }, 0]),
+        _ if n.is_multiple_of(3) => (1, vec![5, 0, low % 64, if n.is_multiple_of(2) { 0xff } else { 0 }, 0]),
         _ if n % 3 == 1 => (1, vec![6, 0, low % 64, value[0], value[1]]),
         _ => (1, vec![16, 0, low % 64, 0, 1, 2, value[0], value[1]]),
     }

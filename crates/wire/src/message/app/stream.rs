@@ -191,11 +191,8 @@ fn framed(bytes: &[u8]) -> Says {
 
 /// Requests in words: HTTP and its relatives, or the first command of a protocol of lines.
 fn asks_in_words(bytes: &[u8]) -> Says {
-    let http = http_request(bytes);
-    if let Says::Is(_) = http {
-        return http;
-    }
-    let mut says = http;
+    // Words before lines: what is decided sooner must not be overruled by what is decided later.
+    let mut says = Says::No;
     for (word, app) in FIRST {
         says = or(says, || begins(bytes, word, Says::Is(app)));
     }
@@ -203,8 +200,12 @@ fn asks_in_words(bytes: &[u8]) -> Says {
         says = or(says, || begins(bytes, verb, Says::Weak(App::Ftp)));
     }
     // Letters are also lengths and numbers.
-    or(says, || framed(bytes))
+    or(says, || or(http_request(bytes), || framed(bytes)))
 }
+
+/// Ends of request lines: RFC 9112 §2.3, RFC 3261 §7.1, RFC 7826 §20.3 and its forerunner.
+const VERSIONS: [(&[u8; 8], App); 4] =
+    [(b" HTTP/1.", App::Http), (b" SIP/2.0", App::Sip), (b" RTSP/1.", App::Rtsp), (b" RTSP/2.", App::Rtsp)];
 
 /// A request line of HTTP/1, SIP or RTSP, or the preface of HTTP/2.
 fn http_request(bytes: &[u8]) -> Says {
@@ -223,17 +224,20 @@ fn http_request(bytes: &[u8]) -> Says {
         Some(b'*') if method == b"PRI" => begins(target, b"* HT", Says::Is(App::Http)),
         // Other targets are those of a proxy, an authority or a star, and those of SIP and RTSP.
         Some(_) => {
-            let end = target.iter().position(|b| *b == b'\n');
+            // Control characters end a line; formats with lengths have them, so that they are no request lines.
+            let end = target.iter().position(|b| b.is_ascii_control() && *b != b'\t');
             let line = target.get(..end.unwrap_or(target.len())).unwrap_or(target);
-            let has = |what: &[u8]| line.windows(what.len()).any(|w| w == what);
-            if has(b" HTTP/1.") {
-                Says::Is(App::Http)
-            } else if has(b" SIP/2.0") || starts_with(line, b"sip:") || starts_with(line, b"sips:") {
+            // What stands first decides, so that more of the line changes nothing.
+            let scheme = |names: &[&[u8]]| names.iter().any(|name| starts_with(line, name));
+            let version = || line.windows(8).find_map(|w| VERSIONS.iter().find(|(mark, _)| w == *mark));
+            if scheme(&[b"sip:", b"sips:"]) {
                 Says::Is(App::Sip)
-            } else if has(b" RTSP/1.") || has(b" RTSP/2.") || starts_with(line, b"rtsp:") {
+            } else if scheme(&[b"rtsp:"]) {
                 Says::Is(App::Rtsp)
-            } else if known && (starts_with(line, b"http:") || starts_with(line, b"https:")) {
+            } else if known && scheme(&[b"http:", b"https:"]) {
                 Says::Is(App::Http)
+            } else if let Some((_, app)) = version() {
+                Says::Is(*app)
             } else if end.is_none() {
                 Says::Part
             } else {

@@ -1,0 +1,431 @@
+//! Gradient boosting for classes: logistic loss for two, softmax for more.
+
+use super::Trees;
+use super::leafwise::{Ground, Growth};
+use crate::LearnError;
+use crate::bins::{Binned, Binning};
+use crate::matrix::{Feature, Matrix};
+use crate::pool::{self, Inline, Pool};
+use crate::random::Random;
+
+/// How to boost.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    /// Most rounds; each grows one tree, or one for each class where there are more than two.
+    pub rounds: usize,
+    /// Shrinkage of each tree's values, above 0 up to 1.
+    pub rate: f64,
+    /// Most leaves of a tree, at least 2.
+    pub leaves: usize,
+    /// Most splits on a path.
+    pub depth: u16,
+    /// Least rows in a leaf, about.
+    pub min_rows: f64,
+    /// Least hessian in a leaf.
+    pub min_hessian: f64,
+    /// L2 term on the values of leaves.
+    pub l2: f64,
+    /// Share of the features each tree may use, above 0 up to 1.
+    pub features: f64,
+    /// Share of the rows each tree is grown on, above 0 up to 1.
+    pub rows: f64,
+    /// Rounds without a lower loss on the rows held out after which to stop; 0 never stops. Needs rows held out.
+    pub patience: usize,
+    /// Seed of the drawing of features and rows.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            rounds: 100,
+            rate: 0.1,
+            leaves: 31,
+            depth: 64,
+            min_rows: 20.0,
+            min_hessian: 1e-3,
+            l2: 0.0,
+            features: 1.0,
+            rows: 1.0,
+            patience: 0,
+            seed: 0,
+        }
+    }
+}
+
+impl Options {
+    fn check(&self) -> Result<(), LearnError> {
+        let share = |option, value: f64| {
+            let fits = value > 0.0 && value <= 1.0;
+            if fits { Ok(()) } else { Err(LearnError::Option { option, expected: "above 0 and at most 1" }) }
+        };
+        share("rate", self.rate)?;
+        share("features", self.features)?;
+        share("rows", self.rows)?;
+        if self.rounds == 0 {
+            return Err(LearnError::Option { option: "rounds", expected: "at least 1" });
+        }
+        if self.leaves < 2 {
+            return Err(LearnError::Option { option: "leaves", expected: "at least 2" });
+        }
+        let positive = |v: f64| v >= 0.0 && v.is_finite();
+        if !positive(self.l2) || !positive(self.min_rows) || !positive(self.min_hessian) {
+            return Err(LearnError::Option {
+                option: "l2, min_rows and min_hessian",
+                expected: "at least 0",
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Labelled rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Samples<'a> {
+    /// Features.
+    pub rows: &'a Matrix,
+    /// Class of each row, below the number of classes.
+    pub classes: &'a [u32],
+    /// Weight of each row, above 0; `None` is 1 for all.
+    pub weights: Option<&'a [f32]>,
+}
+
+impl Samples<'_> {
+    pub(crate) fn check(&self, classes: usize) -> Result<(), LearnError> {
+        let n = self.rows.rows();
+        if n == 0 {
+            return Err(LearnError::Empty);
+        }
+        let same = |what, found: usize| {
+            if found == n { Ok(()) } else { Err(LearnError::Shape { what, expected: n, found }) }
+        };
+        same("classes of the rows", self.classes.len())?;
+        same("weights of the rows", self.weights.map_or(n, <[f32]>::len))?;
+        if self.weights.is_some_and(|w| w.iter().any(|w| !(w.is_finite() && *w >= 0.0))) {
+            return Err(LearnError::Option { option: "weights", expected: "finite and at least 0" });
+        }
+        if let Some(c) = self.classes.iter().find(|c| **c as usize >= classes) {
+            return Err(LearnError::Shape { what: "a class", expected: classes, found: *c as usize });
+        }
+        if self.classes.iter().all(|c| *c == self.classes[0]) {
+            return Err(LearnError::OneClass);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn weight(&self, row: usize) -> f32 {
+        self.weights.map_or(1.0, |w| w[row])
+    }
+}
+
+/// A boosted ensemble. Scores are log odds (two classes, one score) or unnormalised log probabilities.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Boosting {
+    pub(crate) trees: Trees,
+    /// Scores before any tree.
+    pub(crate) base: Vec<f32>,
+    pub(crate) classes: usize,
+}
+
+/// Logistic function.
+#[must_use]
+pub fn logistic(score: f32) -> f32 {
+    1.0 / (1.0 + (-score).exp())
+}
+
+/// Turns scores into probabilities.
+pub fn softmax(scores: &mut [f32]) {
+    let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0;
+    for s in scores.iter_mut() {
+        *s = (*s - most).exp();
+        sum += *s;
+    }
+    scores.iter_mut().for_each(|s| *s /= sum);
+}
+
+impl Boosting {
+    /// Trains on `samples` of classes `0..classes`; `held_out` rows decide when to stop.
+    ///
+    /// # Errors
+    /// Rows, labels, weights or options that do not fit; a single class.
+    pub fn train(
+        samples: &Samples<'_>,
+        schema: &[Feature],
+        classes: usize,
+        options: &Options,
+        held_out: Option<&Samples<'_>>,
+        pool: &dyn Pool,
+    ) -> Result<Self, LearnError> {
+        options.check()?;
+        samples.check(classes)?;
+        if let Some(held_out) = held_out {
+            held_out.check(classes).or_else(|e| if e == LearnError::OneClass { Ok(()) } else { Err(e) })?;
+        }
+        let binning = Binning::fit(samples.rows, schema, pool)?;
+        let binned = binning.encode(samples.rows, pool);
+        Ok(Self::train_binned(samples, (&binning, &binned), classes, options, held_out, pool))
+    }
+
+    fn train_binned(
+        samples: &Samples<'_>,
+        (binning, binned): (&Binning, &Binned),
+        classes: usize,
+        options: &Options,
+        held_out: Option<&Samples<'_>>,
+        pool: &dyn Pool,
+    ) -> Self {
+        let outputs = if classes == 2 { 1 } else { classes };
+        let n = samples.rows.rows();
+        let base = base_scores(samples, classes);
+        let mut model = Self { trees: Trees::new(binned.columns.len(), outputs), base, classes };
+        let ground = Ground {
+            binning,
+            binned,
+            growth: Growth {
+                leaves: options.leaves,
+                depth: options.depth,
+                min_rows: options.min_rows,
+                min_hessian: options.min_hessian,
+                l2: options.l2,
+                rate: options.rate,
+            },
+        };
+        // Features with one bin can't divide anything.
+        let usable: Vec<usize> = (0..binned.columns.len())
+            .filter(|f| {
+                let column = &binned.columns[*f];
+                column.iter().any(|code| *code != column[0])
+            })
+            .collect();
+        let mut lanes: Vec<Lane> = (0..outputs)
+            .map(|output| Lane {
+                output,
+                scores: vec![model.base[output]; n],
+                gradients: vec![[0.0; 2]; n],
+                rows: Vec::new(),
+                tree: None,
+            })
+            .collect();
+        let mut watch = held_out.filter(|_| options.patience > 0).map(|s| Watch::new(s, &model));
+        for round in 0..options.rounds {
+            set_gradients(samples, &mut lanes, pool);
+            let mut random = Random::new(options.seed, round as u64);
+            let mut features = usable.clone();
+            if options.features < 1.0 {
+                let n = ((features.len() as f64 * options.features).round() as usize).max(1);
+                random.draw_first(&mut features, n);
+                features.truncate(n);
+                features.sort_unstable();
+            }
+            let mut rows: Vec<u32> = (0..n as u32).collect();
+            if options.rows < 1.0 {
+                let drawn = ((n as f64 * options.rows).round() as usize).max(1);
+                random.draw_first(&mut rows, drawn);
+                rows.truncate(drawn);
+                rows.sort_unstable();
+            }
+            let grow = |lane: &mut Lane, pool: &dyn Pool| {
+                lane.grow(&ground, &rows, &features, outputs, samples, pool);
+            };
+            if let [lane] = &mut lanes[..] {
+                grow(lane, pool);
+            } else {
+                pool::each_mut(pool, &mut lanes, |_, lane| grow(lane, &Inline));
+            }
+            for tree in lanes.iter_mut().filter_map(|lane| lane.tree.take()) {
+                model.trees.append(&tree);
+            }
+            if let Some(watch) = &mut watch
+                && watch.is_over(&model, options.patience)
+            {
+                model.trees.truncate(watch.best_trees);
+                break;
+            }
+        }
+        if let Some(watch) = watch {
+            model.trees.truncate(watch.best_trees);
+        }
+        model
+    }
+
+    /// Number of classes.
+    #[must_use]
+    pub const fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// The trees.
+    #[must_use]
+    pub const fn trees(&self) -> &Trees {
+        &self.trees
+    }
+
+    /// Probabilities of the classes of one row, into `out` of [`Self::classes`] values.
+    pub fn predict(&self, row: &[f32], out: &mut [f32]) {
+        if self.classes == 2 {
+            let mut score = [self.base[0]];
+            self.trees.add(row, &mut score);
+            self.finish(&score, out);
+        } else {
+            out.copy_from_slice(&self.base);
+            self.trees.add(row, out);
+            softmax(out);
+        }
+    }
+
+    fn finish(&self, scores: &[f32], out: &mut [f32]) {
+        if self.classes == 2 {
+            let p = logistic(scores[0]);
+            out.copy_from_slice(&[1.0 - p, p]);
+        } else {
+            out.copy_from_slice(scores);
+            softmax(out);
+        }
+    }
+
+    /// Probabilities of the classes of all rows, row by row.
+    #[must_use]
+    pub fn predict_batch(&self, rows: &Matrix) -> Vec<f32> {
+        let mut scores: Vec<f32> = self.base.repeat(rows.rows());
+        self.trees.add_batch(rows, &mut scores);
+        let mut out = vec![0.0; rows.rows() * self.classes];
+        for (scores, out) in scores.chunks(self.base.len()).zip(out.chunks_mut(self.classes)) {
+            self.finish(scores, out);
+        }
+        out
+    }
+}
+
+/// One score of every row, and the tree being grown for it.
+struct Lane {
+    output: usize,
+    scores: Vec<f32>,
+    gradients: Vec<[f32; 2]>,
+    rows: Vec<u32>,
+    tree: Option<Trees>,
+}
+
+impl Lane {
+    fn grow(
+        &mut self,
+        ground: &Ground<'_>,
+        rows: &[u32],
+        features: &[usize],
+        outputs: usize,
+        samples: &Samples<'_>,
+        pool: &dyn Pool,
+    ) {
+        self.rows.clear();
+        self.rows.extend(rows);
+        let grown =
+            ground.grow(&mut self.rows, &self.gradients, features, (outputs, self.output as u16), pool);
+        if rows.len() == self.scores.len() {
+            for (value, rows) in grown.leaves {
+                for row in &self.rows[rows] {
+                    self.scores[*row as usize] += value;
+                }
+            }
+        } else {
+            let mut scores = vec![0.0; self.scores.len() * outputs];
+            grown.tree.add_batch(samples.rows, &mut scores);
+            for (score, added) in self.scores.iter_mut().zip(scores.chunks(outputs)) {
+                *score += added[self.output];
+            }
+        }
+        self.tree = Some(grown.tree);
+    }
+}
+
+/// Log odds or log shares of the classes.
+fn base_scores(samples: &Samples<'_>, classes: usize) -> Vec<f32> {
+    let mut shares = vec![0.0_f64; classes];
+    for (row, class) in samples.classes.iter().enumerate() {
+        shares[*class as usize] += f64::from(samples.weight(row));
+    }
+    let total: f64 = shares.iter().sum();
+    // A class without rows gets the share of a tenth of one.
+    let share = |n: f64| (n.max(0.1) / total.max(0.1)).clamp(1e-9, 1.0 - 1e-9);
+    if classes == 2 {
+        let p = share(shares[1]);
+        vec![(p / (1.0 - p)).ln() as f32]
+    } else {
+        shares.iter().map(|n| share(*n).ln() as f32).collect()
+    }
+}
+
+/// Rows whose gradients one job makes.
+const PART: usize = 16_384;
+
+fn set_gradients(samples: &Samples<'_>, lanes: &mut [Lane], pool: &dyn Pool) {
+    if let [lane] = lanes {
+        let mut parts: Vec<_> = lane.gradients.chunks_mut(PART).zip(lane.scores.chunks(PART)).collect();
+        pool::each_mut(pool, &mut parts, |i, (gradients, scores)| {
+            for (j, (gradient, score)) in gradients.iter_mut().zip(scores.iter()).enumerate() {
+                let row = i * PART + j;
+                let (p, w) = (logistic(*score), samples.weight(row));
+                *gradient = [w * (p - samples.classes[row] as f32), w * p * (1.0 - p)];
+            }
+        });
+        return;
+    }
+    let n = samples.rows.rows();
+    // The softmax of a row needs all scores: its denominator first, then each class by itself.
+    let lanes_now: &[Lane] = lanes;
+    let norms: Vec<f32> = pool::map(pool, n.div_ceil(PART), |part| {
+        let rows = part * PART..n.min((part + 1) * PART);
+        rows.map(|row| {
+            let most = lanes_now.iter().map(|l| l.scores[row]).fold(f32::NEG_INFINITY, f32::max);
+            most + lanes_now.iter().map(|l| (l.scores[row] - most).exp()).sum::<f32>().ln()
+        })
+        .collect::<Vec<f32>>()
+    })
+    .concat();
+    // Friedman's factor for the diagonal approximation of the hessian.
+    let factor = lanes.len() as f32 / (lanes.len() as f32 - 1.0);
+    pool::each_mut(pool, lanes, |class, lane| {
+        for (row, (gradient, score)) in lane.gradients.iter_mut().zip(&lane.scores).enumerate() {
+            let (p, w) = ((score - norms[row]).exp(), samples.weight(row));
+            let is = f32::from(u8::from(samples.classes[row] as usize == class));
+            *gradient = [w * (p - is), (w * factor * p * (1.0 - p)).max(1e-16)];
+        }
+    });
+}
+
+/// The loss on rows held out.
+struct Watch<'a> {
+    samples: &'a Samples<'a>,
+    scores: Vec<f32>,
+    trees: usize,
+    best: f64,
+    best_trees: usize,
+    worse: usize,
+}
+
+impl<'a> Watch<'a> {
+    fn new(samples: &'a Samples<'a>, model: &Boosting) -> Self {
+        let scores = model.base.repeat(samples.rows.rows());
+        Self { samples, scores, trees: 0, best: f64::INFINITY, best_trees: 0, worse: 0 }
+    }
+
+    /// Takes in the newest trees; whether the loss has not fallen for `patience` rounds.
+    fn is_over(&mut self, model: &Boosting, patience: usize) -> bool {
+        model.trees.add_some(self.trees..model.trees.len(), self.samples.rows, &mut self.scores);
+        self.trees = model.trees.len();
+        let mut out = vec![0.0; model.classes];
+        let (mut loss, mut weight) = (0.0, 0.0);
+        for (row, scores) in self.scores.chunks(model.base.len()).enumerate() {
+            model.finish(scores, &mut out);
+            let w = f64::from(self.samples.weight(row));
+            loss -= w * f64::from(out[self.samples.classes[row] as usize]).max(1e-15).ln();
+            weight += w;
+        }
+        loss /= f64::max(weight, 1e-12);
+        if loss < self.best {
+            (self.best, self.best_trees, self.worse) = (loss, self.trees, 0);
+        } else {
+            self.worse += 1;
+        }
+        self.worse >= patience
+    }
+}
