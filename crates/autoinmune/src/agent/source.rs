@@ -55,7 +55,7 @@ pub enum Source {
     /// XDP or tcx.
     Kernel(Box<KernelSource>),
     /// AF_PACKET.
-    Frames(FrameSource),
+    Frames(Box<FrameSource>),
     /// Generated traffic; blocks nothing.
     Simulation(Simulation),
 }
@@ -65,6 +65,14 @@ fn no_limits() -> AgentError {
         Code::Refused,
         "there are no limits here: they are part of the kernel program, which does not watch this traffic",
     )
+}
+
+/// An effect where nothing can have one. Restoring in shadow mode lifts what an enforcing run left; there is no table then.
+fn without_effector(effect: &Effect) -> Result<(), String> {
+    match effect {
+        Effect::Remove(_) => Ok(()),
+        Effect::Insert(b) => Err(format!("there is no effector to block {}", b.prefix)),
+    }
 }
 
 fn attach_failed(error: &AttachError) -> anyhow::Error {
@@ -181,7 +189,7 @@ impl Source {
             respond::Mode::Shadow => None,
             respond::Mode::Enforce => Some(Nft::open().map_err(|e| fail(Exit::Kernel, e.to_string()))?),
         };
-        Ok(Self::Frames(FrameSource { live, nft, reports }))
+        Ok(Self::Frames(Box::new(FrameSource { live, nft, reports })))
     }
 
     /// Generated traffic.
@@ -288,12 +296,11 @@ impl Source {
     pub fn apply(&mut self, effect: &Effect) -> Result<(), String> {
         match self {
             Self::Kernel(k) => k.sensor.apply(effect).map_err(|e| e.to_string()),
-            Self::Frames(FrameSource { nft: Some(nft), .. }) => nft.apply(effect).map_err(|e| e.to_string()),
-            // Restoring in shadow mode lifts what an enforcing run left; there is no table then.
-            Self::Frames(_) | Self::Simulation(_) => match effect {
-                Effect::Remove(_) => Ok(()),
-                Effect::Insert(b) => Err(format!("there is no effector to block {}", b.prefix)),
+            Self::Frames(f) => match &mut f.nft {
+                Some(nft) => nft.apply(effect).map_err(|e| e.to_string()),
+                None => without_effector(effect),
             },
+            Self::Simulation(_) => without_effector(effect),
         }
     }
 
@@ -305,8 +312,8 @@ impl Source {
         let prefixes: Vec<Prefix> = line.responder().allowlist().iter().map(|a| a.prefix).collect();
         match self {
             Self::Kernel(k) => k.sensor.set_allowlist(&prefixes)?,
-            Self::Frames(FrameSource { nft: Some(nft), .. }) => nft.set_allowlist(&prefixes)?,
-            Self::Frames(_) | Self::Simulation(_) => {}
+            Self::Frames(f) => f.nft.as_mut().map_or(Ok(()), |nft| nft.set_allowlist(&prefixes))?,
+            Self::Simulation(_) => {}
         }
         Ok(())
     }
@@ -350,8 +357,8 @@ impl Source {
     pub fn drops(&self) -> HashMap<Prefix, u64> {
         let blocks = match self {
             Self::Kernel(k) => k.sensor.blocks().unwrap_or_default(),
-            Self::Frames(FrameSource { nft: Some(nft), .. }) => nft.blocks().unwrap_or_default(),
-            Self::Frames(_) | Self::Simulation(_) => Vec::new(),
+            Self::Frames(f) => f.nft.as_ref().and_then(|nft| nft.blocks().ok()).unwrap_or_default(),
+            Self::Simulation(_) => Vec::new(),
         };
         blocks.into_iter().map(|b| (b.prefix, b.packets)).collect()
     }
@@ -419,8 +426,8 @@ impl Source {
     pub fn detach(self, keep_blocks: bool) -> anyhow::Result<()> {
         match self {
             Self::Kernel(k) => k.sensor.detach(keep_blocks)?,
-            Self::Frames(FrameSource { nft: Some(nft), .. }) => nft.close(keep_blocks)?,
-            Self::Frames(_) | Self::Simulation(_) => {}
+            Self::Frames(f) => f.nft.map_or(Ok(()), |nft| nft.close(keep_blocks))?,
+            Self::Simulation(_) => {}
         }
         Ok(())
     }
