@@ -232,7 +232,7 @@ mod tests {
         for (i, w) in words.iter().enumerate() {
             texts.push((format!("{w}.{}", words[(i + 3) % 10]), 0));
             texts.push((format!("{w}@example.{}", if i % 2 == 0 { "org" } else { "com" }), 1));
-            texts.push((format!("rm -rf /home/{w}; cat /etc/passwd | sh"), 2));
+            texts.push((format!("rm -rf /srv/{w}; cat /etc/passwd | sh"), 2));
         }
         texts.iter().for_each(|(t, c)| samples.push((t.as_str(), *c, 1.0)));
         Classifier::train(&samples, &["person", "mail", "command"], &Options::default()).unwrap()
