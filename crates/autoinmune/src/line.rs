@@ -140,7 +140,7 @@ impl Line {
             for report in self.reports.iter() {
                 self.judge.take(report, tap);
             }
-            self.reports.clear();
+            self.worker.clear(&mut self.reports);
         }
     }
 

@@ -11,6 +11,8 @@ use wire::packet::protocol;
 
 /// Flows looked at for eviction when the table is full.
 const EVICTION_SAMPLE: usize = 16;
+/// Records kept for use again: what some batches of events hold, half a megabyte.
+const MAX_SPARE: usize = 1024;
 
 /// How a flow enters the table.
 #[derive(Clone, Copy, Default)]
@@ -39,6 +41,9 @@ pub(crate) struct Flows {
     full: Slab<Full>,
     /// Record of the young flow in slot `opened`, or of one about to enter.
     draft: FlowRecord,
+    /// Records given out and taken back, at most [`MAX_SPARE`].
+    #[expect(clippy::vec_box, reason = "it is the boxes that are used again")]
+    spare: Vec<Box<FlowRecord>>,
     opened: u32,
     index: Index,
     pub(crate) timers: Timers,
@@ -58,6 +63,7 @@ impl Flows {
             seconds: Slab::new(capacity),
             full: Slab::new(capacity),
             draft: FlowRecord::NOTHING,
+            spare: Vec::new(),
             opened: NONE,
             index: Index::new(),
             timers: Timers::new(),
@@ -184,23 +190,35 @@ impl Flows {
     }
 
     /// A copy of a flow as it stands.
-    pub(crate) fn record(&self, slot: u32) -> Box<FlowRecord> {
+    pub(crate) fn record(&mut self, slot: u32) -> Box<FlowRecord> {
+        let mut record = self.spare.pop().unwrap_or_else(|| Box::new(FlowRecord::NOTHING));
+        self.copy_record(slot, &mut record);
+        record
+    }
+
+    /// Puts a flow's record into `to`.
+    pub(crate) fn copy_record(&self, slot: u32, to: &mut FlowRecord) {
         match self.full(slot) {
-            Some(full) => Box::new(full.record),
-            None if self.opened == slot => Box::new(self.draft),
-            None => self.made(slot),
+            Some(full) => *to = full.record,
+            None if self.opened == slot => *to = self.draft,
+            None => self.make_record(slot, to),
         }
     }
 
     #[inline(never)]
-    fn made(&self, slot: u32) -> Box<FlowRecord> {
+    fn make_record(&self, slot: u32, to: &mut FlowRecord) {
         let s = self.at(slot);
-        let mut record =
-            Box::new(FlowRecord { key: s.key, outcome: s.outcome, talk: s.talk(), ..FlowRecord::NOTHING });
+        *to = FlowRecord { key: s.key, outcome: s.outcome, talk: s.talk(), ..FlowRecord::NOTHING };
         if let Some(young) = self.young(slot) {
-            young.sum_up(s.key.protocol, &mut record.stats);
+            young.sum_up(s.key.protocol, &mut to.stats);
         }
-        record
+    }
+
+    /// Takes back what [`Self::record`] gave out.
+    pub(crate) fn take_back(&mut self, record: Box<FlowRecord>) {
+        if self.spare.len() < MAX_SPARE {
+            self.spare.push(record);
+        }
     }
 
     /// What is worth knowing of a flow.

@@ -8,9 +8,9 @@ use wire::capture::{Block, Reader};
 
 /// Block size for one thread, bytes: it stays in the processor's second-level cache.
 pub const BLOCK_INLINE: usize = 128 * 1024;
-/// Block size between threads, bytes: so large that waking a thread for it does not show. It passes through the cache that
-/// cores share in any case.
-pub const BLOCK_SHARED: usize = 1024 * 1024;
+/// Block size between threads, bytes: so large that waking a thread for it does not show, so small that who has read it
+/// finds it in its cache.
+pub const BLOCK_SHARED: usize = 512 * 1024;
 
 /// What comes next of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,18 +1,22 @@
-//! The threads: a reader, the workers, and the judge on the thread of the caller.
+//! The threads: the workers, one of whom at a time reads, and the judge on the thread of the caller.
 
 use super::captures::Captures;
-use super::deal::{Deal, Item, STEPS, Spent, deal};
+use super::deal::{Deal, Dealer, Item, STEPS, Spent};
 use super::merge::{Batch, Log, Merge, Next, Order};
 use crate::line::{Cursor, FINISH_PORTION, Judge, Report, Reports, Tap, Worked, Worker};
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 use wire::{LinkType, Steering};
 
 /// Blocks that may wait for a worker, and batches for the judge: enough that nobody waits for a thread to be woken, few
 /// enough that what waits is still in the processor's cache.
 const WAITING: usize = 4;
+
+/// How long a worker that has nothing to do leaves the reading to others.
+const IDLE: Duration = Duration::from_micros(200);
 
 /// Frames whose headers are fetched at once, before they are looked at: they lie in the reader's cache, each in another
 /// place, and waiting for them one by one costs several times what parsing does.
@@ -28,6 +32,8 @@ pub trait Work: Send {
     fn advance(&mut self, now_ns: u64, out: &mut Reports);
     /// Ends at most `flows` flows; whether some are left.
     fn finish_some(&mut self, flows: usize, out: &mut Reports) -> bool;
+    /// Empties what was told.
+    fn clear(&mut self, told: &mut Reports);
     /// What was counted so far.
     fn worked(&self) -> Worked;
 }
@@ -49,6 +55,10 @@ impl Work for Worker {
         Self::finish_some(self, flows, out)
     }
 
+    fn clear(&mut self, told: &mut Reports) {
+        Self::clear(self, told);
+    }
+
     fn worked(&self) -> Worked {
         Self::worked(self)
     }
@@ -64,10 +74,6 @@ impl Log for Reports {
 
     fn read<'a>(&'a self, at: &mut Cursor) -> Option<Report<'a>> {
         Self::read(self, at)
-    }
-
-    fn clear(&mut self) {
-        Self::clear(self);
     }
 }
 
@@ -86,8 +92,9 @@ pub(super) struct Told {
     pub(super) worked: Worked,
 }
 
-/// A worker's ends of its channels.
-struct Desk {
+/// A worker's ends of its channels, and where frames come from.
+struct Desk<'d, 'a, 'c> {
+    dealer: &'d Mutex<Dealer<'a, 'c>>,
     deals: Receiver<Deal>,
     told: Sender<Told>,
     spare: Receiver<Batch<Reports>>,
@@ -106,30 +113,34 @@ pub fn run<W: Work>(
     judge: &mut Judge,
     tap: &mut impl Tap,
 ) -> anyhow::Result<Worked> {
+    let (spent, spent_here) = bounded(workers.len() * 2 * WAITING);
+    let (mut dealt, mut deals): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
+    for _ in &workers {
+        // As many as wait, one that is being dealt out meanwhile, and the end.
+        let (deal, deals_there) = bounded(WAITING + 2);
+        dealt.push(deal);
+        deals.push(deals_there);
+    }
+    let dealer = Mutex::new(Dealer::new(captures, *steering, dealt, spent_here));
     thread::scope(|scope| {
-        let (spent, spent_here) = bounded(workers.len() * 2 * WAITING);
-        let (mut dealt, mut heard, mut spares) = (Vec::new(), Vec::new(), Vec::new());
-        let mut threads = Vec::new();
-        for (index, worker) in workers.into_iter().enumerate() {
-            let (deal, deals) = bounded(WAITING);
+        let (mut heard, mut spares, mut threads) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, (worker, deals)) in workers.into_iter().zip(deals).enumerate() {
             let (told, told_here) = bounded(WAITING);
             let (spare, spare_there) = bounded(2 * WAITING);
-            dealt.push(deal);
             heard.push(told_here);
             spares.push(spare);
-            let desk = Desk { deals, told, spare: spare_there, spent: spent.clone() };
+            let desk = Desk { dealer: &dealer, deals, told, spare: spare_there, spent: spent.clone() };
             let builder = thread::Builder::new().name(format!("worker-{index}"));
             threads.push(builder.spawn_scoped(scope, move || work(index, worker, &desk))?);
         }
-        let reader = thread::Builder::new().name("reader".into());
-        let reading = reader.spawn_scoped(scope, move || deal(captures, steering, &dealt, &spent_here))?;
         let worked = listen(&heard, &spares, judge, tap);
-        // Whoever waits for this thread must not wait any longer.
+        // Whoever waits for this thread or for frames must not wait any longer.
         drop((heard, spares));
-        for thread in threads.into_iter().chain([reading]) {
-            thread
-                .join()
-                .map_err(|panic| anyhow::anyhow!("a thread of the engine panicked: {}", said(&*panic)))?;
+        dealer.lock().unwrap_or_else(PoisonError::into_inner).end();
+        // All of them before any is reported: a panic nobody asked for goes on in this thread.
+        let ended: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
+        for panic in ended.into_iter().filter_map(Result::err) {
+            anyhow::bail!("a thread of the engine panicked: {}", said(&*panic));
         }
         worked.ok_or_else(|| anyhow::anyhow!("a worker ended before its input"))
     })
@@ -174,9 +185,9 @@ fn listen(
 }
 
 /// A worker's thread.
-fn work(index: usize, mut worker: impl Work, desk: &Desk) {
-    while let Ok(deal) = desk.deals.recv() {
-        let mut batch = desk.empty();
+fn work(index: usize, mut worker: impl Work, desk: &Desk<'_, '_, '_>) {
+    while let Some(deal) = desk.deal() {
+        let mut batch = desk.empty(&mut worker);
         for (at_item, item) in deal.items.iter().enumerate() {
             if at_item % FETCHED == 0 {
                 fetch(&deal, at_item + FETCHED);
@@ -240,7 +251,7 @@ fn finish(
     mut worker: impl Work,
     mut batch: Batch<Reports>,
     (position, end_ns): (u64, u64),
-    desk: &Desk,
+    desk: &Desk<'_, '_, '_>,
 ) {
     worker.advance(end_ns, &mut batch.told);
     batch.mark(position);
@@ -254,7 +265,7 @@ fn finish(
         if !desk.tell(batch, &worker) {
             return;
         }
-        batch = desk.empty();
+        batch = desk.empty(&mut worker);
         more = worker.finish_some(FINISH_PORTION, &mut batch.told);
         batch.mark(position + 3);
     }
@@ -262,13 +273,29 @@ fn finish(
     desk.tell(batch, &worker);
 }
 
-impl Desk {
-    /// An empty batch, from used ones if there are any.
-    fn empty(&self) -> Batch<Reports> {
-        let mut batch = self.spare.try_recv().unwrap_or_default();
-        // Here and not by the judge: memory is cheapest to free for the thread that took it.
-        batch.clear();
-        batch
+impl Desk<'_, '_, '_> {
+    /// What is to be done next; `None` if nothing is any more.
+    fn deal(&self) -> Option<Deal> {
+        loop {
+            if self.deals.is_empty()
+                // Who fails to get it need not wait for it: whoever has it deals to everyone.
+                && let Ok(mut dealer) = self.dealer.try_lock()
+            {
+                dealer.deal(WAITING);
+            }
+            match self.deals.recv_timeout(IDLE) {
+                Ok(deal) => return Some(deal),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                // Another worker had enough to do, and may have less by now.
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    /// An empty batch, from used ones if there are any: here and not by the judge, as memory is cheapest to free for the
+    /// thread that took it.
+    fn empty(&self, worker: &mut impl Work) -> Batch<Reports> {
+        Batch::again(self.spare.try_recv().unwrap_or_default(), |told| worker.clear(told))
     }
 
     /// Sends a batch; whether the judge still listens.
@@ -310,6 +337,10 @@ mod tests {
 
         fn finish_some(&mut self, flows: usize, out: &mut Reports) -> bool {
             self.worker.finish_some(flows, out)
+        }
+
+        fn clear(&mut self, told: &mut Reports) {
+            self.worker.clear(told);
         }
 
         fn worked(&self) -> Worked {

@@ -91,37 +91,61 @@ impl Clock {
     }
 }
 
-/// Deals out all of one input. Ends early if a worker is gone.
-pub fn deal(
-    captures: &mut Captures<'_>,
-    steering: &Steering,
-    workers: &[Sender<Deal>],
-    spent: &Receiver<Spent>,
-) {
-    let mut clock = Clock::default();
-    let mut position = 0;
-    let (mut blocks, mut lists): (Vec<Block>, Vec<Vec<Item>>) = (Vec::new(), Vec::new());
-    loop {
-        for Spent { block, items } in spent.try_iter() {
-            blocks.extend(block);
-            lists.push(items);
-        }
-        let mut block = blocks.pop().unwrap_or_default();
-        let more = captures.next(&mut block) == Read::Frames;
-        let mut items: Vec<Vec<Item>> = workers.iter().map(|_| lists.pop().unwrap_or_default()).collect();
-        steer(&block, &mut clock, steering, &mut items);
-        let block = Arc::new(block);
-        let end_ns = if more { None } else { Some(clock.now_ns) };
-        for (worker, items) in workers.iter().zip(items) {
-            let deal = Deal { block: Arc::clone(&block), items, position, end_ns };
-            if worker.send(deal).is_err() {
-                return;
-            }
-        }
-        position += STEPS * block.len() as u64;
-        if !more {
+/// Reads an input and deals it out, in order. One at a time, workers do so when they have nothing else to do: what they
+/// have read and is theirs is then in their own processor's cache.
+pub struct Dealer<'a, 'c> {
+    captures: &'c mut Captures<'a>,
+    steering: Steering,
+    clock: Clock,
+    position: u64,
+    /// Empty once there is nothing more to deal.
+    workers: Vec<Sender<Deal>>,
+    spent: Receiver<Spent>,
+    blocks: Vec<Block>,
+    lists: Vec<Vec<Item>>,
+}
+
+impl<'a, 'c> Dealer<'a, 'c> {
+    /// Of what comes next of `captures`, to as many workers as `steering` has. Memory comes back by `spent`.
+    pub fn new(
+        captures: &'c mut Captures<'a>,
+        steering: Steering,
+        workers: Vec<Sender<Deal>>,
+        spent: Receiver<Spent>,
+    ) -> Self {
+        let clock = Clock::default();
+        Self { captures, steering, clock, position: 0, workers, spent, blocks: Vec::new(), lists: Vec::new() }
+    }
+
+    /// Reads a block and deals it out, unless a worker still has `waiting` of them or nothing more is to be dealt.
+    pub fn deal(&mut self, waiting: usize) {
+        if self.workers.is_empty() || self.workers.iter().any(|worker| worker.len() >= waiting) {
             return;
         }
+        for Spent { block, items } in self.spent.try_iter() {
+            self.blocks.extend(block);
+            self.lists.push(items);
+        }
+        let mut block = self.blocks.pop().unwrap_or_default();
+        let more = self.captures.next(&mut block) == Read::Frames;
+        let mut items: Vec<Vec<Item>> =
+            self.workers.iter().map(|_| self.lists.pop().unwrap_or_default()).collect();
+        steer(&block, &mut self.clock, &self.steering, &mut items);
+        let block = Arc::new(block);
+        let end_ns = if more { None } else { Some(self.clock.now_ns) };
+        let position = self.position;
+        self.position += STEPS * block.len() as u64;
+        let all_there = self.workers.iter().zip(items).all(|(worker, items)| {
+            worker.send(Deal { block: Arc::clone(&block), items, position, end_ns }).is_ok()
+        });
+        if !more || !all_there {
+            self.end();
+        }
+    }
+
+    /// Deals nothing more: workers who wait for something end.
+    pub fn end(&mut self) {
+        self.workers.clear();
     }
 }
 

@@ -378,8 +378,8 @@ impl Hand {
 
     /// Sends the batch; whether the judge still listens.
     fn tell(&mut self, upto: u64) -> bool {
-        let mut empty = self.spare.try_recv().unwrap_or_default();
-        empty.clear();
+        let empty = self.spare.try_recv().unwrap_or_default();
+        let empty = Batch::again(empty, |told| self.worker.clear(told));
         let mut batch = std::mem::replace(&mut self.batch, empty);
         batch.upto = upto;
         self.told.send(Told { batch, worked: self.worker.worked() }).is_ok()

@@ -26,8 +26,6 @@ pub trait Log: Default {
     fn len(&self) -> usize;
     /// What was told at a place, which moves on.
     fn read<'a>(&'a self, at: &mut Self::Cursor) -> Option<Self::Item<'a>>;
-    /// Forgets all; the memory stays.
-    fn clear(&mut self);
 }
 
 /// What one worker told since its last batch.
@@ -58,11 +56,12 @@ impl<L: Log> Batch<L> {
         Self { upto: u64::MAX, ..Self::default() }
     }
 
-    /// Forgets all; the memory stays.
-    pub fn clear(&mut self) {
-        self.told.clear();
-        self.marks.clear();
-        self.upto = 0;
+    /// For use again, `told` emptied by whoever knows how.
+    pub fn again(mut told: Self, empty: impl FnOnce(&mut L)) -> Self {
+        empty(&mut told.told);
+        told.marks.clear();
+        told.upto = 0;
+        told
     }
 
     /// Marks the position of what was told since the last mark, if anything was.
@@ -221,10 +220,6 @@ mod tests {
             *at += 1;
             self.get(*at - 1).copied()
         }
-
-        fn clear(&mut self) {
-            Self::clear(self);
-        }
     }
 
     impl Order for char {
@@ -315,8 +310,8 @@ mod tests {
             let rest = (0..4).cycle().take(4 * 201);
             for worker in turns.into_iter().chain(rest) {
                 let position = queues[worker].pop_front();
-                let mut batch = merge.spent().map(|(_, batch)| batch).last().unwrap_or_default();
-                batch.clear();
+                let batch = merge.spent().map(|(_, batch)| batch).last().unwrap_or_default();
+                let mut batch = Batch::again(batch, Vec::clear);
                 batch.upto = queues[worker].front().copied().unwrap_or(u64::MAX);
                 if let Some(position) = position {
                     batch.told.push((worker, position));

@@ -115,12 +115,6 @@ impl Reports {
         self.events.is_empty() && self.asides.is_empty()
     }
 
-    /// Forgets all; room is kept.
-    pub fn clear(&mut self) {
-        self.events.clear();
-        self.asides.clear();
-    }
-
     /// How much was told.
     pub const fn len(&self) -> usize {
         self.events.len() + self.asides.len()
@@ -264,6 +258,12 @@ impl Worker {
     /// Ends at most `flows` flows; whether some are left.
     pub fn finish_some(&mut self, flows: usize, out: &mut Reports) -> bool {
         self.tracker.finish_some(flows, &mut out.events)
+    }
+
+    /// Empties what this worker told; its memory is used again.
+    pub fn clear(&mut self, told: &mut Reports) {
+        self.tracker.recycle(&mut told.events);
+        told.asides.clear();
     }
 
     /// Whether something at `at_ns` comes with a tick of the clock: then whoever has others to tell the time does so first.
