@@ -26,7 +26,7 @@ pub(crate) fn measure(setup: &Setup) -> anyhow::Result<Section> {
          {rounds} rounds after one that does not count; times are those of whole processes, bytes those on the wire. \
          Both do different work: ndpiReader dissects protocols within the first packets of a flow; replay accounts every \
          packet, keeps windows per entity and judges every rule. Beside them `replay --workers 2`, in turn with one worker, \
-         both on all cores; with two there is a thread that reads and deals out, two that work, and one that judges."
+         both on all cores; with two there are two threads that work, of which one at a time reads, and one that judges."
     ));
     type Make = fn(u64) -> anyhow::Result<Capture>;
     let captures: [(Make, &str); 3] = [

@@ -6,6 +6,8 @@
 //!            └ deals ─→ …                  ┘
 //! ```
 //!
+//! Whichever worker has nothing to do reads the next block and deals it out (`Dealer`).
+//!
 //! Workers ([`crate::line::Worker`]) share nothing: frames are steered by the addresses of their flow ([`wire::steer`]), and
 //! all workers are told the same ticks of the clock. What they tell is judged by position in the input, so that the result
 //! depends on the input and on the number of workers only. For another number of workers the same flows come out and the
@@ -14,7 +16,7 @@
 //! Live, there is no reader: the kernel deals frames out ([`Live`]).
 //!
 //! All channels between threads are bounded, and in a replay whoever is ahead waits: nothing is dropped. Memory goes round:
-//! a block of frames comes back to the reader, a batch of reports to its worker.
+//! a block of frames comes back to whoever reads, a batch of reports to its worker.
 
 mod captures;
 mod crew;
