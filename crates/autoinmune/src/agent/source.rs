@@ -45,7 +45,7 @@ pub struct Sight {
 
 /// Workers that read AF_PACKET sockets, with nftables for blocks.
 pub struct FrameSource {
-    live: Live,
+    live: Box<Live>,
     nft: Option<Nft>,
     reports: Vec<AttachReport>,
 }
@@ -181,7 +181,7 @@ impl Source {
             respond::Mode::Shadow => None,
             respond::Mode::Enforce => Some(Nft::open().map_err(|e| fail(Exit::Kernel, e.to_string()))?),
         };
-        Ok(Self::Frames(FrameSource { live, nft, reports }))
+        Ok(Self::Frames(FrameSource { live: Box::new(live), nft, reports }))
     }
 
     /// Generated traffic.
