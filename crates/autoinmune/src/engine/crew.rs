@@ -138,8 +138,8 @@ pub fn run<W: Work>(
         drop((heard, spares));
         dealer.lock().unwrap_or_else(PoisonError::into_inner).end();
         // All of them before any is reported: a panic nobody asked for goes on in this thread.
-        let ended: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
-        for panic in ended.into_iter().filter_map(Result::err) {
+        let ended: Vec<_> = threads.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        if let Some(panic) = ended.into_iter().find_map(Result::err) {
             anyhow::bail!("a thread of the engine panicked: {}", said(&*panic));
         }
         worked.ok_or_else(|| anyhow::anyhow!("a worker ended before its input"))
