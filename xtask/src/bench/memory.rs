@@ -53,16 +53,19 @@ pub(crate) fn measure(setup: &Setup) -> anyhow::Result<Section> {
     for (sources, answered) in [(252, false), (MANY, false), (252, true), (MANY, true)] {
         progress(&format!("memory of replay, {sources} sources"));
         let capture = capture::flows("flows.pcap", REPLAY_FLOWS, sources, answered)?;
-        let mut command = shell::command(&setup.program.to_string_lossy(), &["replay", "--config"]);
-        command.arg(&config).arg(&capture.path);
-        let run = process::run(command)?;
+        let peak = |workers: &str| -> anyhow::Result<f64> {
+            let options = ["replay", "--workers", workers, "--config"];
+            let mut command = shell::command(&setup.program.to_string_lossy(), &options);
+            command.arg(&config).arg(&capture.path);
+            Ok(process::run(command)?.peak_bytes as f64 / 1e6)
+        };
         let what = format!(
             "replay, {} live flows of {} sources, {}, at most",
             number(f64::from(REPLAY_FLOWS)),
             number(f64::from(sources)),
             if answered { "answered" } else { "one packet each" }
         );
-        let figure = Figure::new(what, run.peak_bytes as f64 / 1e6, "MB");
+        let figure = Figure::new(what, peak("1")?, "MB").baseline(peak("2")?, "two workers");
         section.push(if answered { figure } else { figure.aim(REPLAY_AIM) });
     }
     section.explain_missed(
