@@ -34,10 +34,6 @@ impl Pool for Threads {
             work();
         });
     }
-
-    fn width(&self) -> usize {
-        self.0
-    }
 }
 
 fn main() {

@@ -6,9 +6,6 @@ use std::sync::{Mutex, PoisonError};
 pub trait Pool: Sync {
     /// Calls `job` once with each number in `0..jobs` and returns when all calls have.
     fn run(&self, jobs: usize, job: &(dyn Fn(usize) + Sync));
-
-    /// About how many jobs run at once, at least 1.
-    fn width(&self) -> usize;
 }
 
 /// Runs one job after the other on the calling thread.
@@ -18,10 +15,6 @@ pub struct Inline;
 impl Pool for Inline {
     fn run(&self, jobs: usize, job: &(dyn Fn(usize) + Sync)) {
         (0..jobs).for_each(job);
-    }
-
-    fn width(&self) -> usize {
-        1
     }
 }
 

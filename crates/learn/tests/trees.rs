@@ -121,10 +121,6 @@ impl Pool for Threads {
             }
         });
     }
-
-    fn width(&self) -> usize {
-        3
-    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! of each other are one cluster. A new point's score is its distance to the nearest core over `eps`: up to 1 it would
 //! belong to a cluster.
 
-use super::Scaling;
+use super::{Scaling, sum_pairs};
 use crate::pool::{self, Pool};
 use crate::random::Random;
 use crate::{LearnError, Matrix};
@@ -50,17 +50,9 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
     (squares(a, b) / a.len() as f32).sqrt()
 }
 
-/// Sum of squared differences, in eight lanes.
+/// Sum of squared differences.
 fn squares(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0_f32; 8];
-    let (x, y) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f32 = x.remainder().iter().zip(y.remainder()).map(|(a, b)| (a - b) * (a - b)).sum();
-    for (x, y) in x.zip(y) {
-        for (lane, (a, b)) in lanes.iter_mut().zip(x.iter().zip(y)) {
-            *lane += (a - b) * (a - b);
-        }
-    }
-    rest + lanes.iter().sum::<f32>()
+    sum_pairs(a, b, |a, b| (a - b) * (a - b))
 }
 
 impl Dbscan {

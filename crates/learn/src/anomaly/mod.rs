@@ -89,6 +89,20 @@ impl Scale {
     }
 }
 
+/// Sum of a function of pairs, in eight lanes, which the compiler may put side by side: one sum has an order.
+#[inline]
+fn sum_pairs(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [0.0_f32; 8];
+    let (x, y) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest: f32 = x.remainder().iter().zip(y.remainder()).map(|(a, b)| f(*a, *b)).sum();
+    for (x, y) in x.zip(y) {
+        for (lane, (a, b)) in lanes.iter_mut().zip(x.iter().zip(y)) {
+            *lane += f(*a, *b);
+        }
+    }
+    rest + lanes.iter().sum::<f32>()
+}
+
 /// The middle of sorted values; of two, their mean. 0 of none.
 fn middle(sorted: &[f32]) -> f32 {
     let n = sorted.len();

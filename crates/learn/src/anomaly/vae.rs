@@ -9,7 +9,7 @@
 //! during the first half of training, so that z is used before it is made smooth (Bowman et al., 2016). Optimiser: Adam
 //! (Kingma and Ba, 2015). A score is the mean squared error of the sequence rebuilt from the mean of z: no chance is in it.
 
-use super::Scaling;
+use super::{Scaling, sum_pairs};
 use crate::pool::{self, Pool};
 use crate::random::Random;
 use crate::{LearnError, Matrix};
@@ -72,7 +72,7 @@ impl Layer {
     fn forward(&self, all: &[f32], x: &[f32], out: &mut Vec<f32>) {
         out.clear();
         let rows = all[self.weights()].chunks_exact(self.inputs);
-        out.extend(rows.zip(&all[self.biases()]).map(|(row, bias)| dot(row, x) + bias));
+        out.extend(rows.zip(&all[self.biases()]).map(|(row, bias)| sum_pairs(row, x, |a, b| a * b) + bias));
     }
 
     /// Adds to the gradients what an error at the outputs means, and to `back` what it means for the inputs.
@@ -94,19 +94,6 @@ impl Layer {
             }
         }
     }
-}
-
-/// Dot product in eight lanes.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0_f32; 8];
-    let (x, y) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f32 = x.remainder().iter().zip(y.remainder()).map(|(a, b)| a * b).sum();
-    for (x, y) in x.zip(y) {
-        for (lane, (a, b)) in lanes.iter_mut().zip(x.iter().zip(y)) {
-            *lane += a * b;
-        }
-    }
-    rest + lanes.iter().sum::<f32>()
 }
 
 fn axpy(to: &mut [f32], by: f32, from: &[f32]) {

@@ -8,7 +8,7 @@ use super::{Scale, Scaling};
 use crate::random::Random;
 use crate::{LearnError, Matrix};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Hours of a week.
 pub const HOURS: u16 = 168;
@@ -36,7 +36,7 @@ pub struct Collector {
     entities: usize,
     random: Random,
     groups: BTreeMap<Group, (u64, Vec<f32>)>,
-    known: BTreeMap<u64, ()>,
+    known: BTreeSet<u64>,
     /// Entities for which there was no room.
     pub left_out: u64,
 }
@@ -50,7 +50,7 @@ impl Collector {
             entities,
             random: Random::new(seed, 0),
             groups: BTreeMap::new(),
-            known: BTreeMap::new(),
+            known: BTreeSet::new(),
             left_out: 0,
         }
     }
@@ -61,10 +61,10 @@ impl Collector {
             return;
         }
         let hour = Some(hour % HOURS);
-        let known = self.known.contains_key(&entity);
+        let known = self.known.contains(&entity);
         let room = known || self.known.len() < self.entities;
         if room && !known {
-            self.known.insert(entity, ());
+            self.known.insert(entity);
         }
         self.left_out += u64::from(!room);
         let own = [Group { entity: Some(entity), hour }, Group { entity: Some(entity), hour: None }];
