@@ -67,11 +67,16 @@ impl Tracker {
             self.begin_merged(hash, key, stats, events);
             return;
         }
-        if last < known.last_ns() || (fewer && last == known.last_ns()) {
-            self.counters.snapshots_stale += 1;
+        let grown = packets(stats) > packets(&known);
+        if fewer && last <= known.last_ns() || !grown && last < known.last_ns() {
+            // With as many packets it is what is known, told by a clock converted a little differently.
+            if fewer || known.last_ns() - last > SAME_NS {
+                self.counters.snapshots_stale += 1;
+            } else {
+                self.wait_out(slot, now_ns, events);
+            }
             return;
         }
-        let grown = packets(stats) > packets(&known);
         let first_ns = self.flows.first_ns(slot);
         let active_ns = self.config.active_ns(&key, self.flows.stats(slot));
         if grown && last.saturating_sub(first_ns) > active_ns {
@@ -158,6 +163,11 @@ impl Tracker {
             }
             self.settle(slot, at, before, events);
         }
+        self.wait_out(slot, now_ns, events);
+    }
+
+    /// Fails a flow that a snapshot read at `now_ns` shows without an answer after the grace time.
+    fn wait_out(&mut self, slot: u32, now_ns: u64, events: &mut Vec<Event>) {
         let due = self.flows.first_ns(slot).saturating_add(self.config.grace_ns);
         let s = self.flows.at(slot);
         if s.outcome == Outcome::Pending && !s.is(Mark::Exempt) && now_ns >= due {

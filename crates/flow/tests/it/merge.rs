@@ -148,6 +148,18 @@ fn a_clock_that_moved_a_little_makes_no_other_flow() {
 }
 
 #[test]
+fn a_silent_flow_fails_though_the_clock_moved_back_a_little() {
+    let mut t = Tracker::new(TrackerConfig::default());
+    let mut events = Vec::new();
+    let (key, first) = stats(T0 + MS / 10, ">S");
+    let (_, again) = stats(T0, ">S");
+    t.merge(T0 + S / 2, key, &first, &mut events);
+    t.merge(T0 + S + S / 2, key, &again, &mut events);
+    t.finish(&mut events);
+    assert_eq!((outcomes(&events), t.counters().snapshots_stale), (vec![Outcome::Unanswered], 0));
+}
+
+#[test]
 fn stale_snapshots_change_nothing() {
     let mut t = Tracker::new(TrackerConfig::default());
     let mut events = Vec::new();
