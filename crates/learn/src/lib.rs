@@ -9,6 +9,7 @@
 pub mod anomaly;
 pub mod bins;
 pub mod calibrate;
+pub mod life;
 pub mod matrix;
 pub mod metric;
 pub mod pool;
