@@ -18,6 +18,18 @@ pub struct Limits {
     pub per_span: usize,
     /// How old a sample may be, ns.
     pub keep_ns: u64,
+    /// What an entity at its bound keeps.
+    pub memory: Memory,
+}
+
+/// What an entity at its bound keeps of what it adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Memory {
+    /// Each sample of the time that is kept with the same chance: who was around for a week changes in days.
+    Long,
+    /// Always the new one, in the place of an old one drawn at random: the past fades.
+    Fading,
 }
 
 /// A sample and how surely it is normal.
@@ -37,6 +49,8 @@ struct Share {
     span: u64,
     offered: usize,
     added: usize,
+    /// How many it added in all spans.
+    total: u64,
 }
 
 /// Entities that were not there before add at most one part in this many of the memory in one span: addresses are easily
@@ -101,7 +115,15 @@ impl Reservoir {
             }
         } else if share.kept >= per_entity {
             share.added += 1;
-            let place = self.random.below(share.kept);
+            share.total += 1;
+            // What was added so long ago that it is gone does not count.
+            let spans = (self.limits.keep_ns / span_ns).max(1);
+            let total = share.total.min(spans.saturating_mul(per_span as u64));
+            let among = match self.limits.memory {
+                Memory::Long => usize::try_from(total).unwrap_or(usize::MAX),
+                Memory::Fading => share.kept,
+            };
+            let place = self.random.below(among.max(share.kept));
             self.replace(entity, place, kept);
         } else {
             if self.kept.len() < capacity {
@@ -114,6 +136,7 @@ impl Reservoir {
                 self.lose(whose);
             }
             share.added += 1;
+            share.total += 1;
             share.kept += 1;
         }
         self.shares.insert(entity, share);
@@ -197,8 +220,14 @@ mod tests {
     use crate::life::{DAY_NS, HOUR_NS, SECOND_NS};
     use proptest::prelude::*;
 
-    const LIMITS: Limits =
-        Limits { capacity: 1000, per_entity: 40, span_ns: HOUR_NS, per_span: 5, keep_ns: DAY_NS };
+    const LIMITS: Limits = Limits {
+        capacity: 1000,
+        per_entity: 40,
+        span_ns: HOUR_NS,
+        per_span: 5,
+        keep_ns: DAY_NS,
+        memory: Memory::Fading,
+    };
 
     fn sample(entity: u64, at_ns: u64) -> Sample {
         Sample { entity, at_ns, hour: 0, rate: 1.0, row: Box::new([]), sequence: Box::new([]) }
@@ -253,6 +282,20 @@ mod tests {
     }
 
     #[test]
+    fn a_long_memory_is_of_all_times_and_a_fading_one_of_late() {
+        let late = |memory| {
+            let mut r = Reservoir::new(Limits { keep_ns: 14 * DAY_NS, memory, ..LIMITS }, 1);
+            for minute in 0..10 * 24 * 60 {
+                r.offer(&sample(1, minute * 60 * SECOND_NS), 1.0);
+            }
+            count(&r, |s| s.at_ns >= 9 * DAY_NS)
+        };
+        // A tenth of ten days is 4 of 40.
+        assert!((1..=9).contains(&late(Memory::Long)), "{}", late(Memory::Long));
+        assert!(late(Memory::Fading) > 30, "{}", late(Memory::Fading));
+    }
+
+    #[test]
     fn what_is_old_or_unwanted_goes() {
         let mut r = Reservoir::new(LIMITS, 1);
         (0..30).for_each(|h| r.offer(&sample(h % 3, h * HOUR_NS), 1.0));
@@ -268,7 +311,8 @@ mod tests {
             offers in prop::collection::vec((0_u64..12, 0_u64..20), 1..400),
             expire in 0_u64..20,
         ) {
-            let limits = Limits { capacity: 30, per_entity: 6, span_ns: 2, per_span: 2, keep_ns: 5 };
+            let memory = if expire % 2 == 0 { Memory::Long } else { Memory::Fading };
+            let limits = Limits { capacity: 30, per_entity: 6, span_ns: 2, per_span: 2, keep_ns: 5, memory };
             let mut r = Reservoir::new(limits, 3);
             for (i, (entity, at_ns)) in offers.into_iter().enumerate() {
                 r.offer(&sample(entity, at_ns), 0.5);

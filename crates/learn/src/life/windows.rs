@@ -1,6 +1,6 @@
 //! The three sets of samples that models learn from.
 
-use super::reservoir::{Kept, Limits, Reservoir};
+use super::reservoir::{Kept, Limits, Memory, Reservoir};
 use super::{Confidence, DAY_NS, HOUR_NS, SECOND_NS, Sample};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,7 @@ impl Default for Options {
             span_ns: HOUR_NS,
             per_span: 32,
             keep_ns: 14 * DAY_NS,
+            memory: Memory::Long,
         };
         let ten_minutes = 600 * SECOND_NS;
         let recent = Limits {
@@ -35,8 +36,10 @@ impl Default for Options {
             span_ns: ten_minutes,
             per_span: 60,
             keep_ns: ten_minutes,
+            memory: Memory::Fading,
         };
-        Self { high: 0.7, high_limits: long, all_limits: long, recent_limits: recent }
+        let fading = Limits { memory: Memory::Fading, ..long };
+        Self { high: 0.7, high_limits: long, all_limits: fading, recent_limits: recent }
     }
 }
 
