@@ -55,11 +55,13 @@ pub enum Class {
     Evasion,
     /// A protocol broken, or where it does not belong.
     ProtocolAnomaly,
+    /// Unlike what is usual, and like no attack that is known.
+    Anomaly,
 }
 
 impl Class {
     /// Every class, in the order of declaration.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::PortScan,
         Self::SynFlood,
         Self::UdpFlood,
@@ -84,6 +86,7 @@ impl Class {
         Self::OtAbuse,
         Self::Evasion,
         Self::ProtocolAnomaly,
+        Self::Anomaly,
     ];
 
     /// The name as serialised.
@@ -114,6 +117,7 @@ impl Class {
             Self::OtAbuse => "ot_abuse",
             Self::Evasion => "evasion",
             Self::ProtocolAnomaly => "protocol_anomaly",
+            Self::Anomaly => "anomaly",
         }
     }
 }

@@ -26,7 +26,7 @@ pub(crate) const PURE: [&str; 5] = ["wire", "flow", "learn", "detect", "respond"
 const DIRECTION: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("flow", &["wire"]),
-    ("detect", &["wire", "flow"]),
+    ("detect", &["wire", "flow", "learn"]),
     ("respond", &["wire", "flow", "detect"]),
     ("kernel", &["wire", "flow", "respond"]),
     ("server", &["wire", "detect", "respond"]),
@@ -34,7 +34,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("dataset", &["wire", "flow"]),
     ("lab", &["wire", "flow"]),
     ("learn", &[]),
-    ("autoinmune", &["wire", "flow", "detect", "respond", "kernel", "server", "lab", "enrich", "dataset"]),
+    ("autoinmune", &["wire", "flow", "detect", "learn", "respond", "kernel", "server", "lab", "enrich", "dataset"]),
     ("xtask", &["wire", "server", "lab"]),
 ];
 
