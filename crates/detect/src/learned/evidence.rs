@@ -77,6 +77,18 @@ impl Grade {
         }
     }
 
+    /// How sure a signal of this grade is: a convention, as rules have one. A false alarm is rare by calibration; that what is
+    /// unusual is also meant ill, no model of what is usual can tell.
+    #[must_use]
+    pub const fn confidence(self) -> f64 {
+        match self {
+            Self::Low => 0.5,
+            Self::Medium => 0.6,
+            Self::High => 0.7,
+            Self::Critical => 0.8,
+        }
+    }
+
     /// How much rarer than the budget.
     const fn rarer(self) -> f64 {
         match self {

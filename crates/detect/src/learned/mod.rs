@@ -13,7 +13,12 @@
 pub mod ensemble;
 pub mod evidence;
 pub mod fit;
+pub mod flows;
+mod judge;
 pub mod measure;
+pub mod row;
 pub mod vector;
 pub mod watch;
 pub mod words;
+
+pub use judge::{JudgedWindow, Learned, LearnedCounters, ModelError, Models, RULE, SID};
