@@ -94,7 +94,7 @@ impl Model {
                 let done = minute(ATTACKER, *level, &mut random.clone());
                 !self.alarms(&sample(ATTACKER, at_ns, &done))
             })
-            .last()
+            .next_back()
             .unwrap_or(0.0)
     }
 }

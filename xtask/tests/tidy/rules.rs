@@ -26,7 +26,7 @@ pub(crate) const PURE: [&str; 5] = ["wire", "flow", "learn", "detect", "respond"
 const DIRECTION: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("flow", &["wire"]),
-    ("detect", &["wire", "flow"]),
+    ("detect", &["wire", "flow", "learn"]),
     ("respond", &["wire", "flow", "detect"]),
     ("kernel", &["wire", "flow", "respond"]),
     ("server", &["wire", "detect", "respond"]),
