@@ -34,7 +34,13 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("dataset", &["wire", "flow"]),
     ("lab", &["wire", "flow"]),
     ("learn", &[]),
-    ("autoinmune", &["wire", "flow", "detect", "learn", "respond", "kernel", "server", "lab", "enrich", "dataset"]),
+    ("bundle", &["learn"]),
+    (
+        "autoinmune",
+        &[
+            "wire", "flow", "learn", "detect", "respond", "kernel", "server", "lab", "enrich", "dataset", "bundle",
+        ],
+    ),
     ("xtask", &["wire", "server", "lab"]),
 ];
 

@@ -32,6 +32,14 @@ pub struct Models {
     pub flows: Option<Arc<FlowModel>>,
 }
 
+impl Models {
+    /// Whether nothing is learnt.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.ensemble.is_none() && self.flows.is_none()
+    }
+}
+
 /// Why models cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ModelError {
