@@ -170,6 +170,12 @@ impl Census {
         self.entities.find(addr, role)
     }
 
+    /// Seed of all hashes.
+    #[must_use]
+    pub const fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// What was counted so far.
     #[must_use]
     pub const fn counters(&self) -> CensusCounters {

@@ -17,6 +17,7 @@ use learn::anomaly::dbscan::Dbscan;
 use learn::anomaly::vae::Vae;
 use learn::anomaly::zscore::Usual;
 use learn::calibrate::{Conformal, at_least_of};
+use learn::codec::{CodecError, Pack, ensure};
 use serde::{Deserialize, Serialize};
 
 /// One of the three ways of looking.
@@ -194,6 +195,22 @@ pub struct Ensemble {
     pub(super) seen: [f64; 2],
     /// Fewest and most windows learnt from and calibrated with, of the two models.
     pub(super) windows: [u64; 2],
+}
+
+impl Pack for Ensemble {
+    const KIND: [u8; 4] = *b"ensb";
+    const VERSION: u16 = 1;
+
+    fn check(&self) -> Result<(), CodecError> {
+        for views in [&self.conservative, &self.adaptive] {
+            views.spatial.check()?;
+            views.temporal.check()?;
+            views.statistical.check()?;
+            views.calibration.iter().try_for_each(Pack::check)?;
+        }
+        ensure(self.alarms_per_day > 0.0, "a budget of nothing")?;
+        ensure(self.seen.iter().all(|s| *s >= 0.0), "evidence below nothing")
+    }
 }
 
 /// What the ensemble makes of a window.

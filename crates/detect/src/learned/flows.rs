@@ -7,6 +7,7 @@
 //! nothing known, the class is `anomaly` and the kind `unknown`.
 
 use super::evidence::{Evidence as Sum, Grade, Limits, e_value};
+use super::row::Columns;
 use crate::profile::table::Table;
 use crate::{Actor, Class, Evidence, Origin, Severity, Signal};
 use flow::feature::Subject;
@@ -14,13 +15,12 @@ use flow::recent::Shared;
 use flow::window::JUDGE_EVERY;
 use flow::{Direction, FlowKey, FlowRecord, Recent, Span};
 use learn::calibrate::Conformal;
+use learn::codec::{CodecError, Pack, ensure};
 use learn::hybrid::{Hybrid, Scratch, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use wire::Addr;
-
-use super::row::Columns;
 
 /// Identifier of the detector.
 pub const RULE: &str = "learned-flows";
@@ -47,6 +47,17 @@ pub struct FlowModel {
     pub alarms_per_day: f64,
     /// The most evidence against a usual source at calibration.
     pub seen: f64,
+}
+
+impl Pack for FlowModel {
+    const KIND: [u8; 4] = *b"flow";
+    const VERSION: u16 = 1;
+
+    fn check(&self) -> Result<(), CodecError> {
+        self.hybrid.check()?;
+        self.calibration.check()?;
+        ensure(self.alarms_per_day > 0.0 && self.seen >= 0.0, "a budget and what was seen are no amounts")
+    }
 }
 
 /// The strangest flow of a window.
@@ -129,6 +140,7 @@ impl FlowView {
 
     /// Judges a flow that ended, or has grown.
     pub fn judge(&mut self, now_ns: u64, record: &FlowRecord, ended: bool, signals: &mut Vec<Signal>) {
+        self.close_due(now_ns, signals);
         let shared = match (self.columns.wants_shared(), ended) {
             (true, true) => self.recent.push(record),
             (true, false) => self.recent.clone().push(record),
@@ -140,7 +152,6 @@ impl FlowView {
         let e = e_value(self.model.calibration.p_value(score));
         self.counters.judged += 1;
         let source = record.initiator().0;
-        self.close_due(now_ns, signals);
         let standing = self.sources.touch(source, now_ns);
         if standing.opened_ns.is_none() {
             standing.opened_ns = Some(now_ns);

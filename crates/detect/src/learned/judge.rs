@@ -32,14 +32,26 @@ pub struct Models {
     pub flows: Option<Arc<FlowModel>>,
 }
 
+impl Models {
+    /// Whether nothing is learnt.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.ensemble.is_none() && self.flows.is_none()
+    }
+}
+
 /// Why models cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ModelError {
     /// A flow classifier asks for what flows do not have.
-    #[error("the model asks for a feature {0:?} that flows do not have; train it on the features of docs/features.md")]
+    #[error(
+        "the model asks for a feature {0:?} that flows do not have; train it on the features of docs/features.md"
+    )]
     Feature(String),
     /// An ensemble of other features.
-    #[error("the ensemble was trained on other features of windows than this program computes; train it anew")]
+    #[error(
+        "the ensemble was trained on other features of windows than this program computes; train it anew"
+    )]
     Windows,
 }
 

@@ -64,7 +64,8 @@ pub fn schema() -> Vec<learn::Feature> {
         .iter()
         .map(|name| learn::Feature {
             name: (*name).to_owned(),
-            kind: words(name).map_or(Kind::Numeric, |w| Kind::Categorical(w.iter().map(|w| (*w).to_owned()).collect())),
+            kind: words(name)
+                .map_or(Kind::Numeric, |w| Kind::Categorical(w.iter().map(|w| (*w).to_owned()).collect())),
         })
         .collect()
 }
