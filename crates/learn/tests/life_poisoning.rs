@@ -9,7 +9,7 @@ use learn::anomaly::isolation::Isolation;
 use learn::anomaly::zscore::{Collector, Usual};
 use learn::calibrate::Conformal;
 use learn::life::reservoir::Kept;
-use learn::life::{self, Life, Sample};
+use learn::life::{self, Gravity, Life, Sample};
 use learn::random::Random;
 use learn::{Inline, Matrix};
 
@@ -141,7 +141,7 @@ impl Learner for Ours {
         let (entity, at_ns) = (sample.entity, sample.at_ns);
         self.0.judged(sample, p);
         if alarm {
-            self.0.alarm(entity, at_ns, at_ns);
+            self.0.alarm(entity, at_ns, at_ns, Gravity::Attack);
         }
     }
 

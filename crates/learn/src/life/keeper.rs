@@ -2,7 +2,7 @@
 
 use super::confidence::{self, Trust};
 use super::drift::{self, Drift};
-use super::quarantine::{self, Quarantine};
+use super::quarantine::{self, Gravity, Quarantine};
 use super::reservoir::Kept;
 use super::schedule::{self, Cause, Schedule};
 use super::windows::{self, Windows};
@@ -135,9 +135,9 @@ impl Life {
 
     /// An entity alerted or was blocked, for something that began at `since_ns` and was seen at `at_ns`. What it did within as
     /// long before as it is shunned after is not learnt from, even if it was released.
-    pub fn alarm(&mut self, entity: u64, since_ns: u64, at_ns: u64) {
-        self.quarantine.alarm(entity, since_ns, at_ns);
-        let from = at_ns.saturating_sub(self.options.quarantine.shun_ns);
+    pub fn alarm(&mut self, entity: u64, since_ns: u64, at_ns: u64, gravity: Gravity) {
+        self.quarantine.alarm(entity, since_ns, at_ns, gravity);
+        let from = at_ns.saturating_sub(self.quarantine.shun_ns(gravity));
         self.forgotten += self.windows.forget_entity(entity, from) as u64;
     }
 

@@ -30,7 +30,7 @@ pub use confidence::Confidence;
 pub use drift::Drift;
 pub use gate::{Figures, Gates, Refusal};
 pub use keeper::{Counters, Life, Options, rows};
-pub use quarantine::Quarantine;
+pub use quarantine::{Gravity, Quarantine};
 pub use reservoir::Reservoir;
 pub use schedule::{Cause, Schedule};
 pub use shadow::Shadow;

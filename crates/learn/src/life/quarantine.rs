@@ -17,7 +17,7 @@ const MOST_COVERED: f64 = 0.5;
 pub struct Options {
     /// How long a sample waits, ns.
     pub wait_ns: u64,
-    /// For how long after its last alarm nothing is learnt from an entity, ns.
+    /// For how long after an attack nothing is learnt from an entity, ns.
     pub shun_ns: u64,
     /// What began less than this before or after an alarm is not learnt from, whoever did it, ns.
     pub near_ns: u64,
@@ -38,6 +38,17 @@ impl Default for Options {
             shunned: 16_384,
         }
     }
+}
+
+/// What an alarm means for learning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gravity {
+    /// Something unusual, of which every host has some by chance: what waits is thrown away, and nothing is learnt from the
+    /// entity for as long as a sample waits.
+    Doubt,
+    /// An attack: nothing is learnt from the entity for [`Options::shun_ns`].
+    Attack,
 }
 
 /// What became of samples.
@@ -110,9 +121,18 @@ impl Quarantine {
         }
     }
 
+    /// For how long nothing is learnt from an entity after an alarm, ns.
+    #[must_use]
+    pub const fn shun_ns(&self, gravity: Gravity) -> u64 {
+        match gravity {
+            Gravity::Doubt => self.options.wait_ns,
+            Gravity::Attack => self.options.shun_ns,
+        }
+    }
+
     /// An entity alerted or was blocked, for something that began at `since_ns` and was seen at `at_ns`.
-    pub fn alarm(&mut self, entity: u64, since_ns: u64, at_ns: u64) {
-        let until = at_ns.saturating_add(self.options.shun_ns);
+    pub fn alarm(&mut self, entity: u64, since_ns: u64, at_ns: u64, gravity: Gravity) {
+        let until = at_ns.saturating_add(self.shun_ns(gravity));
         let end = self.shunned.entry(entity).or_insert(until);
         *end = until.max(*end);
         if self.shunned.len() > self.options.shunned {
@@ -247,7 +267,7 @@ mod tests {
     fn who_alerts_stays_out_and_so_does_what_was_near() {
         let mut q = Quarantine::new(Options { near_ns: MINUTE, ..Options::default() }, 0);
         hour(&mut q);
-        q.alarm(1, 20 * MINUTE, 40 * MINUTE);
+        q.alarm(1, 20 * MINUTE, 40 * MINUTE, Gravity::Attack);
         let out = released(&mut q, 90 * MINUTE);
         let expected: Vec<(u64, u64)> =
             (0..60).filter(|m| !(19..=21).contains(m) && !(39..=41).contains(m)).map(|m| (2, m)).collect();
@@ -259,10 +279,27 @@ mod tests {
         assert_eq!(q.len(), 0);
         q.take(sample(1, day + 41 * MINUTE));
         assert_eq!(q.len(), 1);
-        q.alarm(2, day, day);
+        q.alarm(2, day, day, Gravity::Attack);
         q.pardon(2);
         q.take(sample(2, day + MINUTE));
         assert_eq!(q.len(), 2);
+    }
+
+    #[test]
+    fn who_is_only_doubted_is_learnt_from_again_soon() {
+        let mut q = Quarantine::new(Options::default(), 0);
+        hour(&mut q);
+        q.alarm(1, 40 * MINUTE, 40 * MINUTE, Gravity::Doubt);
+        assert!(released(&mut q, 68 * MINUTE).iter().all(|(entity, _)| *entity == 2));
+        for (at_ns, taken) in [(69 * MINUTE, 0), (71 * MINUTE, 1)] {
+            let before = q.len();
+            q.take(sample(1, at_ns));
+            assert_eq!(q.len() - before, taken);
+        }
+        // A doubt does not shorten what an attack began.
+        q.alarm(1, 72 * MINUTE, 72 * MINUTE, Gravity::Attack);
+        q.alarm(1, 73 * MINUTE, 73 * MINUTE, Gravity::Doubt);
+        assert!(q.is_shunned(1, 20 * HOUR_NS));
     }
 
     #[test]
@@ -270,7 +307,7 @@ mod tests {
         let mut q = Quarantine::new(Options { near_ns: MINUTE, ..Options::default() }, 0);
         hour(&mut q);
         for second in 0..3600 {
-            q.alarm(666, second * SECOND_NS, second * SECOND_NS);
+            q.alarm(666, second * SECOND_NS, second * SECOND_NS, Gravity::Attack);
         }
         let out = released(&mut q, 90 * MINUTE).len();
         assert!((20..=100).contains(&out), "{out} of 120");
@@ -286,7 +323,7 @@ mod tests {
         }
         assert_eq!((q.len(), q.counters().displaced), (100, 900));
         for i in 0..1000 {
-            q.alarm(i, i * SECOND_NS, i * SECOND_NS);
+            q.alarm(i, i * SECOND_NS, i * SECOND_NS, Gravity::Attack);
         }
         assert_eq!((q.shunned(), q.counters().shunned_displaced), (10, 990));
         assert!(q.is_shunned(999, 1000 * SECOND_NS) && !q.is_shunned(0, SECOND_NS));
@@ -295,8 +332,8 @@ mod tests {
     #[test]
     fn times_at_the_edge_of_their_range_do_no_harm() {
         let mut q = Quarantine::new(Options::default(), 0);
-        q.alarm(1, u64::MAX, 0);
-        q.alarm(2, 0, u64::MAX);
+        q.alarm(1, u64::MAX, 0, Gravity::Attack);
+        q.alarm(2, 0, u64::MAX, Gravity::Attack);
         q.take(sample(3, u64::MAX));
         assert!(q.release(0).is_empty());
         assert!(q.release(u64::MAX).is_empty(), "the alarm is near");
