@@ -163,7 +163,10 @@ impl Judged<'_> {
                 recall: counts.recall(),
                 f1: or_zero(counts.f1()),
                 fpr: counts.false_positive_rate(),
-                recall_at_fpr: RATES.iter().map(|(n, r)| (*n, or_zero(ranking.recall_at_fpr(*r).0))).collect(),
+                recall_at_fpr: RATES
+                    .iter()
+                    .map(|(n, r)| (*n, or_zero(ranking.recall_at_fpr(*r).0)))
+                    .collect(),
             },
             per_class: per_class.collect(),
             macro_f1: or_zero(confusion.macro_f1()),
@@ -194,10 +197,12 @@ impl Figures {
             share(b.fpr),
             b.threshold
         );
-        let at: Vec<String> = b.recall_at_fpr.iter().rev().map(|(r, v)| format!("{} at {r}", share(*v))).collect();
+        let at: Vec<String> =
+            b.recall_at_fpr.iter().rev().map(|(r, v)| format!("{} at {r}", share(*v))).collect();
         // Writing to a String does not fail.
         let _ = writeln!(out, "Recall by false-positive rate: {}", at.join(", "));
-        let _ = writeln!(out, "Classes: macro F1 {}, accuracy {}", share(self.macro_f1), share(self.accuracy));
+        let _ =
+            writeln!(out, "Classes: macro F1 {}, accuracy {}", share(self.macro_f1), share(self.accuracy));
         let mut rows = vec![["class", "rows", "precision", "recall", "F1"].map(str::to_owned).to_vec()];
         let mut classes: Vec<(&String, &PerClass)> = self.per_class.iter().collect();
         classes.sort_by(|a, b| b.1.support.cmp(&a.1.support).then(a.0.cmp(b.0)));
