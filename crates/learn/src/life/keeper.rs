@@ -63,6 +63,8 @@ pub struct Counters {
     pub high: u64,
     /// All samples to learn from now.
     pub all: u64,
+    /// Samples to measure with now.
+    pub aside: u64,
     /// Samples forgotten because their entity gave an alarm after they were released.
     pub forgotten: u64,
     /// Entities no longer remembered because there were too many.
@@ -141,6 +143,11 @@ impl Life {
         self.forgotten += self.windows.forget_entity(entity, from) as u64;
     }
 
+    /// Alarms were lost on their way: whatever waits may be of an attacker, and is thrown away.
+    pub fn distrust(&mut self) {
+        self.quarantine.clear();
+    }
+
     /// Learns from an entity again; see [`Quarantine::pardon`].
     pub fn pardon(&mut self, entity: u64) {
         self.quarantine.pardon(entity);
@@ -209,6 +216,7 @@ impl Life {
             shunned: self.quarantine.shunned() as u64,
             high: self.windows.high().len() as u64,
             all: self.windows.all().len() as u64,
+            aside: self.windows.aside().len() as u64,
             forgotten: self.forgotten,
             entities_displaced: self.trust.displaced,
             drifts: self.drifts,

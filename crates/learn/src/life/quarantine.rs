@@ -171,6 +171,12 @@ impl Quarantine {
         self.spans.insert(at, merged);
     }
 
+    /// Throws away what waits, as when alarms were lost; counted as alarmed.
+    pub fn clear(&mut self) {
+        self.counters.alarmed += self.waiting.len() as u64;
+        self.waiting.clear();
+    }
+
     /// Learns again from an entity that was shunned, as when an operator says that it did no harm. What was thrown away
     /// stays so.
     pub fn pardon(&mut self, entity: u64) {

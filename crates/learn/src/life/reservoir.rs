@@ -189,6 +189,12 @@ impl Reservoir {
         gone.len()
     }
 
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.kept.clear();
+        self.shares.clear();
+    }
+
     /// The samples, in no particular order but always the same.
     #[must_use]
     pub fn kept(&self) -> &[Kept] {
