@@ -21,6 +21,7 @@ mod export;
 mod generate;
 mod intel;
 mod lab;
+mod learner;
 mod line;
 mod models;
 mod pool;

@@ -17,9 +17,9 @@ pub const FLOW: &str = "flow";
 /// Its kind.
 pub const HYBRID: &str = "hybrid";
 /// Directory of the store, in the state directory.
-const STORE: &str = "models";
+pub const STORE: &str = "models";
 /// The key with which this machine signs, in the store.
-const SIGNING_KEY: &str = "signing-key.pem";
+pub const SIGNING_KEY: &str = "signing-key.pem";
 
 /// `models …`.
 #[derive(Debug, Subcommand)]
@@ -138,6 +138,11 @@ impl TrustArgs {
         }
         Ok(key)
     }
+}
+
+/// The store of a configuration.
+pub fn store(config: &config::Config) -> Store {
+    Store::new(config.state_dir.join(STORE))
 }
 
 /// Whose bundles a configuration trusts, with the store in `store`.

@@ -6,6 +6,7 @@
 mod commands;
 mod intel;
 mod kernel_source;
+mod learning;
 mod notify;
 mod publish;
 pub mod reaction;
@@ -22,6 +23,7 @@ use crate::{eve, replay, sink};
 use anyhow::Context as _;
 use commands::Desk;
 use intel::Intel;
+use learning::Learning;
 use publish::Board;
 use reaction::Reaction;
 use respond::Mode;
@@ -138,6 +140,7 @@ struct Agent {
     source: Source,
     tap: AgentTap,
     intel: Intel,
+    learning: Learning,
     desk: Desk,
     board: Arc<Board>,
     meter: server::process::Meter,
@@ -170,7 +173,9 @@ impl Agent {
         let eve = config.eve.as_deref().map(|p| sink::Queue::start(p, config.eve_queue)).transpose()?;
         let audit = if simulated { None } else { Some(Audit::open(&config.state_dir)?) };
 
-        let mut line = Line::new(replay::line_config(&config, config.policy.clone()));
+        let mut made = replay::line_config(&config, config.policy.clone());
+        made.judge.tell_windows = config.learner.enabled && !simulated;
+        let mut line = Line::new(made.clone());
         let thresholds = line.detector().kernel_thresholds();
         let source = match &args.simulate {
             Some(scenario) => Source::simulate(scenario, args.seed)?,
@@ -198,6 +203,8 @@ impl Agent {
                 crate::line::Tap::decision(&mut tap, &decision);
             }
         }
+        let learning = Learning::start(&config, &made, &mut line, &mut tap)
+            .context("cannot start the learner's thread")?;
         let control = server::control::Control::start(
             &server::control::socket_in(&config.run_dir),
             Arc::new(counter) as Arc<dyn server::control::Agent>,
@@ -211,6 +218,7 @@ impl Agent {
             source,
             tap,
             intel,
+            learning,
             desk,
             board,
             meter: server::process::Meter::new(),
@@ -259,6 +267,7 @@ impl Agent {
         self.source.feed(POLL, &mut self.line, &mut self.tap, &mut self.reaction)?;
         self.apply_effects();
         self.serve();
+        self.learning.turn(&mut self.line);
         let now = Instant::now();
         if self.args.simulate.is_none() && now.duration_since(self.guarded) >= GUARD_EVERY {
             self.guarded = now;
@@ -267,6 +276,7 @@ impl Agent {
         }
         if now.duration_since(self.published) >= PUBLISH_EVERY {
             self.published = now;
+            self.learning.advance(&mut self.line, &self.tap.witness);
             self.publish();
             notify::notify("WATCHDOG=1");
         }
@@ -384,6 +394,7 @@ impl Agent {
         if let Some(http) = self.http.take() {
             http.stop();
         }
+        self.learning.stop();
         self.source.finish(&mut self.line, &mut self.tap);
         self.line.finish(&mut self.tap);
         self.apply_effects();

@@ -74,7 +74,7 @@ impl Board {
         let process = agent.meter.look();
         let uptime = agent.started.elapsed();
         let sight = agent.source.sight(&agent.line);
-        let Agent { line, tap, intel, reaction, config, http, .. } = agent;
+        let Agent { line, tap, intel, learning, reaction, config, http, .. } = agent;
         let simulated = tap.context.simulated;
         let worked = line.worked();
         let mut losses = replay::losses(&worked, line.judge());
@@ -87,6 +87,11 @@ impl Board {
         losses.insert("offenders_evicted".into(), refused.offenders_evicted);
         losses.insert("effects_failed".into(), tap.effects_failed);
         losses.extend(intel.losses().into_iter().map(|(name, count)| (name.to_owned(), count)));
+        losses.insert("signals_excepted".into(), line.exceptions().applied());
+        let learner = learning.view();
+        if let Some(learner) = &learner {
+            losses.insert("learner_windows_dropped".into(), learner.windows_dropped);
+        }
         let mut channels = BTreeMap::new();
         if let Some(eve) = &tap.eve {
             losses.insert("eve_lines_dropped".into(), eve.dropped());
@@ -204,6 +209,7 @@ impl Board {
             blocks,
             allowlist: responder.allowlist().len() as u64,
             incidents_open: line.book().open().count() as u64,
+            learner,
             // As bound: the port may have been left to the system.
             http: http.as_ref().map(|h| h.address().to_string()),
             config: config.file.as_ref().map(|f| f.display().to_string()),

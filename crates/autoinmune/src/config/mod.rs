@@ -3,6 +3,7 @@
 //! Unknown keys are errors with file, line and a suggestion. Nothing that decides about an attack has a value outside
 //! the rule files and this configuration.
 
+mod learner;
 mod load;
 mod raw;
 
@@ -74,6 +75,10 @@ pub struct Config {
     pub reputation: enrich::config::Reputation,
     /// Whose model bundles are loaded, beside those of this machine.
     pub models_trust: Vec<bundle::PublicKey>,
+    /// What is learnt.
+    pub models: detect::learned::Models,
+    /// Learning while the agent runs.
+    pub learner: learner::Learner,
     /// Response policy.
     pub policy: Policy,
     /// EVE destination.
@@ -154,6 +159,7 @@ impl Config {
             return Err(wrong("sensor.interfaces", "is empty; use [\"auto\"] or interface names".into()));
         }
         let http = parse_http(&raw.http.address).map_err(|why| wrong("http.address", why))?;
+        let learner = raw.learner.check().map_err(|(key, why)| wrong(&format!("learner.{key}"), why))?;
         raw.respond.validate().map_err(|e| wrong("respond", e.to_string()))?;
         raw.geoip.validate().map_err(|e| wrong(&format!("geoip.{}", e.key), e.why))?;
         raw.reputation.validate().map_err(|e| wrong(&format!("reputation.{}", e.key), e.why))?;
@@ -217,6 +223,8 @@ impl Config {
             geoip: raw.geoip,
             reputation: raw.reputation,
             models_trust,
+            models: detect::learned::Models::default(),
+            learner,
             policy: raw.respond,
             eve: raw.output.eve,
             eve_queue: raw.output.eve_queue as usize,

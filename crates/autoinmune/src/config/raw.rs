@@ -29,6 +29,8 @@ pub struct RawConfig {
     pub reputation: enrich::config::Reputation,
     /// Learned models.
     pub models: Models,
+    /// Learning from the network while the agent runs.
+    pub learner: super::learner::RawLearner,
     /// What to do about incidents.
     pub respond: Policy,
     /// Logs and events.

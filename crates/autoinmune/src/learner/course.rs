@@ -162,7 +162,7 @@ impl Course {
         if let Some(candidate) = &self.candidate {
             match candidate.shadow.verdict(now_ns, &self.settings.shadow) {
                 Verdict::Open => {}
-                Verdict::Fit => return self.promote(now_ns),
+                Verdict::Fit => return self.pass(now_ns),
                 Verdict::Unfit(why) => self.refuse(&[why]),
             }
             return None;
@@ -184,8 +184,7 @@ impl Course {
         let from = self.settings.life.windows.high;
         // What is doubted is in the set of all; what is not is there twice.
         let doubted = windows.all().iter().filter(|k| k.confidence < from);
-        let samples: Vec<fit::Sample> =
-            windows.high().iter().chain(doubted).filter_map(training).collect();
+        let samples: Vec<fit::Sample> = windows.high().iter().chain(doubted).filter_map(training).collect();
         let options = fit::Options { confident: from, ..self.settings.fit };
         let ensemble = match fit(&samples, &options, pool) {
             Ok(ensemble) => ensemble,
@@ -205,7 +204,8 @@ impl Course {
         };
         let [new, current, anchor] = self.golden.figures(contenders, &normal, meter);
         let new = new.unwrap_or_default();
-        let (current, anchor) = (current.unwrap_or_else(|| silent(&new)), anchor.unwrap_or_else(|| silent(&new)));
+        let (current, anchor) =
+            (current.unwrap_or_else(|| silent(&new)), anchor.unwrap_or_else(|| silent(&new)));
         tracing::debug!(?new, ?current, ?anchor, "a new model before the gates");
         let refusals = self.settings.gates.check(&new, &current, &anchor);
         if !refusals.is_empty() {
@@ -221,12 +221,16 @@ impl Course {
         });
     }
 
-    fn promote(&mut self, now_ns: u64) -> Option<Promotion> {
-        let candidate = self.candidate.take()?;
-        self.current = Some(Arc::clone(&candidate.ensemble));
+    /// A model that passed is in use now.
+    pub fn used(&mut self, ensemble: Arc<Ensemble>) {
+        self.current = Some(ensemble);
         self.promoted += 1;
-        self.because.clear();
         self.life.replaced();
+    }
+
+    fn pass(&mut self, now_ns: u64) -> Option<Promotion> {
+        let candidate = self.candidate.take()?;
+        self.because.clear();
         Some(Promotion {
             ensemble: candidate.ensemble,
             figures: candidate.figures,

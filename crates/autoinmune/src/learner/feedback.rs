@@ -221,9 +221,8 @@ impl Feedback {
 
     /// Exceptions in force.
     pub fn exceptions(&self) -> Vec<Exception> {
-        let except = |e: &Entry| {
-            Some(Exception { source: e.source, rules: e.rules.clone(), until_ns: e.until_ns? })
-        };
+        let except =
+            |e: &Entry| Some(Exception { source: e.source, rules: e.rules.clone(), until_ns: e.until_ns? });
         self.kept.entries.iter().filter_map(except).collect()
     }
 

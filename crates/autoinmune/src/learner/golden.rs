@@ -45,7 +45,7 @@ struct Windows(Vec<(u64, u16, Sequence)>);
 impl Tap for Windows {
     fn window(&mut self, window: &JudgedWindow) {
         let observed = &window.observed;
-        if ATTACKERS.map(Addr::from).contains(&observed.addr) {
+        if ATTACKERS.iter().any(|a| Addr::from(std::net::IpAddr::V4(*a)) == observed.addr) {
             self.0.push((source_key(observed.addr), hour_of_week(observed.start_ns), observed.sequence));
         }
     }

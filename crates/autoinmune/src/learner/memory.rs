@@ -2,10 +2,10 @@
 //!
 //! People speak later than programs: an incident has ended, and its flows are gone, when somebody looks at it.
 
+use detect::learned::JudgedWindow;
 use detect::learned::row::{self, Columns};
 use detect::learned::vector;
-use detect::learned::watch::SEQUENCE;
-use detect::learned::JudgedWindow;
+use detect::learned::watch::{SEQUENCE, Sequence};
 use detect::{Actor, Change, Incident, Update};
 use flow::FlowRecord;
 use flow::feature::Subject;
@@ -45,6 +45,12 @@ pub fn cells(flow: &Values) -> Vec<Option<String>> {
         })
     };
     row::schema().into_iter().zip(flow).map(cell).collect()
+}
+
+/// A sequence of windows as it was kept; `None` if it is of another length.
+pub fn whole(values: &Values) -> Option<Sequence> {
+    let row: Vec<f32> = values.iter().map(|v| v.unwrap_or(f32::NAN)).collect();
+    row.try_into().ok()
 }
 
 fn values(row: &[f32]) -> Values {

@@ -5,6 +5,7 @@
 //! only hands over what it saw, without ever waiting, and takes finished models ([`Witness`], [`Learner`]). What people say of
 //! incidents is [`feedback`].
 
+pub mod bundles;
 mod course;
 pub mod feedback;
 mod golden;
@@ -12,8 +13,9 @@ mod memory;
 mod thread;
 mod witness;
 
-pub use course::{Promotion, Settings};
-pub use thread::{Learner, Store};
+pub use course::Settings;
+pub use memory::whole;
+pub use thread::Learner;
 pub use witness::Witness;
 
 #[cfg(test)]

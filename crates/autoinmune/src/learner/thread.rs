@@ -69,7 +69,8 @@ impl Learner {
         let (finished_out, finished) = bounded(FINISHED);
         let (ended_out, ended) = bounded(1);
         let losses = Arc::new(Losses::default());
-        let view = LearnerView { state: "collecting".into(), model: name.to_owned(), ..LearnerView::default() };
+        let view =
+            LearnerView { state: "collecting".into(), model: name.to_owned(), ..LearnerView::default() };
         let view = Arc::new(Mutex::new(view));
         let stop = Arc::new(AtomicBool::new(false));
         let work = Work {
@@ -144,17 +145,18 @@ impl Work {
             stepped = Instant::now();
             // Before anything is released: an alarm may be about it.
             self.heed(&mut course, &mut now_ns);
-            self.show(&course, Some("training"));
             if let Some(promotion) = course.step(now_ns, &clocks, &learn::Inline) {
-                self.hand_over(promotion);
+                self.hand_over(&mut course, promotion);
             }
-            self.show(&course, None);
+            self.show(&course);
         }
     }
 
     fn heed(&mut self, course: &mut Course, now_ns: &mut u64) {
         if self.losses.alarms.swap(false, Ordering::Relaxed) {
-            tracing::warn!("alarms came faster than the learner takes them; nothing in quarantine is learnt from");
+            tracing::warn!(
+                "alarms came faster than the learner takes them; nothing in quarantine is learnt from"
+            );
             course.distrust();
         }
         while let Ok(word) = self.words.try_recv() {
@@ -173,7 +175,7 @@ impl Work {
         }
     }
 
-    fn hand_over(&mut self, promotion: Promotion) {
+    fn hand_over(&mut self, course: &mut Course, promotion: Promotion) {
         match (self.store)(&promotion) {
             Ok((name, true)) => {
                 tracing::info!(
@@ -182,21 +184,23 @@ impl Work {
                     promotion.figures.fpr
                 );
                 self.name.clone_from(&name);
+                course.used(Arc::clone(&promotion.ensemble));
                 // The agent takes them many times a second; if it does not, it is going.
                 let _ = self.finished.try_send((promotion.ensemble, name));
             }
             Ok((name, false)) => {
-                tracing::info!("a new model passed all gates and is kept as {name}; put it in use with: autoinmune models promote {name}");
+                tracing::info!(
+                    "a new model passed all gates and is kept as {name}; put it in use with: autoinmune models promote {name}"
+                );
             }
-            Err(e) => tracing::error!("a new model passed all gates and cannot be kept, so it is not used: {e:#}"),
+            Err(e) => {
+                tracing::error!("a new model passed all gates and cannot be kept, so it is not used: {e:#}")
+            }
         }
     }
 
-    fn show(&self, course: &Course, state: Option<&str>) {
-        let mut view = LearnerView { model: self.name.clone(), ..course.view() };
-        if let Some(state) = state.filter(|_| view.state == "collecting") {
-            state.clone_into(&mut view.state);
-        }
+    fn show(&self, course: &Course) {
+        let view = LearnerView { model: self.name.clone(), ..course.view() };
         *self.view.lock().unwrap_or_else(PoisonError::into_inner) = view;
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Report, Tap};
 use detect::learned::{JudgedWindow, Learned, LearnedCounters, ModelError, Models};
-use detect::{Actor, BookConfig, Detector, Incident, IncidentBook, RuleSet, Signal, Update};
+use detect::{Actor, BookConfig, Detector, Exceptions, Incident, IncidentBook, RuleSet, Signal, Update};
 use flow::tracker::CLOCK_RESTART_NS;
 use flow::{Census, CensusConfig, FlowRecord, Role, Span, What, Window};
 use respond::{Policy, Responder};
@@ -47,6 +47,7 @@ pub struct Judge {
     book: IncidentBook,
     responder: Responder,
     reputation: Option<Reputation>,
+    exceptions: Exceptions,
     now_ns: u64,
     signals: Vec<Signal>,
     updates: Vec<Update>,
@@ -59,8 +60,7 @@ impl Judge {
         let mut census = Census::new(config.census);
         // Models that do not fit this program were refused where they were loaded.
         let wanted = config.tell_windows || !config.models.is_empty();
-        let mut learned =
-            if wanted { Learned::new(&config.models, config.census.seed).ok() } else { None };
+        let mut learned = if wanted { Learned::new(&config.models, config.census.seed).ok() } else { None };
         if let Some(learned) = &mut learned {
             census.keep_past();
             if config.tell_windows {
@@ -75,6 +75,7 @@ impl Judge {
             book: IncidentBook::new(config.book),
             responder: Responder::new(config.policy),
             reputation: None,
+            exceptions: Exceptions::default(),
             now_ns: 0,
             signals: Vec::new(),
             updates: Vec::new(),
@@ -101,6 +102,7 @@ impl Judge {
                 }
                 match &event.what {
                     What::Message(from, message) => tap.message(event.at_ns, &event.flow, *from, message),
+                    What::Grown(record) => tap.grown(event.at_ns, record),
                     What::Ended(record, reason) => {
                         if is_good(record) {
                             let (client, _) = record.initiator();
@@ -173,6 +175,9 @@ impl Judge {
 
     fn decide(&mut self, tap: &mut impl Tap) {
         for mut signal in self.signals.drain(..) {
+            if self.exceptions.covers(&signal) {
+                continue;
+            }
             // Who is on the allowlist is judged by what they do alone.
             if let Some(reputation) = &self.reputation
                 && let Actor::Source { addr } = signal.actor
@@ -253,6 +258,16 @@ impl Judge {
                 Ok(())
             }
         }
+    }
+
+    /// What operators declared to be no attack.
+    pub const fn exceptions(&self) -> &Exceptions {
+        &self.exceptions
+    }
+
+    /// The same, to change it.
+    pub const fn exceptions_mut(&mut self) -> &mut Exceptions {
+        &mut self.exceptions
     }
 
     /// Has signals weighed by the reputation of their actors from now on.

@@ -147,7 +147,9 @@ impl Windows {
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        [&mut self.high, &mut self.all, &mut self.recent, &mut self.aside].map(Reservoir::clear);
+        for set in [&mut self.high, &mut self.all, &mut self.recent, &mut self.aside] {
+            set.clear();
+        }
     }
 
     /// The latest ten minutes that were released: what similarity is measured by.

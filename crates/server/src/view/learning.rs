@@ -44,7 +44,7 @@ pub struct LabelledView {
 /// What is being learnt while the agent runs: answer of `learner`, and part of [`super::Status`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LearnerView {
-    /// `collecting` samples, `training`, or watching a new model in `shadow`.
+    /// `collecting` samples, or watching a new model in `shadow`.
     pub state: String,
     /// Windows that came to be learnt from.
     pub windows: u64,

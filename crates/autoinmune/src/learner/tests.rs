@@ -1,0 +1,194 @@
+//! Days of learning, played in seconds: judged windows of a made-up network, real models, real gates.
+
+use super::course::{Course, Meter, Promotion, Settings};
+use super::golden::Golden;
+use super::memory::Memory;
+use crate::config::Config;
+use crate::line::{Line, Tap};
+use crate::replay;
+use detect::learned::JudgedWindow;
+use detect::learned::ensemble::{Ensemble, hour_of_week};
+use detect::learned::vector::{FEATURES, WIDTH};
+use detect::learned::watch::SEQUENCE;
+use detect::{Signal, Update};
+use flow::{Conversation, EndReason, FlowRecord};
+use lab::simulation::Simulation;
+use learn::Inline;
+use learn::anomaly::vae;
+use learn::life::Sample;
+use learn::random::Random;
+use respond::Decision;
+use std::cell::Cell;
+use std::sync::Arc;
+use wire::LinkType;
+use wire::message::{Message, Side};
+
+const SECOND: u64 = 1_000_000_000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+
+/// A line that tells a memory what passes.
+struct Teller<'a>(&'a mut Memory, u64);
+
+impl Tap for Teller<'_> {
+    fn flow(&mut self, _: u64, record: &FlowRecord, _: EndReason) {
+        self.0.flow(record);
+    }
+
+    fn message(&mut self, _: u64, _: &Conversation, _: Side, _: &Message) {}
+
+    fn incident(&mut self, _: u64, update: &Update, _: Option<&Signal>, _: Option<&Decision>) {
+        self.0.incident(update);
+        self.1 = update.incident.id;
+    }
+
+    fn window(&mut self, window: &JudgedWindow) {
+        self.0.window(window);
+    }
+
+    fn decision(&mut self, _: &Decision) {}
+
+    fn anomaly(&mut self, _: u64, _: &'static str, _: u64) {}
+}
+
+fn config() -> Config {
+    Config::check(crate::config::RawConfig::default(), None).expect("the default is valid")
+}
+
+/// Plays a port scan through the line; the number of the incident that came of it.
+pub fn play(memory: &mut Memory) -> u64 {
+    let config = config();
+    let mut line = Line::new(replay::line_config(&config, config.policy.clone()));
+    let mut teller = Teller(memory, 0);
+    for (at_ns, frame) in Simulation::PortScan.frames(1) {
+        line.frame(at_ns, Some(LinkType::Ethernet), &frame, frame.len() as u32, &mut teller);
+    }
+    line.finish(&mut teller);
+    teller.1
+}
+
+/// Clocks by which every judgement takes as long, and training nothing.
+struct Still(Cell<u64>);
+
+impl Meter for Still {
+    fn time_ns(&self) -> u64 {
+        self.0.set(self.0.get() + 5_000);
+        self.0.get()
+    }
+
+    fn cpu_ns(&self) -> u64 {
+        0
+    }
+}
+
+/// A window of a host that browses: everything it does grows with `level`, which is 1 for the usual.
+fn window(entity: u64, at_ns: u64, level: f64, random: &mut Random) -> Sample {
+    let mut sequence = [0.0_f32; SEQUENCE * WIDTH];
+    for past in sequence.chunks_exact_mut(WIDTH) {
+        let flows = (3.0 + random.unit() * 9.0) * level;
+        let packets = flows * (6.0 + random.unit() * 4.0);
+        for (feature, place) in FEATURES.iter().zip(past) {
+            let value = match feature.name {
+                "window_packets" => packets,
+                "window_reply_packets" => packets * 1.2,
+                "window_bytes" => packets * 120.0,
+                "window_reply_bytes" => packets * 800.0,
+                "window_flows" | "window_connections" => flows,
+                "window_hosts" => flows / 3.0,
+                "window_services" => flows / 2.0,
+                "window_packet_size" => 120.0,
+                "window_reply_size" => 700.0,
+                _ => 0.0,
+            };
+            *place = (if feature.log { value.ln_1p() } else { value }) as f32;
+        }
+    }
+    let row = sequence[(SEQUENCE - 1) * WIDTH..].into();
+    let rate = (8.0 * 7.5 * level / 10.0) as f32;
+    Sample { entity, at_ns, hour: hour_of_week(at_ns), rate, row, sequence: Box::new(sequence) }
+}
+
+fn settings() -> Settings {
+    let mut settings = config().learner.settings;
+    settings.fit.most = 1024;
+    settings.fit.vae = vae::Options { hidden: 16, latent: 3, epochs: 6, ..vae::Options::default() };
+    settings
+}
+
+struct World {
+    course: Course,
+    random: Random,
+    now_ns: u64,
+    promotions: Vec<Promotion>,
+}
+
+impl World {
+    fn new(settings: Settings) -> Self {
+        let config = config();
+        let golden = Golden::generate(&replay::line_config(&config, config.policy.clone()));
+        assert!((20..500).contains(&golden.attacks()), "{}", golden.attacks());
+        Self {
+            course: Course::new(settings, golden, None, None, 1),
+            random: Random::new(1, 0),
+            now_ns: 1_000_000 * HOUR,
+            promotions: Vec::new(),
+        }
+    }
+
+    /// Time passes; ten hosts do what they usually do, times `level`.
+    fn pass(&mut self, time_ns: u64, level: f64) {
+        let until = self.now_ns + time_ns;
+        let meter = Still(Cell::new(0));
+        while self.now_ns < until {
+            for entity in 0..10 {
+                let sample = window(entity, self.now_ns, level, &mut self.random);
+                let p = self.promotions.last().map_or(f64::NAN, |p| judge(&p.ensemble, &sample));
+                self.course.window(sample, p);
+            }
+            self.now_ns += 10 * SECOND;
+            if let Some(promotion) = self.course.step(self.now_ns, &meter, &Inline) {
+                self.course.used(Arc::clone(&promotion.ensemble));
+                self.promotions.push(promotion);
+            }
+        }
+    }
+}
+
+fn judge(ensemble: &Ensemble, sample: &Sample) -> f64 {
+    let sequence = (*sample.sequence).try_into().expect("whole");
+    ensemble.judge(sample.entity, sample.hour, sequence).adaptive.combined
+}
+
+#[test]
+fn what_was_seen_is_learnt_after_it_has_waited_and_stood_in_shadow() {
+    let mut world = World::new(settings());
+    world.pass(29 * MINUTE, 1.0);
+    let view = world.course.view();
+    assert_eq!((view.trainings, view.high), (0, 0), "all is in quarantine: {view:?}");
+    world.pass(31 * MINUTE, 1.0);
+    let view = world.course.view();
+    assert_eq!(view.promoted, 1, "{view:?}");
+    let first = &world.promotions[0];
+    assert!(first.figures.recall > 0.9 && first.figures.fpr < 0.02, "{:?}", first.figures);
+    assert!(first.shadow.windows >= 500 && first.samples >= 512);
+    assert!(world.now_ns - first.span_ns.1 >= 30 * MINUTE, "nothing fresh is learnt");
+    // Again every half hour, as long as nothing changes.
+    world.pass(2 * HOUR, 1.0);
+    let view = world.course.view();
+    assert!(view.trainings >= 4 && view.promoted >= 2, "{view:?}");
+    let mean = view.p_value_mean.expect("a model judges");
+    assert!((0.3..0.9).contains(&mean), "{mean}");
+}
+
+#[test]
+fn a_poisoned_set_is_refused() {
+    let mut world = World::new(settings());
+    world.pass(HOUR, 1.0);
+    assert_eq!(world.course.view().promoted, 1);
+    // Everybody does all at once what attackers do, and nobody alarms: all gates but the golden set are open.
+    world.pass(6 * HOUR, 40.0);
+    let view = world.course.view();
+    println!("{view:?}");
+    assert!(view.refused.keys().any(|k| ["recall", "f1", "fpr"].contains(&k.as_str())), "{view:?}");
+    assert!(!view.because.is_empty());
+}
