@@ -41,6 +41,8 @@ pub enum Command {
         #[command(subcommand)]
         command: crate::dataset::DatasetCommand,
     },
+    /// Train the learned detectors from captures and write them as a bundle
+    Learn(crate::learned::LearnArgs),
     /// Block an address or prefix on the running agent
     Ban(BanArgs),
     /// Lift a block

@@ -20,10 +20,13 @@ mod export;
 mod generate;
 mod intel;
 mod lab;
+mod learned;
 mod line;
+mod pool;
 mod reference;
 mod replay;
 mod rules;
+mod scratch;
 mod sink;
 mod summary;
 mod text;
@@ -53,6 +56,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Lab { command } => lab::run(&command),
         Command::Generate(args) => generate::run(&args),
         Command::Run(args) => agent::run(&args),
+        Command::Learn(args) => learned::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Capture(args) => capture::run(&args),
         Command::Dataset { command } => dataset::run(&command),

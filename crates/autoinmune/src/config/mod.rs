@@ -72,6 +72,8 @@ pub struct Config {
     pub geoip: enrich::config::GeoIp,
     /// Reputation lists.
     pub reputation: enrich::config::Reputation,
+    /// What is learnt.
+    pub models: detect::learned::Models,
     /// Response policy.
     pub policy: Policy,
     /// EVE destination.
@@ -207,6 +209,7 @@ impl Config {
             rules,
             geoip: raw.geoip,
             reputation: raw.reputation,
+            models: detect::learned::Models::default(),
             policy: raw.respond,
             eve: raw.output.eve,
             eve_queue: raw.output.eve_queue as usize,

@@ -59,8 +59,7 @@ impl Judge {
         let mut census = Census::new(config.census);
         // Models that do not fit this program were refused where they were loaded.
         let wanted = config.tell_windows || !config.models.is_empty();
-        let mut learned =
-            if wanted { Learned::new(&config.models, config.census.seed).ok() } else { None };
+        let mut learned = if wanted { Learned::new(&config.models, config.census.seed).ok() } else { None };
         if let Some(learned) = &mut learned {
             census.keep_past();
             if config.tell_windows {
@@ -101,6 +100,7 @@ impl Judge {
                 }
                 match &event.what {
                     What::Message(from, message) => tap.message(event.at_ns, &event.flow, *from, message),
+                    What::Grown(record) => tap.grown(event.at_ns, record),
                     What::Ended(record, reason) => {
                         if is_good(record) {
                             let (client, _) = record.initiator();
