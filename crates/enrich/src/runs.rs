@@ -4,8 +4,7 @@
 //! the span of the runs into slots of equal width, as many as leave a few runs to each, and a search goes straight to the slot
 //! of its address (interpolation search, W. W. Peterson 1957, one step of it computed beforehand). Lists are not spread evenly:
 //! a slot that holds many runs is cut again by its own span, so that each step narrows the span at least fourfold. From the
-//! slot on, runs are compared some at a time without a branch. Of crowds within crowds each level takes an index of its own:
-//! of a million prefixes 2 MB a level, of which the width of an address allows seven. An address outside of a span is treated as at its end, which
+//! slot on, runs are compared some at a time without a branch. An address outside of a span is treated as at its end, which
 //! gives the run before or the last one, as it must.
 
 /// Runs to a slot, on average: so many up to twice as many, as slots are a power of two.
@@ -14,6 +13,8 @@ const PER_SLOT: usize = 3;
 const WINDOW: usize = 8;
 /// Runs in a slot from which on it is cut again.
 const CROWDED: usize = 32;
+/// Empty slots are kept as long as one of 2^`SPARSE` holds runs: so crowds far apart do not get an index of nothing.
+const SPARSE: u32 = 3;
 /// Marks a slot whose number is that of a cut, not of a run. Runs are fewer by far.
 const CUT: u32 = 1 << 31;
 
@@ -126,8 +127,14 @@ impl<K: Key> Runs<K> {
         while let Some((crowd, slot)) = crowds.pop() {
             let of = self.runs.get(crowd.clone()).unwrap_or(&[]);
             let (Some(first), Some(last)) = (of.first(), of.last()) else { continue };
-            let wanted = (crowd.len() / PER_SLOT).max(2).ilog2();
-            let shift = first.key.distance_bits(last.key).saturating_sub(wanted);
+            let span = first.key.distance_bits(last.key);
+            let mut shift = span.saturating_sub((crowd.len() / PER_SLOT).max(2).ilog2());
+            let used = of.chunk_by(|a, b| {
+                let step = |r: &Run<K>| r.key.steps(first.key, shift, u32::MAX);
+                step(a) == step(b)
+            });
+            // Where most stay empty, fewer and wider ones part the runs nearly as well.
+            shift = shift.max(span.saturating_sub(used.count().max(1).ilog2() + SPARSE));
             let cut = Cut {
                 base: first.key,
                 shift,
