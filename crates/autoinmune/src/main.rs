@@ -14,6 +14,7 @@ mod dataset;
 mod demo;
 mod doctor;
 mod engine;
+mod eval;
 mod eve;
 mod exit;
 mod export;
@@ -22,6 +23,7 @@ mod intel;
 mod lab;
 mod learned;
 mod line;
+mod models;
 mod pool;
 mod reference;
 mod replay;
@@ -29,7 +31,9 @@ mod rules;
 mod scratch;
 mod sink;
 mod summary;
+mod tables;
 mod text;
+mod train;
 mod truth;
 
 use clap::{CommandFactory, Parser};
@@ -60,6 +64,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Replay(args) => replay::run(&args),
         Command::Capture(args) => capture::run(&args),
         Command::Dataset { command } => dataset::run(&command),
+        Command::Train(args) => train::run(&args),
+        Command::Eval(args) => eval::run(&args),
+        Command::Models { command } => models::run(&command),
         Command::Ban(args) => client::ban(&args),
         Command::Unban(args) => client::unban(&args),
         Command::Bans(args) => client::bans(&args),
