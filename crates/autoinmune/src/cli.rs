@@ -41,6 +41,8 @@ pub enum Command {
         #[command(subcommand)]
         command: crate::dataset::DatasetCommand,
     },
+    /// Train the learned detectors from captures and write them as a bundle
+    Learn(crate::learned::LearnArgs),
     /// Learn a classifier from a table with labels, or from captures, and write it as a bundle
     Train(Box<crate::train::TrainArgs>),
     /// Learn from one table and test with another, or test a bundle; prints the figures

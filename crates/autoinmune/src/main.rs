@@ -21,6 +21,7 @@ mod export;
 mod generate;
 mod intel;
 mod lab;
+mod learned;
 mod learner;
 mod line;
 mod models;
@@ -60,6 +61,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Lab { command } => lab::run(&command),
         Command::Generate(args) => generate::run(&args),
         Command::Run(args) => agent::run(&args),
+        Command::Learn(args) => learned::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Capture(args) => capture::run(&args),
         Command::Dataset { command } => dataset::run(&command),

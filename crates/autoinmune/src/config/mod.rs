@@ -73,6 +73,8 @@ pub struct Config {
     pub geoip: enrich::config::GeoIp,
     /// Reputation lists.
     pub reputation: enrich::config::Reputation,
+    /// What is learnt.
+    pub models: detect::learned::Models,
     /// Whose model bundles are loaded, beside those of this machine.
     pub models_trust: Vec<bundle::PublicKey>,
     /// What is learnt.
@@ -222,6 +224,7 @@ impl Config {
             rules,
             geoip: raw.geoip,
             reputation: raw.reputation,
+            models: detect::learned::Models::default(),
             models_trust,
             models: detect::learned::Models::default(),
             learner,

@@ -158,7 +158,7 @@ impl Judged<'_> {
             binary: Binary {
                 auc: ranking.auc(),
                 average_precision: ranking.average_precision(),
-                threshold: f64::from(self.threshold),
+                threshold: as_written(self.threshold),
                 precision: or_zero(counts.precision()),
                 recall: counts.recall(),
                 f1: or_zero(counts.f1()),
@@ -175,6 +175,11 @@ impl Judged<'_> {
             confusion: (0..many).map(|t| (0..many).map(|d| confusion.get(t, d)).collect()).collect(),
         }
     }
+}
+
+/// A single-precision number as one of double precision that is written the same: 0.85, not 0.8500000238418579.
+pub fn as_written(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
 }
 
 /// A share for people.

@@ -3,7 +3,7 @@
 mod figures;
 mod timing;
 
-pub use figures::{Figures, Judged, share};
+pub use figures::{Figures, Judged, as_written, share};
 pub use timing::Inference;
 
 use crate::cli::Format as Output;

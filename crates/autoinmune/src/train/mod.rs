@@ -373,7 +373,7 @@ fn draft(
             ("attack", model.threshold),
             ("known_at", model.known_at),
         ]
-        .map(|(name, value)| (name.to_owned(), f64::from(value)))
+        .map(|(name, value)| (name.to_owned(), eval::as_written(value)))
         .into(),
         lineage: Lineage {
             command: command(),
