@@ -146,9 +146,9 @@ impl Learning {
             tap.witness.pardon(entry.source);
             // A block that policy made of it has lost its reason; one of an operator has not.
             let prefix = Prefix::host(entry.source);
-            let mut blocks = line.responder().blocks().chain(line.responder().would_be_blocks());
             let its = |b: &respond::Block| b.prefix == prefix && b.incident == Some(incident);
-            if blocks.any(its)
+            let responder = line.responder();
+            if responder.blocks().chain(responder.would_be_blocks()).any(its)
                 && let Ok(decision) = line.responder_mut().unban(prefix, wall_ns())
             {
                 crate::line::Tap::decision(tap, &decision);

@@ -77,8 +77,6 @@ pub struct Config {
     pub models: detect::learned::Models,
     /// Whose model bundles are loaded, beside those of this machine.
     pub models_trust: Vec<bundle::PublicKey>,
-    /// What is learnt.
-    pub models: detect::learned::Models,
     /// Learning while the agent runs.
     pub learner: learner::Learner,
     /// Response policy.
@@ -226,7 +224,6 @@ impl Config {
             reputation: raw.reputation,
             models: detect::learned::Models::default(),
             models_trust,
-            models: detect::learned::Models::default(),
             learner,
             policy: raw.respond,
             eve: raw.output.eve,
