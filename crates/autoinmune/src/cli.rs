@@ -63,6 +63,12 @@ pub enum Command {
     Limits(LimitsArgs),
     /// Say whether an address is allowed or blocked, why, until when, and what was seen of it
     Explain(ExplainArgs),
+    /// Tell the running agent what an incident was, so that it learns from it
+    Feedback {
+        /// What to tell, or to ask.
+        #[command(subcommand)]
+        command: crate::feedback::FeedbackCommand,
+    },
     /// Show, fetch or try out databases of addresses and reputation lists
     Intel {
         /// What to do with them.

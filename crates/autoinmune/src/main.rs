@@ -18,6 +18,7 @@ mod eval;
 mod eve;
 mod exit;
 mod export;
+mod feedback;
 mod generate;
 mod intel;
 mod lab;
@@ -74,6 +75,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Limits(args) => client::limits(&args),
         Command::Intel { command } => intel::run(&command),
         Command::Explain(args) => client::explain(&args),
+        Command::Feedback { command } => feedback::run(&command),
         Command::Status(args) => client::status(&args),
         Command::Doctor(args) => doctor::run(args.output),
         Command::Rules { command: RulesCommand::List { config, output } } => {

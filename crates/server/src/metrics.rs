@@ -4,7 +4,7 @@
 //! which [`encode`] derives from the same output, so that the two cannot disagree. Label values are bounded in
 //! alphabet, length and number whatever the source hands over: a metric must never become a way to fill memory.
 
-use crate::view::{ProcessView, ProgramView};
+use crate::view::{LearnerView, ProcessView, ProgramView};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -63,6 +63,9 @@ pub struct Metrics {
     pub decisions: BTreeMap<String, u64>,
     /// Messages dropped because a tap's channel was full, by tap.
     pub channel_dropped: BTreeMap<String, u64>,
+    /// What is being learnt; absent where nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learner: Option<LearnerView>,
     /// Own use of the machine.
     pub process: ProcessView,
     /// Version of the agent.
@@ -228,6 +231,32 @@ fn one(map: &BTreeMap<String, u64>) -> BTreeMap<[String; 1], u64> {
     series(map.iter().map(|(k, v)| ([k.clone()], *v)))
 }
 
+impl Page<'_> {
+    fn learner(&mut self, l: &LearnerView) -> fmt::Result {
+        let waiting = "Windows in quarantine, not yet learnt from";
+        self.gauge("autoinmune_learner_quarantine", waiting, None, l.waiting)?;
+        self.gauge("autoinmune_learner_samples", "Windows that can be learnt from", None, l.all)?;
+        let out = "Windows not learnt from because of an alarm of their source or near them";
+        self.counter("autoinmune_learner_kept_out", out, None, l.alarmed + l.near)?;
+        self.counter("autoinmune_learner_trainings", "Trainings begun", None, l.trainings)?;
+        self.counter("autoinmune_learner_drifts", "Times what is normal changed", None, l.drifts)?;
+        self.counter("autoinmune_learner_promotions", "New models put in use", None, l.promoted)?;
+        let refused = "New models refused, by gate";
+        self.counters("autoinmune_learner_refusals", refused, None, ["gate"], one(&l.refused))?;
+        let cpu = "Processor time spent on training";
+        self.counter("autoinmune_learner_cpu", cpu, Some(&Unit::Seconds), l.cpu_seconds)?;
+        if let Some(at_ns) = l.trained_ns {
+            let last = "When the latest training began, since 1970";
+            self.gauge("autoinmune_learner_trained", last, Some(&Unit::Seconds), at_ns as f64 / 1e9)?;
+        }
+        if let Some(mean) = l.p_value_mean {
+            let help = "Mean p-value of the model in use on what it judges, near 0.5 where it fits";
+            self.gauge("autoinmune_learner_p_value", help, None, mean)?;
+        }
+        Ok(())
+    }
+}
+
 impl Collector for Metrics {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut p = Page(encoder);
@@ -295,6 +324,9 @@ impl Collector for Metrics {
         p.counters("autoinmune_decisions", decisions, None, ["outcome"], one(&self.decisions))?;
         let dropped = "Messages dropped because the channel to a tap was full";
         p.counters("autoinmune_channel_dropped", dropped, None, ["tap"], one(&self.channel_dropped))?;
+        if let Some(learner) = &self.learner {
+            p.learner(learner)?;
+        }
         p.gauge("autoinmune_simulated", "1 if the traffic is made up", None, u64::from(self.simulated))?;
         p.counter(
             "process_cpu",
@@ -346,6 +378,13 @@ mod tests {
             incidents: vec![IncidentCount { class: "port_scan".into(), severity: "medium".into(), total: 4 }],
             decisions: [("blocked".to_owned(), 4)].into(),
             channel_dropped: [("eve".to_owned(), 0)].into(),
+            learner: Some(LearnerView {
+                waiting: 12,
+                trained_ns: Some(2_500_000_000),
+                p_value_mean: Some(0.5),
+                refused: [("recall".to_owned(), 2)].into(),
+                ..LearnerView::default()
+            }),
             process: ProcessView { cpu_seconds: 1.5, cpu_percent: 2.0, resident_bytes: 1 << 20 },
             version: "0.1.0".into(),
             simulated: true,
@@ -417,6 +456,9 @@ mod tests {
             ("ebpf_unique_ports", 3.0),
             ("ebpf_packets_processed_total", 10.0),
             ("ebpf_ringbuf_lost_events_total", 2.0),
+            ("autoinmune_learner_quarantine", 12.0),
+            ("autoinmune_learner_trained_seconds", 2.5),
+            ("autoinmune_learner_refusals_total{gate=\"recall\"}", 2.0),
             ("ebpf_program_run_seconds_total{program=\"ingress\"}", 0.75),
             ("ebpf_program_runs_total{program=\"ingress\"}", 6.0),
             ("autoinmune_loss_total{reason=\"flow_map_full\"}", 3.0),

@@ -181,6 +181,7 @@ impl Board {
                 .collect(),
             decisions: tap.decisions.iter().map(|(o, n)| ((*o).to_owned(), *n)).collect(),
             channel_dropped: channels,
+            learner: learner.clone(),
             process,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             simulated,

@@ -223,6 +223,8 @@ impl Course {
 
     /// A model that passed is in use now.
     pub fn used(&mut self, ensemble: Arc<Ensemble>) {
+        // Where nobody vouched for any, the first is what later ones are compared with.
+        self.anchor.get_or_insert_with(|| Arc::clone(&ensemble));
         self.current = Some(ensemble);
         self.promoted += 1;
         self.life.replaced();

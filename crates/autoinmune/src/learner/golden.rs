@@ -30,11 +30,11 @@ const ATTACKS: [Simulation; 5] = [
     Simulation::SshGuessing,
 ];
 /// Times each of them is generated, with another seed: together at least as many windows as gates ask for.
-const TIMES: u64 = 6;
+const TIMES: u64 = 8;
 
 /// The set.
 pub struct Golden {
-    attacks: Vec<(u64, u16, Sequence)>,
+    pub(super) attacks: Vec<(u64, u16, Sequence)>,
     confirmed: Vec<(u64, u16, Sequence)>,
 }
 

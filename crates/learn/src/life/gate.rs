@@ -58,6 +58,8 @@ pub struct Gates {
     pub fpr: f64,
     /// 99th percentile of the time of judging, as a share of the old one.
     pub latency: f64,
+    /// Recall below which a model is of no use, whatever it is compared with.
+    pub least_recall: f64,
     /// Fewest attacks in the golden set.
     pub least_attacks: u64,
     /// Fewest normal cases in the golden set.
@@ -65,9 +67,18 @@ pub struct Gates {
 }
 
 impl Default for Gates {
-    /// 0.5 points of recall, 2 of F1, 1 of false positives, a tenth of the time; at least 20 attacks and 100 normal cases.
+    /// 0.5 points of recall, 2 of F1, 1 of false positives, a tenth of the time; half of the attacks; at least 20 attacks and
+    /// 100 normal cases.
     fn default() -> Self {
-        Self { recall: 0.005, f1: 0.02, fpr: 0.01, latency: 0.1, least_attacks: 20, least_normal: 100 }
+        Self {
+            recall: 0.005,
+            f1: 0.02,
+            fpr: 0.01,
+            latency: 0.1,
+            least_recall: 0.5,
+            least_attacks: 20,
+            least_normal: 100,
+        }
     }
 }
 
@@ -134,6 +145,14 @@ pub enum Refusal {
         /// The other's, ns.
         old_ns: u64,
     },
+    /// It finds too few attacks to be of use.
+    #[error("recall is {new:.4}; a model that finds less than {least:.2} of the attacks is of no use")]
+    Blind {
+        /// Its recall.
+        new: f64,
+        /// The least there must be.
+        least: f64,
+    },
     /// The golden set is too small to tell.
     #[error("the golden set has {attacks} attacks and {normal} normal cases, too few to tell")]
     Golden {
@@ -169,6 +188,7 @@ impl Refusal {
             Self::F1 { .. } => "f1",
             Self::Fpr { .. } => "fpr",
             Self::Latency { .. } => "latency",
+            Self::Blind { .. } => "blind",
             Self::Golden { .. } => "golden",
             Self::ShadowAlarms { .. } => "shadow_alarms",
             Self::ShadowMissed { .. } => "shadow_missed",
@@ -188,8 +208,11 @@ impl Gates {
         if attacks < self.least_attacks || normal < self.least_normal {
             found.push(Refusal::Golden { attacks, normal });
         }
+        // What is no number passes no gate.
+        if new.recall.is_nan() || new.recall < self.least_recall {
+            found.push(Refusal::Blind { new: new.recall, least: self.least_recall });
+        }
         for (against, old) in [(Against::Current, current), (Against::Anchor, anchor)] {
-            // What is no number passes no gate.
             let worse = |loss: f64, most: f64| loss.is_nan() || loss > most + ROUNDING;
             if worse(old.recall - new.recall, self.recall) {
                 found.push(Refusal::Recall { against, new: new.recall, old: old.recall });
@@ -238,7 +261,6 @@ mod tests {
             (Figures { fpr: 0.021, ..OLD }, Some("fpr")),
             (Figures { p99_ns: 11_000, ..OLD }, None),
             (Figures { p99_ns: 11_001, ..OLD }, Some("latency")),
-            (Figures { recall: f64::NAN, ..OLD }, Some("recall")),
             (Figures { recall: 1.0, f1: 1.0, fpr: 0.0, p99_ns: 1, ..OLD }, None),
         ] {
             let current = Some(Against::Current);
@@ -248,6 +270,11 @@ mod tests {
         }
         let few = Figures { attacks: 19, ..OLD };
         assert_eq!(names(few, OLD, OLD), [("golden", None)]);
+        let silent = Figures { recall: 0.0, f1: 0.0, fpr: 0.0, ..OLD };
+        assert_eq!(names(Figures { recall: 0.4, f1: 0.5, ..OLD }, silent, silent), [("blind", None)]);
+        assert_eq!(names(OLD, silent, silent), []);
+        let nothing = Figures { recall: f64::NAN, ..OLD };
+        assert_eq!(names(nothing, OLD, OLD).len(), 3);
     }
 
     #[test]

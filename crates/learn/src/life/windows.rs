@@ -43,7 +43,7 @@ impl Default for Options {
             memory: Memory::Fading,
         };
         let fading = Limits { memory: Memory::Fading, ..long };
-        let aside = Limits { capacity: 2048, per_entity: 128, per_span: 8, ..long };
+        let aside = Limits { capacity: 2048, per_entity: 128, per_span: 24, ..long };
         Self {
             high: 0.7,
             high_limits: long,
