@@ -93,6 +93,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
                 Page::Commands => print!("{}", reference::markdown()),
                 Page::Features => print!("{}", flow::feature::markdown()),
                 Page::Lab => print!("{}", ::lab::reference::markdown()),
+                Page::Learning => print!("{}", learned::markdown()?),
                 Page::Rules => print!("{}", detect::docs::rules_markdown()),
             }
             Ok(Exit::Ok)

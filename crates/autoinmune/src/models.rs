@@ -140,11 +140,6 @@ impl TrustArgs {
     }
 }
 
-/// The store of a configuration.
-pub fn store(config: &config::Config) -> Store {
-    Store::new(config.state_dir.join(STORE))
-}
-
 /// Whose bundles a configuration trusts, with the store in `store`.
 pub fn trusted(config: &config::Config, store: &Path) -> Trust {
     let trust = Trust::new(config.models_trust.iter().copied());

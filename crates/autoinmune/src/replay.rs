@@ -8,7 +8,7 @@ use crate::export::{self, Export, Request};
 use crate::line::{Intake, Judge, JudgeConfig, Line, LineConfig, Tap, Worked, Worker};
 use crate::summary::{Collector, Summary, TakeFlow};
 use crate::truth::{Truth, labels_of};
-use crate::{eve, intel, sink};
+use crate::{eve, intel, learned, sink};
 use anyhow::Context as _;
 use flow::FlowRecord;
 use flow::feature::Set;
@@ -28,14 +28,14 @@ pub fn shadow_line_config(config: &Config) -> LineConfig {
     line_config(config, policy)
 }
 
-/// The parts of a configuration that make a line.
+/// The parts of a configuration that make a line, as yet without learned models ([`crate::learned::load`]).
 pub fn line_config(config: &Config, policy: respond::Policy) -> LineConfig {
     LineConfig {
         tracker: config.tracker,
         judge: JudgeConfig {
             census: config.census,
             rules: config.rules.clone(),
-            models: config.models.clone(),
+            models: detect::learned::Models::default(),
             tell_windows: false,
             book: detect::BookConfig {
                 quiet_ns: u64::try_from(config.incident_quiet.as_nanos()).unwrap_or(u64::MAX),
@@ -51,7 +51,10 @@ pub fn line_config(config: &Config, policy: respond::Policy) -> LineConfig {
 /// # Errors
 /// Exit code 2 if nothing of any file could be read.
 pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
-    let config = config::resolve(args.config.as_deref())?;
+    let mut config = config::resolve(args.config.as_deref())?;
+    if let Some(models) = &args.models {
+        config.models = learned::Choice::parse(models);
+    }
     let args = &with_output(args)?;
     if args.feature_set != FeatureSet::All && args.features.is_none() {
         return Err(fail(
@@ -205,10 +208,12 @@ impl<'a> Replay<'a> {
     /// # Errors
     /// If a worker failed. Files that cannot be read are no failure: the summary names them.
     pub fn files(mut self, paths: &[PathBuf]) -> anyhow::Result<Summary> {
+        let models = learned::load(self.config)?;
         let block = if self.workers > 1 { engine::BLOCK_SHARED } else { engine::BLOCK_INLINE };
         let mut captures = Captures::new(paths, block);
         loop {
-            let config = shadow_line_config(self.config);
+            let mut config = shadow_line_config(self.config);
+            config.judge.models = models.clone();
             let (judge, worked) = if self.workers > 1 {
                 let steering = Steering::new(config.tracker.seed, self.workers);
                 let own = engine::share(&config.tracker, self.workers);
@@ -294,6 +299,8 @@ pub fn losses(worked: &Worked, judge: &Judge) -> BTreeMap<String, u64> {
     out.insert("rule_memories_evicted".into(), detector.spoken_evicted);
     out.insert("rule_counts_evicted".into(), detector.counts_evicted);
     out.insert("window_sets_refused".into(), census.sets_refused);
+    let learned = judge.learned().unwrap_or_default();
+    out.insert("learned_sources_evicted".into(), learned.evicted + learned.flows.evicted);
     out
 }
 

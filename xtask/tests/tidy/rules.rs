@@ -99,6 +99,7 @@ pub(crate) const DOCUMENTS: &[(&str, &str)] = &[
     ("docs/lab-reference.md", "xtask/src/docs.rs"),
     ("docs/lab-scoreboard.md", "xtask/src/e2e"),
     ("docs/lab.md", "crates/lab/tests/scenarios.rs"),
+    ("docs/learning-ensemble.md", "xtask/src/docs.rs"),
     ("docs/man", "xtask/src/docs.rs"),
     ("docs/rules.md", "crates/detect/tests/rules.rs"),
 ];

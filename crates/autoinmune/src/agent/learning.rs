@@ -3,6 +3,7 @@
 use super::tap::AgentTap;
 use super::wall_ns;
 use crate::config::Config;
+use crate::learned::Choice;
 use crate::learner::feedback::{Entry, Feedback, FeedbackError, Verdict, view};
 use crate::learner::{Learner, Witness, bundles, whole};
 use crate::line::{Line, LineConfig};
@@ -19,6 +20,13 @@ pub struct Learning {
     feedback: Feedback,
     /// Models at work.
     models: Models,
+    /// Name of their bundle.
+    name: String,
+}
+
+/// Whether the agent learns: not from traffic that is made up, and not where a bundle was chosen for good.
+pub fn is_on(config: &Config, simulated: bool) -> bool {
+    config.learner.enabled && config.models == Choice::Default && !simulated
 }
 
 impl Learning {
@@ -29,14 +37,15 @@ impl Learning {
     pub fn start(
         config: &Config,
         made: &LineConfig,
+        models: Models,
         line: &mut Line,
         tap: &mut AgentTap,
     ) -> std::io::Result<Self> {
         let simulated = tap.context.simulated;
         let feedback = Feedback::open((!simulated).then_some(config.state_dir.as_path()));
-        let models = config.models.clone();
-        let learner = if config.learner.enabled && !simulated {
-            let origin = bundles::origin(config, &models);
+        let origin = bundles::origin(config, &models);
+        let name = origin.name.clone();
+        let learner = if is_on(config, simulated) {
             let store = bundles::store(config, models.flows.clone(), origin.anchor_name.clone());
             let trained = [models.ensemble.clone(), origin.anchor];
             let (learner, witness) =
@@ -46,7 +55,7 @@ impl Learning {
         } else {
             None
         };
-        let mut learning = Self { learner, feedback, models };
+        let mut learning = Self { learner, feedback, models, name };
         learning.feedback.expire(wall_ns());
         learning.apply(line, &tap.witness);
         Ok(learning)
@@ -64,7 +73,7 @@ impl Learning {
         while let Some((ensemble, name)) = self.learner.as_ref().and_then(Learner::finished) {
             let models = Models { ensemble: Some(ensemble), ..self.models.clone() };
             match line.set_models(&models) {
-                Ok(()) => self.models = models,
+                Ok(()) => (self.models, self.name) = (models, name),
                 Err(e) => tracing::error!("{name} is not used: {e}"),
             }
         }
@@ -78,10 +87,16 @@ impl Learning {
         }
     }
 
-    /// People put models in use.
-    pub fn vouched(&mut self, models: Models, name: &str, witness: &Witness) {
-        witness.vouched(models.ensemble.clone(), name);
-        self.models = models;
+    /// Models were loaded anew. Others than those at work were put in use by people.
+    pub fn reload(&mut self, config: &Config, models: Models, line: &mut Line, witness: &Witness) {
+        // What the learner has just put in use is no word of people.
+        self.turn(line);
+        let origin = bundles::origin(config, &models);
+        if origin.name != self.name {
+            tracing::info!("models {} are used instead of {}", origin.name, self.name);
+            witness.vouched(models.ensemble.clone(), &origin.name);
+            (self.models, self.name) = (models, origin.name);
+        }
     }
 
     /// How the learner stands.
@@ -117,7 +132,7 @@ impl Learning {
             Request::Learner => self.view().map(|v| to_value(&v)).ok_or_else(|| {
                 AgentError::new(
                     Code::Refused,
-                    "nothing is learnt: learner.enabled is off, or traffic is simulated",
+                    "nothing is learnt: learner.enabled is off, models.bundle is not \"default\", or traffic is simulated",
                 )
             }),
             _ => return None,

@@ -19,7 +19,7 @@ use crate::cli::RunArgs;
 use crate::config::{self, Config, parse_http};
 use crate::exit::{Exit, fail};
 use crate::line::Line;
-use crate::{eve, replay, sink};
+use crate::{eve, learned, replay, sink};
 use anyhow::Context as _;
 use commands::Desk;
 use intel::Intel;
@@ -174,8 +174,10 @@ impl Agent {
         let audit = if simulated { None } else { Some(Audit::open(&config.state_dir)?) };
 
         let mut made = replay::line_config(&config, config.policy.clone());
-        made.judge.tell_windows = config.learner.enabled && !simulated;
+        made.judge.tell_windows = learning::is_on(&config, simulated);
         let mut line = Line::new(made.clone());
+        let models = learned::load_promoted(&config)?;
+        line.set_models(&models)?;
         let thresholds = line.detector().kernel_thresholds();
         let source = match &args.simulate {
             Some(scenario) => Source::simulate(scenario, args.seed)?,
@@ -203,7 +205,7 @@ impl Agent {
                 crate::line::Tap::decision(&mut tap, &decision);
             }
         }
-        let learning = Learning::start(&config, &made, &mut line, &mut tap)
+        let learning = Learning::start(&config, &made, models, &mut line, &mut tap)
             .context("cannot start the learner's thread")?;
         let control = server::control::Control::start(
             &server::control::socket_in(&config.run_dir),
@@ -362,6 +364,9 @@ impl Agent {
         self.intel.reload(&self.config, &next, &mut self.line, &mut self.tap)?;
         let now = wall_ns();
         self.line.set_rules(next.rules.clone());
+        let models = learned::load_promoted(&next)?;
+        self.line.set_models(&models)?;
+        self.learning.reload(&next, models, &mut self.line, &self.tap.witness);
         for decision in self.line.responder_mut().set_policy(next.policy.clone(), now) {
             crate::line::Tap::decision(&mut self.tap, &decision);
         }

@@ -73,8 +73,8 @@ pub struct Config {
     pub geoip: enrich::config::GeoIp,
     /// Reputation lists.
     pub reputation: enrich::config::Reputation,
-    /// What is learnt.
-    pub models: detect::learned::Models,
+    /// Which learned models are put into the line.
+    pub models: crate::learned::Choice,
     /// Whose model bundles are loaded, beside those of this machine.
     pub models_trust: Vec<bundle::PublicKey>,
     /// Learning while the agent runs.
@@ -222,7 +222,7 @@ impl Config {
             rules,
             geoip: raw.geoip,
             reputation: raw.reputation,
-            models: detect::learned::Models::default(),
+            models: crate::learned::Choice::parse(&raw.models.bundle),
             models_trust,
             learner,
             policy: raw.respond,

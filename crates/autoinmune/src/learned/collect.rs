@@ -8,9 +8,8 @@ use crate::replay;
 use detect::learned::JudgedWindow;
 use detect::learned::calibrate::FlowSample;
 use detect::learned::ensemble::{hour_of_week, source_key};
-use detect::learned::fit::Sample;
+use detect::learned::fit::{Known, Sample};
 use detect::learned::flows::is_due;
-use detect::learned::measure::Known;
 use detect::learned::row::Columns;
 use detect::learned::watch::end_of;
 use detect::{Signal, Update};
@@ -60,8 +59,6 @@ pub struct Collected {
     pub classes: Vec<String>,
     /// Windows worth judging.
     pub windows: Vec<Known>,
-    /// Seconds of traffic.
-    pub seconds: f64,
 }
 
 struct Collector<'a> {
@@ -186,7 +183,6 @@ pub fn collect(
     };
     replay::inline(&mut captures, Line::new(line_config), &mut collector);
     collector.finish(out);
-    out.seconds += captures.seconds();
     match captures.files() {
         [file, ..] if file.packets == 0 => {
             let why = file.error.clone().unwrap_or_else(|| "it holds no packets".into());

@@ -8,21 +8,20 @@ mod train;
 pub use report::markdown;
 pub use train::{LearnArgs, run};
 
+use crate::config::Config;
+use crate::exit::{Exit, fail};
+use crate::models::{FLOW, HYBRID};
 use anyhow::Context as _;
-use bundle::{Bundle, PublicKey, Trust};
+use bundle::{Bundle, PublicKey, Store, Trust};
 use detect::learned::Models;
 use detect::learned::ensemble::Ensemble;
 use detect::learned::flows::FlowModel;
 use learn::calibrate::Conformal;
 use learn::codec::from_bytes;
 use learn::hybrid::Hybrid;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Name of the classifier of flows in a bundle, and of its schema.
-pub const FLOW: &str = "flow";
-/// Its kind.
-pub const HYBRID: &str = "hybrid";
 /// Name of the scores of usual flows.
 pub const CALIBRATION: &str = "flow-calibration";
 /// Their kind.
@@ -75,7 +74,7 @@ pub enum Choice {
     /// None: nothing learned speaks.
     None,
     /// A bundle in a directory.
-    Directory(std::path::PathBuf),
+    Directory(PathBuf),
 }
 
 impl Choice {
@@ -90,21 +89,49 @@ impl Choice {
     }
 }
 
-/// Loads what was chosen.
+/// Loads what a configuration chose.
 ///
 /// # Errors
 /// A bundle that is not as it should be, or that this program has no use for.
-pub fn load(choice: &Choice, trust: &Trust) -> anyhow::Result<Models> {
-    match choice {
+pub fn load(config: &Config) -> anyhow::Result<Models> {
+    match &config.models {
         Choice::None => Ok(Models::default()),
         Choice::Default => models(&shipped()?),
-        Choice::Directory(dir) => models(&load_bundle(dir, trust)?),
+        Choice::Directory(dir) => {
+            let trust = shipped_key().into_iter().fold(trust(config).1, Trust::and);
+            let wrong = |e: String| fail(Exit::Config, format!("models.bundle: {}: {e}", dir.display()));
+            let bundle = Bundle::load(dir, &trust).map_err(|e| wrong(e.to_string()))?;
+            models(&bundle).map_err(|e| wrong(e.to_string()))
+        }
     }
 }
 
-fn load_bundle(dir: &Path, trust: &Trust) -> anyhow::Result<Bundle> {
-    let trust = shipped_key().into_iter().fold(trust.clone(), Trust::and);
-    Ok(Bundle::load(dir, &trust)?)
+/// As [`load`], for an agent: where the default was chosen, what was promoted comes first. A promoted bundle that is not as it
+/// should be is said and not used: an agent works rather with what it was built with than not at all.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_promoted(config: &Config) -> anyhow::Result<Models> {
+    if config.models == Choice::Default {
+        let (store, trust) = trust(config);
+        match store
+            .active(&trust)
+            .map_err(anyhow::Error::from)
+            .and_then(|b| b.as_ref().map(models).transpose())
+        {
+            Ok(Some(models)) => return Ok(models),
+            Ok(None) => {}
+            Err(error) => tracing::warn!("the promoted models are not used, but those built in: {error:#}"),
+        }
+    }
+    load(config)
+}
+
+/// The store of this machine, and whose bundles it trusts.
+pub fn trust(config: &Config) -> (Store, Trust) {
+    let store = Store::new(config.state_dir.join(crate::models::STORE));
+    let trust = crate::models::trusted(config, store.dir());
+    (store, trust)
 }
 
 /// The learned detectors of a bundle. Either kind may be absent, but not both.

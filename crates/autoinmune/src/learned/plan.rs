@@ -1,5 +1,4 @@
-//! Which captures the learned detectors are trained on, and which they are measured with: a file, so that a bundle can be made
-//! again.
+//! Which captures the learned detectors are trained on: a file, so that a bundle can be made again.
 
 use crate::exit::{Exit, fail};
 use anyhow::Context as _;
@@ -14,16 +13,6 @@ pub struct Plan {
     pub set: Vec<Set>,
 }
 
-/// What captures are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Use {
-    /// To learn from and to calibrate with.
-    Train,
-    /// To measure with.
-    Test,
-}
-
 /// Captures of one directory and everything below it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,20 +21,16 @@ pub struct Set {
     pub from: String,
     /// The directory or capture within that one.
     pub path: PathBuf,
-    /// What they are for.
-    pub r#use: Use,
     /// Class of all their flows; without it, each capture has labels beside it.
     pub class: Option<String>,
     /// How sure it is that what is benign by that is usual too, 0 to 1.
     #[serde(default = "sure")]
     pub confidence: f32,
+    /// What ends the part of a name that tells what a capture is of: captures whose names begin alike are one group. Without it
+    /// a group is what has the same name.
+    pub until: Option<String>,
     /// Only captures whose names begin with one of these.
     pub only: Option<Vec<String>>,
-    /// Not captures whose names begin with one of these.
-    #[serde(default)]
-    pub except: Vec<String>,
-    /// Of the captures in order of name, only those whose place leaves one of these rests when divided by three.
-    pub thirds: Option<Vec<usize>>,
 }
 
 const fn sure() -> f32 {
@@ -81,22 +66,30 @@ impl Set {
         let mut found = Vec::new();
         walk(&root.join(&self.path), &mut found)?;
         found.sort();
-        let begins = |path: &Path, list: &[String]| {
+        found.retain(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            list.iter().any(|prefix| name.starts_with(prefix.as_str()))
-        };
-        found.retain(|p| self.only.as_deref().is_none_or(|only| begins(p, only)) && !begins(p, &self.except));
-        let of_third = |place: usize| self.thirds.as_ref().is_none_or(|t| t.contains(&(place % 3)));
-        let kept: Vec<PathBuf> =
-            found.into_iter().enumerate().filter(|(place, _)| of_third(*place)).map(|(_, p)| p).collect();
-        if kept.is_empty() {
+            self.only.as_ref().is_none_or(|only| only.iter().any(|prefix| name.starts_with(prefix.as_str())))
+        });
+        if found.is_empty() {
             let place = root.join(&self.path);
             return Err(fail(
                 Exit::Input,
                 format!("no captures in {}, which the plan names", place.display()),
             ));
         }
-        Ok(kept)
+        Ok(found)
+    }
+}
+
+impl Set {
+    /// What a capture is of: those of one family are judged by models that saw none of them.
+    #[must_use]
+    pub fn family(&self, path: &Path) -> String {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        match &self.until {
+            Some(end) => stem.split(end.as_str()).next().unwrap_or_default().to_owned(),
+            None => stem.into_owned(),
+        }
     }
 }
 

@@ -17,8 +17,10 @@ pub fn markdown_of(figures: &Value) -> String {
     let mut out = String::new();
     let _ = writeln!(
         out,
-        "Learnt from {} h of captures. The views are combined by: {}.",
-        number(&figures["hours"]),
+        "Learnt from {} flows; {} windows by the conservative model, {} by the adaptive one. The views are combined by: {}.",
+        figures["flows"],
+        figures["windows"][0],
+        figures["windows"][1],
         figures["voting"].as_str().unwrap_or_default()
     );
     for (from, figures) in figures["tests"].as_object().into_iter().flatten() {
@@ -30,13 +32,8 @@ pub fn markdown_of(figures: &Value) -> String {
 
 fn section(out: &mut String, figures: &Value) {
     let windows = &figures["windows"];
-    let _ = writeln!(
-        out,
-        "{} h of captures, {} windows of usual traffic, {} of attacks.\n",
-        number(&figures["hours"]),
-        windows["normal"],
-        windows["attacks"]
-    );
+    let _ =
+        writeln!(out, "{} windows of usual traffic, {} of attacks.\n", windows["normal"], windows["attacks"]);
     let _ = writeln!(
         out,
         "| view | AUC | recall at 1 % false | votes, usual | votes, attacks | attackers found | false alarms | of sources | a host-day |"

@@ -1,26 +1,27 @@
 //! `learn`: the learned detectors from captures.
 
 use super::collect::{Collected, Request, Truth, collect};
-use super::plan::{Plan, Use};
-use super::{ALARMS, CALIBRATION, CONFORMAL, ENSEMBLE, FLOW, FLOW_SEEN, HYBRID, WINDOWS};
+use super::plan::Plan;
+use super::{ALARMS, CALIBRATION, CONFORMAL, ENSEMBLE, FLOW_SEEN, WINDOWS};
 use crate::cli::Format;
 use crate::config;
 use crate::exit::{Exit, fail};
+use crate::models::{FLOW, HYBRID};
 use crate::pool::Threads;
 use crate::truth::labels_of;
 use anyhow::Context as _;
 use bundle::{Data, Draft, Lineage, Manifest, Schema, SigningKey};
 use clap::{Args, ValueHint};
-use detect::learned::calibrate::{FlowReport, FlowSample, calibrate, measure as measure_flows};
-use detect::learned::ensemble::{Ensemble, Voting};
-use detect::learned::fit::{self, Sample, held_out};
+use detect::learned::calibrate::{FlowReport, FlowSample, Heard, calibrate, hear, measure as measure_flows};
+use detect::learned::evidence::Limits;
+use detect::learned::fit::{self, Fitted, Sample};
 use detect::learned::flows::FlowModel;
-use detect::learned::measure::{Known, Report, measure};
+use detect::learned::measure::{Report, measure};
 use detect::learned::row::{Columns, schema};
 use detect::learned::vector;
 use flow::label::BENIGN;
 use learn::codec::to_bytes;
-use learn::hybrid::{self, Hybrid, Kind};
+use learn::hybrid::{self, Hybrid, Kind, Verdict};
 use learn::{Feature, Matrix};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -62,13 +63,18 @@ fn named(text: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
-/// What was measured, on captures that nothing was learnt from.
+/// Parts into which groups of captures are divided: each is judged by models that did not see it.
+const FOLDS: u64 = 5;
+
+/// What was measured, on captures that the judging models did not learn from.
 #[derive(Debug, Serialize)]
 pub struct Measured {
-    /// How views were combined best on attacks of the training captures, which the ensemble did not learn from.
+    /// How views are combined: what tells attacks and usual windows apart best here.
     pub voting: &'static str,
-    /// Hours of captures learnt from.
-    pub hours: f64,
+    /// Windows learnt from by the conservative and the adaptive model.
+    pub windows: [u64; 2],
+    /// Flows learnt from.
+    pub flows: u64,
     /// By where the captures are from.
     pub tests: BTreeMap<String, Tested>,
 }
@@ -76,8 +82,6 @@ pub struct Measured {
 /// Figures of captures of one origin.
 #[derive(Debug, Serialize)]
 pub struct Tested {
-    /// Hours of captures.
-    pub hours: f64,
     /// The classifier of flows.
     pub flows: FlowReport,
     /// The ensemble.
@@ -99,29 +103,38 @@ pub fn run(args: &LearnArgs) -> anyhow::Result<Exit> {
     let (key, _) = SigningKey::read_or_make(&args.key)?;
     let features = schema();
     let columns = Columns::new(&features).map_err(anyhow::Error::msg)?;
-    let (train, tests, data) = gather(args, &plan, &columns)?;
-    eprintln!("{} flows and {} windows to learn from", train.flows.len(), train.windows.len());
-    let flows = flow_model(args, &features, &train)?;
-    let (ensemble, voting) = ensemble(args, &train)?;
-    let tested = |(from, test): (&String, &Collected)| -> anyhow::Result<(String, Tested)> {
-        let tested = Tested {
-            hours: test.seconds / 3600.0,
-            flows: measure_flows(&flows, &test.flows, &test.classes)?,
-            windows: measure(&ensemble, &test.windows),
-        };
-        Ok((from.clone(), tested))
+    let (all, origins, data) = gather(args, &plan, &columns)?;
+    eprintln!("{} flows and {} windows", all.flows.len(), all.windows.len());
+    let (flows, heard) = flow_model(args, &features, &all)?;
+    let options = fit::Options {
+        seed: args.seed,
+        alarms_per_day: args.alarms_per_day,
+        // Those of other networks are nobody's hosts.
+        sources: 0,
+        voting: None,
+        folds: FOLDS as usize,
+        ..fit::Options::default()
     };
+    let fitted = fit::fit_known(&all.windows, &options, &Threads(crate::engine::cores()))
+        .context("the ensemble cannot be trained; it needs more windows")?;
+    let ensemble = &fitted.ensemble;
+    let mut tests = BTreeMap::new();
+    for from in args.from.iter().map(|(name, _)| name) {
+        let is_of = |group: u64| origins.get(group as usize) == Some(from);
+        tests.insert(from.clone(), tested(&is_of, &all, &flows, &heard, &fitted));
+    }
     let measured = Measured {
-        voting: voting.name(),
-        hours: train.seconds / 3600.0,
-        tests: tests.iter().map(tested).collect::<anyhow::Result<_>>()?,
+        voting: ensemble.voting().name(),
+        windows: ensemble.windows(),
+        flows: all.flows.len() as u64,
+        tests,
     };
     let figures = serde_json::to_value(&measured).context("figures")?;
-    let manifest = manifest(args, &features, &train, data, &flows, figures.clone());
+    let manifest = manifest(args, &features, &all, data, &flows, figures.clone());
     let mut draft = Draft::new(manifest);
     draft.add(FLOW, HYBRID, Some(FLOW), to_bytes(&flows.hybrid));
     draft.add(CALIBRATION, CONFORMAL, None, to_bytes(&flows.calibration));
-    draft.add(WINDOWS, ENSEMBLE, Some(WINDOWS), to_bytes(&ensemble));
+    draft.add(WINDOWS, ENSEMBLE, Some(WINDOWS), to_bytes(ensemble));
     let bundle = draft.write(&args.out, &key)?;
     match args.output {
         Format::Json => println!("{}", serde_json::to_string_pretty(&figures)?),
@@ -133,31 +146,57 @@ pub fn run(args: &LearnArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// What captures gave: those to learn from, those to measure with by where they are from, and which they were.
-type Gathered = (Collected, BTreeMap<String, Collected>, Vec<Data>);
+/// Measures with the groups of one origin.
+fn tested(
+    is_of: &dyn Fn(u64) -> bool,
+    all: &Collected,
+    model: &FlowModel,
+    heard: &[Heard],
+    fitted: &Fitted,
+) -> Tested {
+    let places: Vec<usize> = (0..all.flows.len()).filter(|i| is_of(all.flows[*i].group)).collect();
+    let flows: Vec<FlowSample> = places.iter().map(|i| all.flows[*i].clone()).collect();
+    let classes: Vec<String> = places.iter().map(|i| all.classes[*i].clone()).collect();
+    let heard: Vec<Heard> = places.iter().map(|i| heard[*i]).collect();
+    let of_windows = || all.windows.iter().zip(&fitted.out_of_fold).filter(|(k, _)| is_of(k.sample.group));
+    let windows: Vec<(&Sample, bool)> = of_windows().map(|(k, _)| (&k.sample, k.attack)).collect();
+    let p: Vec<[f64; 3]> = of_windows().map(|(_, p)| *p).collect();
+    let limits = Limits::new(fitted.ensemble.alarms_per_day(), fitted.ensemble.seen()[0]);
+    Tested { flows: measure_flows(model, &flows, &classes, &heard), windows: measure(&windows, &p, &limits) }
+}
 
-/// Collects the captures of the plan.
-fn gather(args: &LearnArgs, plan: &Plan, columns: &Columns) -> anyhow::Result<Gathered> {
+/// Collects the captures of the plan, and where each group of them is from.
+fn gather(
+    args: &LearnArgs,
+    plan: &Plan,
+    columns: &Columns,
+) -> anyhow::Result<(Collected, Vec<String>, Vec<Data>)> {
     let config = config::resolve(None)?;
-    let (mut train, mut tests) = (Collected::default(), BTreeMap::<String, Collected>::new());
-    let mut data = Vec::new();
-    let mut group = 0;
+    let mut all = Collected::default();
+    let (mut families, mut origins, mut data) = (Vec::new(), Vec::new(), Vec::new());
     for set in &plan.set {
         let root = args.from.iter().find(|(name, _)| *name == set.from).ok_or_else(|| {
             fail(Exit::Input, format!("the plan takes captures from '{0}'; say --from {0}=DIR", set.from))
         })?;
         for path in set.captures(&root.1)? {
-            group += 1;
+            let family = set.family(&path);
+            let group = families.iter().position(|f| *f == family).unwrap_or_else(|| {
+                families.push(family);
+                origins.push(set.from.clone());
+                families.len() - 1
+            });
             let truth = match &set.class {
                 Some(class) => Truth::Class(class.clone()),
                 None => Truth::Labels(labels_of(&path.with_extension("labels.csv"))?),
             };
-            let request = Request { path: &path, truth, confidence: set.confidence, group, timeless: true };
-            let out = match set.r#use {
-                Use::Train => &mut train,
-                Use::Test => tests.entry(set.from.clone()).or_default(),
+            let request = Request {
+                path: &path,
+                truth,
+                confidence: set.confidence,
+                group: group as u64,
+                timeless: true,
             };
-            if let Err(error) = collect(&config, columns, &request, out) {
+            if let Err(error) = collect(&config, columns, &request, &mut all) {
                 eprintln!("autoinmune: left out: {error:#}");
                 continue;
             }
@@ -166,91 +205,60 @@ fn gather(args: &LearnArgs, plan: &Plan, columns: &Columns) -> anyhow::Result<Ga
             data.push(Data { file, sha256, bytes });
         }
     }
-    Ok((train, tests, data))
+    Ok((all, origins, data))
 }
 
-/// Trains the classifier on three fifths of the captures with benign flows and on all attacks; the other benign flows calibrate.
-fn flow_model(args: &LearnArgs, features: &[Feature], train: &Collected) -> anyhow::Result<FlowModel> {
+/// Trains the classifier on all flows. What it is measured and calibrated by is what others, which did not see the captures of
+/// a flow's group, make of it.
+fn flow_model(
+    args: &LearnArgs,
+    features: &[Feature],
+    all: &Collected,
+) -> anyhow::Result<(FlowModel, Vec<Heard>)> {
     let mut names: Vec<String> = vec![BENIGN.to_owned()];
-    for class in &train.classes {
+    for class in &all.classes {
         if !names.contains(class) {
             names.push(class.clone());
         }
     }
     names.get_mut(1..).unwrap_or_default().sort();
-    let held = held_groups(&train.flows, args.seed);
-    let (mut rows, mut classes, mut groups, mut usual) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for (sample, class) in train.flows.iter().zip(&train.classes) {
-        if class == BENIGN && held.contains(&sample.group) {
-            usual.push(sample.clone());
-            continue;
+    let train = |keep: &dyn Fn(&FlowSample) -> bool| -> anyhow::Result<Hybrid> {
+        let (mut rows, mut classes, mut groups) = (Vec::new(), Vec::new(), Vec::new());
+        for (sample, class) in all.flows.iter().zip(&all.classes).filter(|(f, _)| keep(f)) {
+            rows.extend(&sample.row);
+            classes.push(names.iter().position(|n| n == class).unwrap_or_default() as u32);
+            groups.push(sample.group);
         }
-        rows.extend(&sample.row);
-        classes.push(names.iter().position(|n| n == class).unwrap_or_default() as u32);
-        groups.push(sample.group);
+        let rows = Matrix::new(features.len(), rows)?;
+        let training = hybrid::Training {
+            rows: &rows,
+            schema: features,
+            classes: &classes,
+            names: &names,
+            normal: 0,
+            weights: None,
+            groups: Some(&groups),
+        };
+        let options = hybrid::Options { kind: Kind::Boosting, seed: args.seed, ..hybrid::Options::default() };
+        Hybrid::train(&training, &options, &Threads(crate::engine::cores()), &mut |_| {})
+            .context("the classifier of flows cannot be trained")
+    };
+    let mut heard = vec![Heard { score: f32::NAN, verdict: Verdict::Unknown }; all.flows.len()];
+    for fold in 0..FOLDS {
+        let is_in = |f: &FlowSample| f.group % FOLDS == fold;
+        let hybrid = train(&|f| !is_in(f))?;
+        let places: Vec<usize> = (0..all.flows.len()).filter(|i| is_in(&all.flows[*i])).collect();
+        let said = hear(&hybrid, places.iter().map(|i| &all.flows[*i]));
+        for (place, said) in places.into_iter().zip(said) {
+            heard[place] = said;
+        }
     }
-    let rows = Matrix::new(features.len(), rows)?;
-    let training = hybrid::Training {
-        rows: &rows,
-        schema: features,
-        classes: &classes,
-        names: &names,
-        normal: 0,
-        weights: None,
-        groups: Some(&groups),
-    };
-    let options = hybrid::Options { kind: Kind::Boosting, seed: args.seed, ..hybrid::Options::default() };
-    let pool = Threads(crate::engine::cores());
-    let hybrid = Hybrid::train(&training, &options, &pool, &mut |_| {})
-        .context("the classifier of flows cannot be trained")?;
-    calibrate(hybrid, &usual, args.alarms_per_day).context("there are no benign flows to calibrate with")
-}
-
-/// Groups held out for calibration, drawn as for windows.
-fn held_groups(flows: &[FlowSample], seed: u64) -> Vec<u64> {
-    let mut groups: Vec<u64> = flows.iter().map(|f| f.group).collect();
-    groups.sort_unstable();
-    groups.dedup();
-    let sample = |group: &u64| Sample {
-        source: *group,
-        group: *group,
-        hour: 0,
-        start_ns: 0,
-        confidence: 1.0,
-        sequence: [0.0; vector::WIDTH * detect::learned::watch::SEQUENCE],
-    };
-    let samples: Vec<Sample> = groups.iter().map(sample).collect();
-    let held = held_out(&samples, seed);
-    groups.into_iter().zip(held).filter(|(_, held)| *held).map(|(group, _)| group).collect()
-}
-
-/// Trains the ensemble on windows of sources that did not attack, and lets the attacks of the same captures, from which it learns
-/// nothing, say how views are combined best.
-fn ensemble(args: &LearnArgs, train: &Collected) -> anyhow::Result<(Ensemble, Voting)> {
-    let pool = Threads(crate::engine::cores());
-    let samples: Vec<Sample> = train.windows.iter().filter(|k| !k.attack).map(|k| k.sample.clone()).collect();
-    let options = |voting| fit::Options {
-        seed: args.seed,
-        alarms_per_day: args.alarms_per_day,
-        // Those of other networks are nobody's hosts.
-        sources: 0,
-        voting,
-        ..fit::Options::default()
-    };
-    let train_one = |voting| {
-        fit::fit(&samples, &options(voting), &pool)
-            .context("the ensemble cannot be trained; it needs more windows")
-    };
-    let first = train_one(Voting::TwoOfThree)?;
-    let held = held_out(&samples, args.seed);
-    let calm = samples.iter().zip(&held).filter(|(_, held)| **held);
-    let mut known: Vec<Known> = calm.map(|(s, _)| Known { sample: s.clone(), attack: false }).collect();
-    known.extend(train.windows.iter().filter(|k| k.attack).cloned());
-    let report = measure(&first, &known);
-    let best = report.best().map_or("", |q| q.name);
-    let voting = Voting::ALL.into_iter().find(|v| v.name() == best).unwrap_or(Voting::TwoOfThree);
-    let ensemble = if voting == Voting::TwoOfThree { first } else { train_one(voting)? };
-    Ok((ensemble, voting))
+    let usual: Vec<usize> = (0..all.flows.len()).filter(|i| all.classes[*i] == BENIGN).collect();
+    let flows: Vec<FlowSample> = usual.iter().map(|i| all.flows[*i].clone()).collect();
+    let said: Vec<Heard> = usual.iter().map(|i| heard[*i]).collect();
+    let model = calibrate(train(&|_| true)?, &flows, &said, args.alarms_per_day)
+        .context("there are no benign flows to calibrate with")?;
+    Ok((model, heard))
 }
 
 fn manifest(

@@ -3,7 +3,7 @@
 use super::course::Promotion;
 use super::thread::Store;
 use crate::config::Config;
-use crate::learned;
+use crate::learned::{self, Choice};
 use crate::models;
 use anyhow::Context as _;
 use bundle::{Bundle, Draft, Lineage, Manifest, Schema, SigningKey};
@@ -38,14 +38,14 @@ pub struct Origin {
 
 /// Where the models of a configuration come from. What was learnt here says in its figures with what it was compared.
 pub fn origin(config: &Config, models: &Models) -> Origin {
-    let store = models::store(config);
-    let trust = models::trusted(config, store.dir());
+    let (store, trust) = learned::trust(config);
     let itself = |name: &str| Origin {
         name: name.to_owned(),
         anchor: models.ensemble.clone(),
         anchor_name: name.to_owned(),
     };
-    let Ok(Some(active)) = store.active(&trust) else {
+    let promoted = if config.models == Choice::Default { store.active(&trust).ok().flatten() } else { None };
+    let Some(active) = promoted else {
         return itself(if models.is_empty() { "none" } else { BUILT_IN });
     };
     let Some(anchor_name) = active.manifest().figures[ANCHOR].as_str() else { return itself(active.id()) };
@@ -64,7 +64,7 @@ pub fn origin(config: &Config, models: &Models) -> Origin {
 pub fn store(config: &Config, flows: Option<Arc<FlowModel>>, anchor: String) -> Store {
     let config = config.clone();
     Box::new(move |promotion| {
-        let store = models::store(&config);
+        let (store, trust) = learned::trust(&config);
         let (key, made) = SigningKey::read_or_make(&store.dir().join(models::SIGNING_KEY))?;
         if made {
             tracing::info!("made a key to sign models with in {}", store.dir().display());
@@ -72,7 +72,7 @@ pub fn store(config: &Config, flows: Option<Arc<FlowModel>>, anchor: String) -> 
         let draft = draft(promotion, flows.as_deref(), &anchor);
         let files = draft.sign(&key)?;
         let files: Vec<(&str, &[u8])> = files.iter().map(|(n, b)| (n.as_str(), b.as_slice())).collect();
-        let trust = models::trusted(&config, store.dir()).and(key.public());
+        let trust = trust.and(key.public());
         let bundle = Bundle::from_files(&files, &trust).context("what was just signed")?;
         let id = store.keep(&bundle)?;
         if config.learner.promote {

@@ -1,12 +1,13 @@
 //! What the classifier of flows takes for usual, and how good it is on flows it was not trained on.
 
 use super::evidence::{Evidence, Limits, WINDOWS_PER_DAY, e_value};
+use super::fit::strangest;
 use super::flows::FlowModel;
 use flow::Span;
+use learn::LearnError;
 use learn::calibrate::Conformal;
 use learn::hybrid::{Hybrid, Scratch, Verdict};
 use learn::metric::{Confusion, Ranking};
-use learn::{LearnError, Matrix};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -23,23 +24,42 @@ pub struct FlowSample {
     pub row: Vec<f32>,
 }
 
-/// A classifier with what usual flows that it did not learn from look like to it.
+/// What a classifier made of a flow that it did not learn from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Heard {
+    /// Log odds that it is not normal.
+    pub score: f32,
+    /// What it was taken for.
+    pub verdict: Verdict,
+}
+
+/// What a classifier makes of some flows.
+#[must_use]
+pub fn hear<'a>(hybrid: &Hybrid, flows: impl IntoIterator<Item = &'a FlowSample>) -> Vec<Heard> {
+    let mut scratch = Scratch::default();
+    flows
+        .into_iter()
+        .map(|f| {
+            let judgement = hybrid.judge(&f.row, &mut scratch);
+            Heard { score: judgement.score, verdict: judgement.verdict }
+        })
+        .collect()
+}
+
+/// A classifier with what usual flows look like to one that did not learn from them.
 ///
 /// # Errors
 /// No flows.
-pub fn calibrate(hybrid: Hybrid, usual: &[FlowSample], alarms_per_day: f64) -> Result<FlowModel, LearnError> {
-    let scores = scores(&hybrid, usual)?;
-    let calibration = Conformal::fit(scores.iter().copied())?;
-    let e_values: Vec<f64> = scores.iter().map(|s| e_value(calibration.p_value(*s))).collect();
-    let seen = by_source(usual, &e_values).into_values().map(|w| most(&w)).fold(0.0, f64::max);
-    Ok(FlowModel { hybrid, calibration, alarms_per_day, seen })
-}
-
-fn scores(hybrid: &Hybrid, flows: &[FlowSample]) -> Result<Vec<f32>, LearnError> {
-    let rows =
-        Matrix::new(hybrid.schema().len(), flows.iter().flat_map(|f| f.row.iter()).copied().collect())?;
-    let mut scratch = Scratch::default();
-    Ok(rows.iter().map(|row| hybrid.judge(row, &mut scratch).score).collect())
+pub fn calibrate(
+    hybrid: Hybrid,
+    usual: &[FlowSample],
+    heard: &[Heard],
+    alarms_per_day: f64,
+) -> Result<FlowModel, LearnError> {
+    let calibration = Conformal::fit(heard.iter().map(|h| h.score))?;
+    let e_values: Vec<f64> = heard.iter().map(|h| e_value(calibration.p_value(h.score))).collect();
+    let sources: Vec<f64> = by_source(usual, &e_values).into_values().map(|w| most(&w)).collect();
+    Ok(FlowModel { hybrid, calibration, alarms_per_day, seen: strangest(sources) })
 }
 
 /// E-values of 10-s windows of flows, by group and source, in order of time: as [`super::flows::FlowView`] forms them.
@@ -116,34 +136,25 @@ pub struct ClassReport {
     pub unknown: f64,
 }
 
-/// Measures on flows of which the class is known.
-///
-/// # Errors
-/// Rows of another width than the classifier's.
-pub fn measure(
-    model: &FlowModel,
-    flows: &[FlowSample],
-    classes: &[String],
-) -> Result<FlowReport, LearnError> {
+/// Measures, given the class of each flow and what a classifier that did not learn from it made of it.
+#[must_use]
+pub fn measure(model: &FlowModel, flows: &[FlowSample], classes: &[String], heard: &[Heard]) -> FlowReport {
     let hybrid = &model.hybrid;
-    let scores = scores(hybrid, flows)?;
     let normal = hybrid.names().get(hybrid.normal() as usize).cloned().unwrap_or_default();
     let is_attack: Vec<bool> = classes.iter().map(|c| *c != normal).collect();
-    let ranking = Ranking::new(scores.iter().copied().zip(is_attack.iter().copied()));
+    let ranking = Ranking::new(heard.iter().map(|h| h.score).zip(is_attack.iter().copied()));
     let mut kept = Confusion::new(2);
     let mut by_class: BTreeMap<String, [u64; 4]> = BTreeMap::new();
-    let mut scratch = Scratch::default();
-    for ((f, class), attack) in flows.iter().zip(classes).zip(&is_attack) {
-        let verdict = hybrid.judge(&f.row, &mut scratch).verdict;
-        let found = verdict != Verdict::Normal;
+    for ((Heard { verdict, .. }, class), attack) in heard.iter().zip(classes).zip(&is_attack) {
+        let found = *verdict != Verdict::Normal;
         kept.add(usize::from(*attack), usize::from(found));
-        let named = matches!(verdict, Verdict::Known(c) if hybrid.names().get(c as usize) == Some(class));
+        let named = matches!(verdict, Verdict::Known(c) if hybrid.names().get(*c as usize) == Some(class));
         let counts = by_class.entry(class.clone()).or_default();
-        for (count, holds) in counts.iter_mut().zip([true, found, named, verdict == Verdict::Unknown]) {
+        for (count, holds) in counts.iter_mut().zip([true, found, named, *verdict == Verdict::Unknown]) {
             *count += u64::from(holds);
         }
     }
-    let e_values: Vec<f64> = scores.iter().map(|s| e_value(model.calibration.p_value(*s))).collect();
+    let e_values: Vec<f64> = heard.iter().map(|h| e_value(model.calibration.p_value(h.score))).collect();
     let limits = Limits::new(model.alarms_per_day, model.seen);
     let side = |attack: bool| {
         let keep = |i: &usize| is_attack.get(*i) == Some(&attack);
@@ -157,7 +168,7 @@ pub fn measure(
     };
     let ((attackers, attackers_found, _), (others, false_alarms, windows)) = (side(true), side(false));
     let counts = kept.of(1);
-    Ok(FlowReport {
+    FlowReport {
         normal: is_attack.iter().filter(|a| !**a).count() as u64,
         attacks: is_attack.iter().filter(|a| **a).count() as u64,
         auc: ranking.auc(),
@@ -178,5 +189,5 @@ pub fn measure(
         others,
         false_alarms,
         false_alarms_per_host_day: false_alarms as f64 / (windows / WINDOWS_PER_DAY),
-    })
+    }
 }

@@ -191,9 +191,9 @@ pub struct Ensemble {
     pub(super) voting: Voting,
     /// False alarms of one host a day.
     pub(super) alarms_per_day: f64,
-    /// The most evidence against a normal source at calibration, by model.
+    /// The evidence that hardly any normal source reached at calibration, by model.
     pub(super) seen: [f64; 2],
-    /// Fewest and most windows learnt from and calibrated with, of the two models.
+    /// Windows learnt from, by model.
     pub(super) windows: [u64; 2],
 }
 
@@ -279,13 +279,13 @@ impl Ensemble {
         self.alarms_per_day
     }
 
-    /// The most evidence against a normal source at calibration, of the conservative and the adaptive model.
+    /// The evidence that hardly any normal source reached at calibration, of the conservative and the adaptive model.
     #[must_use]
     pub const fn seen(&self) -> [f64; 2] {
         self.seen
     }
 
-    /// Windows learnt from and windows calibrated with.
+    /// Windows learnt from, of the conservative and the adaptive model.
     #[must_use]
     pub const fn windows(&self) -> [u64; 2] {
         self.windows

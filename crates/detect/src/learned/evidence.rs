@@ -16,8 +16,8 @@ const KAPPA: f64 = 0.1;
 /// Windows of 10 s in a day: as often as a host can be judged.
 pub const WINDOWS_PER_DAY: f64 = 8640.0;
 
-/// What speaks about one source by windows: the classifier of flows and two models of the ensemble. The budget is shared out.
-const SPEAKERS: f64 = 3.0;
+/// What speaks about one source: the classifier of flows and the ensemble. The budget is shared out.
+const SPEAKERS: f64 = 2.0;
 
 /// Evidence beyond this counts no more, so that a source that calms down is believed within some minutes.
 const MOST: f64 = 1e9;
@@ -108,9 +108,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Of a budget of false alarms of one host a day, above 0, and the most evidence against any normal source at calibration,
-    /// which is never an alarm: where that is more, windows of one source were strange for the same reason, and the bound of
-    /// the theory is too low.
+    /// Of a budget of false alarms of one host a day, above 0, and the evidence that hardly any normal source reached at
+    /// calibration, which is no alarm: where that is more, windows of one source were strange for the same reason, and the bound
+    /// of the theory is too low.
     #[must_use]
     pub fn new(alarms_per_day: f64, seen: f64) -> Self {
         let bound = SPEAKERS * WINDOWS_PER_DAY / alarms_per_day.max(1e-6);

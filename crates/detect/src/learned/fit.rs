@@ -1,7 +1,7 @@
 //! Training of the ensemble.
 
 use super::ensemble::{Ensemble, Views, Voting};
-use super::evidence::{Evidence, e_value};
+use super::evidence::{Evidence, Limits, e_value};
 use super::vector::{FEATURES, WIDTH};
 use super::watch::{SEQUENCE, Sequence, latest};
 use learn::anomaly::zscore::Collector;
@@ -42,8 +42,10 @@ pub struct Options {
     pub most: usize,
     /// Most sources of which what is usual is kept apart; 0 where those of training are not those to judge.
     pub sources: usize,
-    /// How views become one judgement.
-    pub voting: Voting,
+    /// How views become one judgement; `None` takes what tells known attacks apart best.
+    pub voting: Option<Voting>,
+    /// Parts into which groups are divided for calibration, at least 2; training takes one more time than there are parts.
+    pub folds: usize,
     /// The temporal view.
     pub vae: vae::Options,
 }
@@ -56,7 +58,8 @@ impl Default for Options {
             alarms_per_day: 1.0,
             most: 8192,
             sources: 256,
-            voting: Voting::TwoOfThree,
+            voting: Some(Voting::TwoOfThree),
+            folds: 3,
             vae: vae::Options { hidden: 48, latent: 8, epochs: 30, ..vae::Options::default() },
         }
     }
@@ -65,68 +68,142 @@ impl Default for Options {
 /// Neighbours of a dense window: enough that a handful of like windows of one source are no region of their own.
 const DENSE: usize = 12;
 
-/// Learns from samples of usual traffic. Three fifths of the groups are learnt from, the others calibrate.
+/// A window of which it is known what it was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    /// The window.
+    pub sample: Sample,
+    /// Whether the source attacked. Nothing is learnt from it then.
+    pub attack: bool,
+}
+
+/// An ensemble and what it makes of the windows it came from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fitted {
+    /// Learnt from all usual windows.
+    pub ensemble: Ensemble,
+    /// For each window, by view, the p-value that the conservative model of the others' groups gives it.
+    pub out_of_fold: Vec<[f64; 3]>,
+}
+
+/// Learns from samples of usual traffic, and calibrates with scores that each gets from models which did not see its group
+/// (cross-conformal, Vovk, "Cross-conformal predictors", 2015).
 ///
 /// # Errors
-/// Too few samples: there must be some of each part with enough confidence, and some dense region among them.
+/// Too few samples: there must be some with enough confidence in several groups, and some dense region among them.
 pub fn fit(samples: &[Sample], options: &Options, pool: &dyn Pool) -> Result<Ensemble, LearnError> {
-    let held = held_out(samples, options.seed);
-    let side = |out: bool| samples.iter().zip(&held).filter(move |(_, h)| **h == out).map(|(s, _)| s);
-    let (learning, calibrating): (Vec<&Sample>, Vec<&Sample>) = (side(false).collect(), side(true).collect());
+    let all: Vec<(&Sample, bool)> = samples.iter().map(|s| (s, false)).collect();
+    cross(&all, options, pool).map(|fitted| fitted.ensemble)
+}
+
+/// As [`fit`], and judges windows of attacks too, each by models that did not see its group.
+///
+/// # Errors
+/// As [`fit`].
+pub fn fit_known(windows: &[Known], options: &Options, pool: &dyn Pool) -> Result<Fitted, LearnError> {
+    let all: Vec<(&Sample, bool)> = windows.iter().map(|k| (&k.sample, k.attack)).collect();
+    cross(&all, options, pool)
+}
+
+fn cross(windows: &[(&Sample, bool)], options: &Options, pool: &dyn Pool) -> Result<Fitted, LearnError> {
+    let all: Vec<&Sample> = windows.iter().map(|(s, _)| *s).collect();
+    let usual = || windows.iter().enumerate().filter(|(_, (_, attack))| !attack).map(|(i, (s, _))| (i, *s));
+    let sure: Vec<usize> =
+        usual().filter(|(_, s)| s.confidence >= options.confident).map(|(i, _)| i).collect();
+    // Models take no weights: a sample of half the confidence is there half of the time.
     let mut random = Random::new(options.seed, 1);
-    let everything = weighted(&learning, &mut random);
-    let (conservative, seen_c) =
-        views(&draw(sure(&learning, options), options, 2), &sure(&calibrating, options), options, pool)?;
-    let (adaptive, seen_a) =
-        views(&draw(everything, options, 3), &weighted(&calibrating, &mut random), options, pool)?;
-    Ok(Ensemble {
+    let weighted: Vec<usize> =
+        usual().filter(|(_, s)| random.unit() < f64::from(s.confidence)).map(|(i, _)| i).collect();
+    let folds = Folds::new(&all, options);
+
+    let (conservative, scores) = views(&sure, &all, &folds, options, pool)?;
+    let p: Vec<[f64; 3]> = scores.iter().map(|s| conservative.p_values(*s)).collect();
+    let voting = options.voting.unwrap_or_else(|| best(windows, &p, options));
+    let seen_c = seen(&sure, &all, &p, voting);
+    let (adaptive, scores) = views(&weighted, &all, &folds, options, pool)?;
+    let p_a: Vec<[f64; 3]> = scores.iter().map(|s| adaptive.p_values(*s)).collect();
+    let seen_a = seen(&sure, &all, &p_a, voting);
+    let ensemble = Ensemble {
         features: FEATURES.iter().map(|f| f.name.to_owned()).collect(),
         conservative,
         adaptive,
-        voting: options.voting,
+        voting,
         alarms_per_day: options.alarms_per_day,
         seen: [seen_c, seen_a],
-        windows: [learning.len() as u64, calibrating.len() as u64],
-    })
+        windows: [sure.len() as u64, weighted.len() as u64],
+    };
+    Ok(Fitted { ensemble, out_of_fold: p })
 }
 
-/// Which samples are held out for calibration: two groups of five, or sources or moments where there are too few groups.
-#[must_use]
-pub fn held_out(samples: &[Sample], seed: u64) -> Vec<bool> {
-    const FEW: usize = 5;
-    let distinct = |key: fn(&Sample) -> u64| samples.iter().map(key).collect::<BTreeSet<u64>>();
-    let keys: [fn(&Sample) -> u64; 3] = [|s| s.group, |s| s.source, |s| s.start_ns / 600_000_000_000];
-    let key = keys.into_iter().find(|k| distinct(*k).len() >= FEW).unwrap_or(|s| s.start_ns);
-    let mut groups: Vec<u64> = distinct(key).into_iter().collect();
-    Random::new(seed, 4).shuffle(&mut groups);
-    let out: BTreeSet<u64> =
-        groups.into_iter().enumerate().filter(|(i, _)| i % FEW > 2).map(|(_, g)| g).collect();
-    samples.iter().map(|s| out.contains(&key(s))).collect()
+/// The way of combining that tells attacks and usual windows apart best; two of three where there are no attacks.
+fn best(windows: &[(&Sample, bool)], p: &[[f64; 3]], options: &Options) -> Voting {
+    let limits = Limits::new(options.alarms_per_day, 0.0);
+    let report = super::measure::measure(windows, p, &limits);
+    let name = if report.attacks == 0 { None } else { report.best().map(|q| q.name) };
+    Voting::ALL.into_iter().find(|v| Some(v.name()) == name).unwrap_or(Voting::TwoOfThree)
 }
 
-fn sure<'a>(samples: &[&'a Sample], options: &Options) -> Vec<&'a Sample> {
-    samples.iter().copied().filter(|s| s.confidence >= options.confident).collect()
+/// Which groups are judged by which models: those that did not see them.
+#[derive(Clone, Debug)]
+struct Folds {
+    count: usize,
+    key: fn(&Sample) -> u64,
+    of: BTreeMap<u64, usize>,
 }
 
-/// Models take no weights: a sample of half the confidence is there half of the time.
-fn weighted<'a>(samples: &[&'a Sample], random: &mut Random) -> Vec<&'a Sample> {
-    samples.iter().copied().filter(|s| random.unit() < f64::from(s.confidence)).collect()
-}
-
-fn draw<'a>(mut samples: Vec<&'a Sample>, options: &Options, stream: u64) -> Vec<&'a Sample> {
-    if samples.len() > options.most {
-        Random::new(options.seed, stream).draw_first(&mut samples, options.most);
-        samples.truncate(options.most);
+impl Folds {
+    /// By groups; by sources or moments where there are too few groups.
+    fn new(samples: &[&Sample], options: &Options) -> Self {
+        let count = options.folds.max(2);
+        let distinct = |key: fn(&Sample) -> u64| samples.iter().map(|s| key(s)).collect::<BTreeSet<u64>>();
+        let keys: [fn(&Sample) -> u64; 3] = [|s| s.group, |s| s.source, |s| s.start_ns / 600_000_000_000];
+        let key = keys.into_iter().find(|k| distinct(*k).len() >= count).unwrap_or(|s| s.start_ns);
+        let mut groups: Vec<u64> = distinct(key).into_iter().collect();
+        Random::new(options.seed, 4).shuffle(&mut groups);
+        Self { count, key, of: groups.into_iter().enumerate().map(|(i, g)| (g, i % count)).collect() }
     }
-    samples
+
+    fn of(&self, sample: &Sample) -> usize {
+        self.of.get(&(self.key)(sample)).copied().unwrap_or(0)
+    }
 }
 
+/// Views that learnt from the samples at some places, calibrated; and the scores of all samples by views that did not see their
+/// groups.
 fn views(
-    learning: &[&Sample],
-    calibrating: &[&Sample],
+    learning: &[usize],
+    all: &[&Sample],
+    folds: &Folds,
     options: &Options,
     pool: &dyn Pool,
-) -> Result<(Views, f64), LearnError> {
+) -> Result<(Views, Vec<[f32; 3]>), LearnError> {
+    let fold_of: Vec<usize> = all.iter().map(|s| folds.of(s)).collect();
+    let mut scores = vec![[f32::NAN; 3]; all.len()];
+    for fold in 0..folds.count {
+        let others = learning.iter().copied().filter(|i| fold_of[*i] != fold).collect();
+        let views = bare(&draw(others, all, options), options, pool)?;
+        for ((scores, s), _) in scores.iter_mut().zip(all).zip(&fold_of).filter(|(_, f)| **f == fold) {
+            *scores = views.scores(s.source, s.hour, &s.sequence);
+        }
+    }
+    let mut views = bare(&draw(learning.to_vec(), all, options), options, pool)?;
+    for (view, calibration) in views.calibration.iter_mut().enumerate() {
+        *calibration = Conformal::fit(learning.iter().map(|i| scores[*i][view]))?;
+    }
+    Ok((views, scores))
+}
+
+/// The samples at some places, or as many of them as are learnt from at most.
+fn draw<'a>(mut places: Vec<usize>, all: &[&'a Sample], options: &Options) -> Vec<&'a Sample> {
+    if places.len() > options.most {
+        Random::new(options.seed, 2).draw_first(&mut places, options.most);
+        places.truncate(options.most);
+    }
+    places.into_iter().map(|i| all[i]).collect()
+}
+
+/// Views not calibrated yet.
+fn bare(learning: &[&Sample], options: &Options, pool: &dyn Pool) -> Result<Views, LearnError> {
     let windows = Matrix::new(WIDTH, learning.iter().flat_map(|s| latest(&s.sequence)).copied().collect())?;
     let sequences =
         Matrix::new(WIDTH * SEQUENCE, learning.iter().flat_map(|s| s.sequence.iter()).copied().collect())?;
@@ -136,47 +213,53 @@ fn views(
         usual.add(s.source, s.hour, latest(&s.sequence));
     }
     let vae = vae::Options { seed: options.seed, ..options.vae };
-    let spatial = dbscan::Dbscan::fit(&windows, &dense, pool)?;
-    let temporal = vae::Vae::fit(&sequences, &vae, pool)?;
     let nobody = || Conformal::fit([0.0]);
-    let mut views = Views {
-        spatial,
-        temporal,
+    Ok(Views {
+        spatial: dbscan::Dbscan::fit(&windows, &dense, pool)?,
+        temporal: vae::Vae::fit(&sequences, &vae, pool)?,
         statistical: usual.finish()?,
         calibration: [nobody()?, nobody()?, nobody()?],
-    };
-    let scores: Vec<[f32; 3]> =
-        calibrating.iter().map(|s| views.scores(s.source, s.hour, &s.sequence)).collect();
-    for (view, calibration) in views.calibration.iter_mut().enumerate() {
-        *calibration = Conformal::fit(scores.iter().filter_map(|s| s.get(view).copied()))?;
-    }
-    let combined: Vec<f64> = scores.iter().map(|s| options.voting.combine(&views.p_values(*s))).collect();
-    Ok((views, most_evidence(calibrating, &combined)))
+    })
 }
 
-/// The most evidence that adds up against any source, given the p-value of each of its windows.
+/// Share of usual sources that may reach an alarm because nothing like them was learnt.
+const STRANGERS: f64 = 0.01;
+
+/// The evidence that at most one in a hundred sources of the samples at some places reaches, given the p-values of all.
+fn seen(places: &[usize], all: &[&Sample], p: &[[f64; 3]], voting: Voting) -> f64 {
+    let own: Vec<&Sample> = places.iter().map(|i| all[*i]).collect();
+    let combined: Vec<f64> = places.iter().map(|i| voting.combine(&p[*i])).collect();
+    strangest(most_evidence(&own, &combined))
+}
+
+/// The value that at most one in a hundred exceed; 0 of none.
 #[must_use]
-pub fn most_evidence(samples: &[&Sample], p_values: &[f64]) -> f64 {
+pub fn strangest(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(|a, b| b.total_cmp(a));
+    values.get((values.len() as f64 * STRANGERS) as usize).copied().unwrap_or(0.0)
+}
+
+/// The most evidence that adds up against each source, given the p-value of each window.
+#[must_use]
+pub fn most_evidence(samples: &[&Sample], p_values: &[f64]) -> Vec<f64> {
     let mut by_source: BTreeMap<(u64, u64), Vec<(u64, f64)>> = BTreeMap::new();
     for (s, p) in samples.iter().zip(p_values) {
         by_source.entry((s.group, s.source)).or_default().push((s.start_ns, *p));
     }
-    let mut most = 0.0_f64;
-    for windows in by_source.values_mut() {
+    let most = |mut windows: Vec<(u64, f64)>| {
         windows.sort_by(|a, b| a.0.cmp(&b.0));
         let mut evidence = Evidence::default();
-        for (_, p) in windows {
+        windows.iter().fold(0.0_f64, |most, (_, p)| {
             evidence.add(e_value(*p));
-            most = most.max(evidence.value());
-        }
-    }
-    most
+            most.max(evidence.value())
+        })
+    };
+    by_source.into_values().map(most).collect()
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::learned::evidence::Limits;
     use learn::Inline;
 
     /// Windows of hosts that browse: some flows to some hosts, with answers; `busy` times as much of everything.
@@ -217,13 +300,14 @@ pub(super) mod tests {
         (0..groups * each).map(|n| sample(&mut random, n / each, n % each, 1.0, 0.0)).collect()
     }
 
-    const OPTIONS: Options = Options {
+    pub(in crate::learned) const OPTIONS: Options = Options {
         seed: 1,
         confident: 0.8,
         alarms_per_day: 1.0,
         most: 4096,
         sources: 0,
-        voting: Voting::TwoOfThree,
+        voting: Some(Voting::TwoOfThree),
+        folds: 3,
         vae: vae::Options { hidden: 16, latent: 3, epochs: 6, batch: 32, rate: 2e-3, beta: 0.5, seed: 0 },
     };
 
@@ -270,11 +354,11 @@ pub(super) mod tests {
             fit(&samples, &OPTIONS, &Inline).expect("trains")
                 == fit(&samples, &OPTIONS, &Inline).expect("trains")
         );
-        let held = held_out(&samples, 1);
-        for group in samples.chunks(40).zip(held.chunks(40)) {
-            assert!(group.1.iter().all(|h| *h == group.1[0]));
-        }
-        assert_eq!(held.iter().filter(|h| **h).count(), 160);
+        let all: Vec<&Sample> = samples.iter().collect();
+        let folds = Folds::new(&all, &OPTIONS);
+        let of: Vec<usize> = samples.iter().map(|s| folds.of(s)).collect();
+        assert!(of.chunks(40).all(|group| group.iter().all(|f| *f == group[0])));
+        assert!((0..3).all(|fold| of.iter().filter(|f| **f == fold).count() >= 120));
         assert!(fit(&[], &OPTIONS, &Inline).is_err());
     }
 
@@ -297,7 +381,7 @@ pub(super) mod tests {
     fn evidence_adds_up_by_source_in_order_of_time() {
         let samples = normal(2, 3);
         let all: Vec<&Sample> = samples.iter().collect();
-        let most = most_evidence(&all, &[0.5, 1e-4, 1e-4, 0.5, 0.5, 0.5]);
+        let most = most_evidence(&all, &[0.5, 1e-4, 1e-4, 0.5, 0.5, 0.5])[0];
         let mut evidence = Evidence::default();
         [0.5, 1e-4, 1e-4].iter().for_each(|p| evidence.add(e_value(*p)));
         assert_eq!(most, evidence.value());
