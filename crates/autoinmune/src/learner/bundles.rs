@@ -96,7 +96,7 @@ fn draft(promotion: &Promotion, flows: Option<&FlowModel>, anchor: &str) -> Draf
     let mut schemas = BTreeMap::from([(learned::WINDOWS.to_owned(), Schema::new(windows))]);
     let mut thresholds = BTreeMap::from([(learned::ALARMS.to_owned(), promotion.ensemble.alarms_per_day())]);
     if let Some(flows) = flows {
-        schemas.insert(learned::FLOW.to_owned(), Schema::new(flows.hybrid.schema().to_vec()));
+        schemas.insert(models::FLOW.to_owned(), Schema::new(flows.hybrid.schema().to_vec()));
         thresholds.insert(learned::FLOW_SEEN.to_owned(), flows.seen);
     }
     let mut draft = Draft::new(Manifest {
@@ -124,7 +124,7 @@ fn draft(promotion: &Promotion, flows: Option<&FlowModel>, anchor: &str) -> Draf
     });
     draft.add(learned::WINDOWS, learned::ENSEMBLE, Some(learned::WINDOWS), to_bytes(&*promotion.ensemble));
     if let Some(flows) = flows {
-        draft.add(learned::FLOW, learned::HYBRID, Some(learned::FLOW), to_bytes(&flows.hybrid));
+        draft.add(models::FLOW, models::HYBRID, Some(models::FLOW), to_bytes(&flows.hybrid));
         draft.add(learned::CALIBRATION, learned::CONFORMAL, None, to_bytes(&flows.calibration));
     }
     draft
