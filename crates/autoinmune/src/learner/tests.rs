@@ -1,15 +1,17 @@
 //! Days of learning, played in seconds: judged windows of a made-up network, real models, real gates.
 
+use super::bundles;
 use super::course::{Course, Meter, Promotion, Settings};
 use super::golden::Golden;
 use super::memory::Memory;
+use super::thread::Learner;
 use crate::config::Config;
 use crate::line::{Line, Tap};
 use crate::replay;
-use detect::learned::JudgedWindow;
 use detect::learned::ensemble::{Ensemble, hour_of_week};
 use detect::learned::vector::{FEATURES, WIDTH};
-use detect::learned::watch::{SEQUENCE, Sequence};
+use detect::learned::watch::{Observed, SEQUENCE, Sequence};
+use detect::learned::{JudgedWindow, Models};
 use detect::{Signal, Update};
 use flow::{Conversation, EndReason, FlowRecord};
 use lab::simulation::Simulation;
@@ -20,6 +22,7 @@ use learn::random::Random;
 use respond::Decision;
 use std::cell::Cell;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use wire::LinkType;
 use wire::message::{Message, Side};
 
@@ -183,6 +186,61 @@ fn what_was_seen_is_learnt_after_it_has_waited_and_stood_in_shadow() {
     assert!(first.at_ns - first.span_ns.1 >= 30 * MINUTE, "nothing fresh is learnt");
     let mean = view.p_value_mean.expect("a model judges");
     assert!((0.3..0.9).contains(&mean), "{mean}");
+}
+
+#[test]
+fn the_thread_keeps_what_passed_and_hands_it_to_the_line() {
+    let dir = std::env::temp_dir().join(format!("aim-learner-{}", std::process::id()));
+    let mut config = config();
+    config.state_dir.clone_from(&dir);
+    let mut settings = settings();
+    settings.life.schedule.budget = 1.0;
+    // Whoever else uses this machine must not decide the test.
+    settings.gates.latency = 1000.0;
+    let made = replay::line_config(&config, config.policy.clone());
+    let store = bundles::store(&config, None, "built-in".into());
+    let step = Duration::from_millis(20);
+    let started = Learner::start_with(settings, made.clone(), [None, None], "none", store, step);
+    let (learner, mut witness) = started.expect("a thread");
+    let (mut random, mut now_ns) = (Random::new(1, 0), 1_000_000 * HOUR);
+    let begun = Instant::now();
+    let (ensemble, name) = loop {
+        if let Some(finished) = learner.finished() {
+            break finished;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(120), "{:?}", learner.view());
+        for entity in 0..10_u8 {
+            let sample = window(u64::from(entity), now_ns, &mut random);
+            let observed = Observed {
+                addr: wire::Addr::v4([10, 0, 0, entity]),
+                start_ns: now_ns,
+                sequence: (*sample.sequence).try_into().expect("whole"),
+            };
+            witness.window(&JudgedWindow { observed, at_ns: now_ns, judged: None });
+        }
+        now_ns += 10 * SECOND;
+        witness.now(now_ns);
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    let mut line = Line::new(made);
+    line.set_models(&Models { ensemble: Some(Arc::clone(&ensemble)), flows: None }).expect("it fits");
+    let loaded = crate::learned::load_promoted(&config).expect("the store");
+    assert_eq!(loaded.ensemble.as_deref(), Some(&*ensemble), "a restart has the same");
+    let origin = bundles::origin(&config, &loaded);
+    assert_eq!((origin.name.as_str(), origin.anchor_name.as_str()), (name.as_str(), "built-in"));
+    assert!(name.starts_with("learned"), "{name}");
+    learner.stop();
+    std::fs::remove_dir_all(dir).expect("it was written");
+}
+
+#[test]
+fn alarms_that_do_not_fit_empty_the_quarantine() {
+    let mut world = World::new(settings());
+    world.pass(20 * MINUTE, 0);
+    assert!(world.course.view().waiting > 1000);
+    world.course.distrust();
+    let view = world.course.view();
+    assert_eq!((view.waiting, view.alarmed), (0, view.windows), "{view:?}");
 }
 
 #[test]

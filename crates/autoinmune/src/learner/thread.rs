@@ -19,8 +19,8 @@ const WINDOWS: usize = 8192;
 const WORDS: usize = 4096;
 /// Finished models waiting for the agent's thread, which looks many times a second.
 const FINISHED: usize = 4;
-/// How often time is let pass.
-const STEP: Duration = Duration::from_secs(1);
+/// How often time is let pass, unless a test is in a hurry.
+pub(super) const STEP: Duration = Duration::from_secs(1);
 /// How long the end of the agent waits for the learner: a training is not waited for.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Least favourable of nice values (setpriority(2)).
@@ -64,6 +64,17 @@ impl Learner {
         name: &str,
         store: Store,
     ) -> std::io::Result<(Self, Witness)> {
+        Self::start_with(settings, line, models, name, store, STEP)
+    }
+
+    pub(super) fn start_with(
+        settings: Settings,
+        line: LineConfig,
+        models: [Option<Arc<Ensemble>>; 2],
+        name: &str,
+        store: Store,
+        step: Duration,
+    ) -> std::io::Result<(Self, Witness)> {
         let (windows, windows_in) = bounded(WINDOWS);
         let (words, words_in) = bounded(WORDS);
         let (finished_out, finished) = bounded(FINISHED);
@@ -82,6 +93,7 @@ impl Learner {
             stop: Arc::clone(&stop),
             store,
             name: name.to_owned(),
+            step,
         };
         std::thread::Builder::new().name("learner".into()).spawn(move || {
             work.run(settings, &line, models);
@@ -120,6 +132,7 @@ struct Work {
     stop: Arc<AtomicBool>,
     store: Store,
     name: String,
+    step: Duration,
 }
 
 impl Work {
@@ -134,12 +147,12 @@ impl Work {
         let clocks = Clocks(Instant::now());
         let (mut now_ns, mut stepped) = (0, Instant::now());
         while !self.stop.load(Ordering::Relaxed) {
-            match self.windows.recv_timeout(STEP.saturating_sub(stepped.elapsed())) {
+            match self.windows.recv_timeout(self.step.saturating_sub(stepped.elapsed())) {
                 Ok((sample, p)) => course.window(sample, p),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            if stepped.elapsed() < STEP {
+            if stepped.elapsed() < self.step {
                 continue;
             }
             stepped = Instant::now();

@@ -17,5 +17,6 @@ mod http_api;
 mod intel;
 mod interfaces;
 mod lab;
+mod learning;
 mod refusals;
 mod simulation;
