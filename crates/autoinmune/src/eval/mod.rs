@@ -54,7 +54,7 @@ pub struct EvalArgs {
     #[arg(long, value_name = "TABLE|CAPTURE", num_args = 1.., required = true, value_hint = ValueHint::AnyPath)]
     pub test: Vec<PathBuf>,
     /// Column with the label; `@file` or `@directory` is the name of each row's file or directory
-    #[arg(long, value_name = "COLUMN", required_unless_present = "labels")]
+    #[arg(long, value_name = "COLUMN", required_unless_present_any = ["labels", "bundle"])]
     pub label: Option<String>,
     /// Which columns and rows.
     #[command(flatten)]
@@ -71,7 +71,7 @@ pub struct EvalArgs {
     /// Test this bundle in place of training
     #[arg(long, value_name = "DIR|ID", conflicts_with = "train", value_hint = ValueHint::DirPath)]
     pub bundle: Option<String>,
-    /// What is known of the flows of the captures (docs/datasets.md)
+    /// What is known of the flows of the captures [default: x.labels.csv beside each x.pcap] (docs/datasets.md)
     #[arg(long, value_name = "FILE", requires = "bundle", conflicts_with = "label", value_hint = ValueHint::FilePath)]
     pub labels: Option<PathBuf>,
     /// Where bundles are and who is trusted.
@@ -323,7 +323,7 @@ fn of_bundle(args: &EvalArgs) -> anyhow::Result<Report> {
         (tables::flows_of("--test", &args.test, labels, &scratch, "test")?, tables::CAPTURE_LABEL.to_owned())
     } else {
         let label = args.label.clone().ok_or_else(|| {
-            fail(Exit::Input, "--labels is about captures; say the label's column of a table with --label")
+            fail(Exit::Input, "which column of the table is the label? Name it with --label")
         })?;
         (tables::sources("--test", &args.test)?, label)
     };
