@@ -20,6 +20,7 @@ enum Form {
 const GENERATED: &[(&str, Form, &[&str])] = &[
     ("docs/cli.md", Form::File, &["reference", "commands"]),
     ("docs/features.md", Form::File, &["reference", "features"]),
+    ("docs/learning-ensemble.md", Form::File, &["reference", "learning"]),
     ("docs/lab-reference.md", Form::File, &["reference", "lab"]),
     ("docs/rules.md", Form::File, &["reference", "rules"]),
     ("docs/config.schema.json", Form::File, &["config", "schema"]),

@@ -41,6 +41,8 @@ pub enum Command {
         #[command(subcommand)]
         command: crate::dataset::DatasetCommand,
     },
+    /// Train the learned detectors from captures and write them as a bundle
+    Learn(crate::learned::LearnArgs),
     /// Learn a classifier from a table with labels, or from captures, and write it as a bundle
     Train(Box<crate::train::TrainArgs>),
     /// Learn from one table and test with another, or test a bundle; prints the figures
@@ -113,6 +115,8 @@ pub enum Page {
     Features,
     /// docs/lab-reference.md
     Lab,
+    /// docs/learning-ensemble.md
+    Learning,
     /// docs/rules.md
     Rules,
 }
@@ -247,6 +251,9 @@ pub struct ReplayArgs {
     /// What to print on standard output
     #[arg(short, long, value_enum, default_value_t)]
     pub output: ReplayOutput,
+    /// Learned models to judge with: default, none, or the directory of a bundle [default: models.bundle of the configuration]
+    #[arg(long, value_name = "default|none|DIR", value_hint = ValueHint::DirPath)]
+    pub models: Option<String>,
     /// Compare what is found with what is known: labels of the captures (docs/datasets.md); the figures are part of the summary
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub labels: Option<PathBuf>,

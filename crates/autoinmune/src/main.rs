@@ -21,6 +21,7 @@ mod export;
 mod generate;
 mod intel;
 mod lab;
+mod learned;
 mod line;
 mod models;
 mod pool;
@@ -59,6 +60,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Lab { command } => lab::run(&command),
         Command::Generate(args) => generate::run(&args),
         Command::Run(args) => agent::run(&args),
+        Command::Learn(args) => learned::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Capture(args) => capture::run(&args),
         Command::Dataset { command } => dataset::run(&command),
@@ -88,6 +90,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
                 Page::Commands => print!("{}", reference::markdown()),
                 Page::Features => print!("{}", flow::feature::markdown()),
                 Page::Lab => print!("{}", ::lab::reference::markdown()),
+                Page::Learning => print!("{}", learned::markdown()?),
                 Page::Rules => print!("{}", detect::docs::rules_markdown()),
             }
             Ok(Exit::Ok)

@@ -17,7 +17,7 @@ pub const FLOW: &str = "flow";
 /// Its kind.
 pub const HYBRID: &str = "hybrid";
 /// Directory of the store, in the state directory.
-const STORE: &str = "models";
+pub const STORE: &str = "models";
 /// The key with which this machine signs, in the store.
 const SIGNING_KEY: &str = "signing-key.pem";
 

@@ -26,7 +26,7 @@ pub(crate) const PURE: [&str; 5] = ["wire", "flow", "learn", "detect", "respond"
 const DIRECTION: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("flow", &["wire"]),
-    ("detect", &["wire", "flow"]),
+    ("detect", &["wire", "flow", "learn"]),
     ("respond", &["wire", "flow", "detect"]),
     ("kernel", &["wire", "flow", "respond"]),
     ("server", &["wire", "detect", "respond"]),
@@ -101,6 +101,7 @@ pub(crate) const DOCUMENTS: &[(&str, &str)] = &[
     ("docs/lab-scoreboard.md", "xtask/src/e2e"),
     ("docs/learning.md", "crates/autoinmune/tests/binary/learning.rs"),
     ("docs/lab.md", "crates/lab/tests/scenarios.rs"),
+    ("docs/learning-ensemble.md", "xtask/src/docs.rs"),
     ("docs/man", "xtask/src/docs.rs"),
     ("docs/SCOREBOARD.md", "xtask/src/scoreboard"),
     ("docs/rules.md", "crates/detect/tests/rules.rs"),

@@ -18,7 +18,7 @@ use crate::cli::RunArgs;
 use crate::config::{self, Config, parse_http};
 use crate::exit::{Exit, fail};
 use crate::line::Line;
-use crate::{eve, replay, sink};
+use crate::{eve, learned, replay, sink};
 use anyhow::Context as _;
 use commands::Desk;
 use intel::Intel;
@@ -171,6 +171,7 @@ impl Agent {
         let audit = if simulated { None } else { Some(Audit::open(&config.state_dir)?) };
 
         let mut line = Line::new(replay::line_config(&config, config.policy.clone()));
+        line.set_models(&learned::load_promoted(&config)?)?;
         let thresholds = line.detector().kernel_thresholds();
         let source = match &args.simulate {
             Some(scenario) => Source::simulate(scenario, args.seed)?,
@@ -352,6 +353,7 @@ impl Agent {
         self.intel.reload(&self.config, &next, &mut self.line, &mut self.tap)?;
         let now = wall_ns();
         self.line.set_rules(next.rules.clone());
+        self.line.set_models(&learned::load_promoted(&next)?)?;
         for decision in self.line.responder_mut().set_policy(next.policy.clone(), now) {
             crate::line::Tap::decision(&mut self.tap, &decision);
         }

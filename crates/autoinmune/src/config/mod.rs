@@ -72,6 +72,8 @@ pub struct Config {
     pub geoip: enrich::config::GeoIp,
     /// Reputation lists.
     pub reputation: enrich::config::Reputation,
+    /// Which learned models are put into the line.
+    pub models: crate::learned::Choice,
     /// Whose model bundles are loaded, beside those of this machine.
     pub models_trust: Vec<bundle::PublicKey>,
     /// Response policy.
@@ -216,6 +218,7 @@ impl Config {
             rules,
             geoip: raw.geoip,
             reputation: raw.reputation,
+            models: crate::learned::Choice::parse(&raw.models.bundle),
             models_trust,
             policy: raw.respond,
             eve: raw.output.eve,

@@ -52,12 +52,21 @@ pub struct Networks {
 }
 
 /// Learned models.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Models {
+    /// The bundle whose models judge beside the rules: "default", which is the one that comes with the program and, in an agent,
+    /// the one that was promoted if one was; the directory of a bundle; or "none".
+    pub bundle: String,
     /// Public keys, 64 hexadecimal digits each, whose model bundles are loaded, beside the bundle built in and those that this
     /// machine trained itself.
     pub trust: Vec<String>,
+}
+
+impl Default for Models {
+    fn default() -> Self {
+        Self { bundle: "default".into(), trust: Vec::new() }
+    }
 }
 
 /// How to attach to interfaces.
