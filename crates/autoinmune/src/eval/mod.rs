@@ -2,9 +2,11 @@
 
 mod figures;
 mod timing;
+mod whole;
 
 pub use figures::{Figures, Judged, as_written, share};
 pub use timing::Inference;
+use whole::Whole;
 
 use crate::cli::Format as Output;
 use crate::exit::{Exit, fail};
@@ -16,6 +18,7 @@ use crate::train::progress::Bar;
 use clap::{Args, ValueEnum, ValueHint};
 use learn::hybrid::{Hybrid, Kind, Options, Training};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -102,7 +105,10 @@ struct Report {
     overlap: Option<Overlap>,
     #[serde(skip_serializing_if = "Option::is_none")]
     telling_features: Option<Vec<String>>,
-    dropped: std::collections::BTreeMap<String, String>,
+    /// What the whole line makes of captures with the bundle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<Vec<Whole>>,
+    dropped: BTreeMap<String, String>,
     notes: Vec<String>,
 }
 
@@ -297,7 +303,8 @@ fn judged(model: &Hybrid, test: &Table, notes: Vec<String>, pool: Threads) -> Re
         test: test.tally.clone(),
         overlap: None,
         telling_features: None,
-        dropped: std::collections::BTreeMap::new(),
+        line: None,
+        dropped: BTreeMap::new(),
         notes,
     }
 }
@@ -333,6 +340,14 @@ fn of_bundle(args: &EvalArgs) -> anyhow::Result<Report> {
     let test = read_test(&mut plan, &sources)?;
     let mut report = judged(&model, &test, plan.notes, pool);
     report.seed = bundle.manifest().lineage.seed;
+    if captures {
+        match Whole::of(&bundle, &args.test, args.labels.as_deref(), &args.trust)? {
+            Ok(whole) => report.line = Some(whole),
+            Err(why) => report
+                .notes
+                .push(format!("flows alone were judged, as the line cannot use the bundle: {why}")),
+        }
+    }
     Ok(report)
 }
 
@@ -346,6 +361,9 @@ impl Report {
             "{} trees; judging takes {:.0} ns a row, {:.0} ns in a batch, on one core.\n",
             self.trees, self.inference_ns_per_row.single, self.inference_ns_per_row.batch
         ));
+        for whole in self.line.iter().flatten() {
+            out.push_str(&format!("\nIn the whole line, rules included: {}", whole.human()));
+        }
         out
     }
 }

@@ -12,7 +12,7 @@ mod plan;
 mod read;
 mod survey;
 
-pub use captures::{LABEL as CAPTURE_LABEL, are_captures, flows_of};
+pub use captures::{LABEL as CAPTURE_LABEL, are_captures, flows_of, labelled};
 pub use label::Labels;
 pub use leak::{Overlap, overlap, telling};
 pub use plan::Plan;
