@@ -4,6 +4,7 @@ use crate::cli::Format as Output;
 use crate::config;
 use crate::eval::share;
 use crate::exit::{Exit, fail};
+use crate::learned;
 use crate::text;
 use bundle::{Bundle, Difference, Manifest, PublicKey, SigningKey, Store, Trust};
 use clap::{Args, Subcommand, ValueHint};
@@ -16,6 +17,8 @@ use std::path::{Path, PathBuf};
 pub const FLOW: &str = "flow";
 /// Its kind.
 pub const HYBRID: &str = "hybrid";
+/// What the bundle that comes with the program is called in commands and in the configuration.
+const BUILT_IN: &str = "default";
 /// Directory of the store, in the state directory.
 pub const STORE: &str = "models";
 /// The key with which this machine signs, in the store.
@@ -68,7 +71,7 @@ pub enum ModelsCommand {
 /// One bundle.
 #[derive(Clone, Debug, Args)]
 pub struct OneArgs {
-    /// Directory, or identifier in the store or its beginning
+    /// Directory, or identifier in the store or its beginning; `default` is the one that comes with the program
     #[arg(value_name = "DIR|ID", value_hint = ValueHint::DirPath)]
     pub bundle: String,
     /// Where and whose.
@@ -140,9 +143,9 @@ impl TrustArgs {
     }
 }
 
-/// Whose bundles a configuration trusts, with the store in `store`.
+/// Whose bundles a configuration trusts, with the store in `store`; those that come with the program among them.
 pub fn trusted(config: &config::Config, store: &Path) -> Trust {
-    let trust = Trust::new(config.models_trust.iter().copied());
+    let trust = Trust::new(learned::shipped_key().into_iter().chain(config.models_trust.iter().copied()));
     // What this machine trained itself. Others can't read the key, and then don't trust it either.
     match SigningKey::read(&store.join(SIGNING_KEY)) {
         Ok(own) => trust.and(own.public()),
@@ -162,11 +165,14 @@ fn key(text: &str) -> anyhow::Result<PublicKey> {
     })
 }
 
-/// A bundle by its directory, or by its identifier in the store.
+/// A bundle by its directory, or by its identifier in the store; `default` is the one that comes with the program.
 ///
 /// # Errors
 /// There is none, or it is not as it should be.
 pub fn find(name: &str, args: &TrustArgs) -> anyhow::Result<Bundle> {
+    if name == BUILT_IN {
+        return learned::shipped();
+    }
     let (store, trust) = args.resolve()?;
     if is_directory(name) { Bundle::load(Path::new(name), &trust) } else { store.get(name, &trust) }
         .map_err(refused)
@@ -245,30 +251,29 @@ fn described(bundle: &Bundle) -> Value {
 
 fn list(args: &TrustArgs, output: Output) -> anyhow::Result<Exit> {
     let (store, trust) = args.resolve()?;
-    let entries = store.list(&trust).map_err(refused)?;
+    let kept = store.list(&trust).map_err(refused)?;
+    let active = store.active_id().map_err(refused)?;
+    let shipped = learned::shipped().map_err(|e| format!("{e:#}"));
+    let mut entries = vec![(BUILT_IN.to_owned(), active.is_none(), shipped)];
+    entries.extend(kept.into_iter().map(|e| (e.id, e.active, e.bundle.map_err(|e| e.root().to_string()))));
     let data: Vec<Value> = entries
         .iter()
-        .map(|e| match &e.bundle {
+        .map(|(id, active, bundle)| match bundle {
             Ok(bundle) => {
                 let mut value = described(bundle);
-                value["active"] = e.active.into();
+                value["active"] = (*active).into();
+                value["built_in"] = (id == BUILT_IN).into();
                 value
             }
-            Err(error) => json!({"id": e.id, "active": e.active, "error": error.to_string()}),
+            Err(error) => json!({"id": id, "active": active, "error": error}),
         })
         .collect();
     let human = || {
-        if entries.is_empty() {
-            return format!(
-                "There are no bundles in {}; the built-in one is in use.\n",
-                store.dir().display()
-            );
-        }
-        let mut rows =
-            vec![["bundle", "in use", "made", "models", "AUC", "macro F1"].map(str::to_owned).to_vec()];
-        for entry in &entries {
-            let active = if entry.active { "yes" } else { "" }.to_owned();
-            match &entry.bundle {
+        let header = ["bundle", "in use", "made", "models", "AUC", "macro F1"];
+        let mut rows = vec![header.map(str::to_owned).to_vec()];
+        for (id, active, bundle) in &entries {
+            let active = if *active { "yes" } else { "" }.to_owned();
+            match bundle {
                 Ok(bundle) => {
                     let m = bundle.manifest();
                     let models: Vec<&str> = m.models.iter().map(|m| m.name.as_str()).collect();
@@ -276,7 +281,7 @@ fn list(args: &TrustArgs, output: Output) -> anyhow::Result<Exit> {
                         share(m.figures.pointer(path).and_then(Value::as_f64).unwrap_or(f64::NAN))
                     };
                     rows.push(vec![
-                        entry.id.clone(),
+                        id.clone(),
                         active,
                         m.created.clone(),
                         models.join(", "),
@@ -284,9 +289,7 @@ fn list(args: &TrustArgs, output: Output) -> anyhow::Result<Exit> {
                         figure("/macro_f1"),
                     ]);
                 }
-                Err(error) => {
-                    rows.push(vec![entry.id.clone(), active, format!("refused: {}", error.root())]);
-                }
+                Err(error) => rows.push(vec![id.clone(), active, format!("refused: {error}")]),
             }
         }
         text::table(&rows)

@@ -10,6 +10,7 @@ use crate::summary::{Collector, Summary, TakeFlow};
 use crate::truth::{Truth, labels_of};
 use crate::{eve, intel, learned, sink};
 use anyhow::Context as _;
+use detect::learned::Models;
 use flow::FlowRecord;
 use flow::feature::Set;
 use respond::Mode;
@@ -35,7 +36,7 @@ pub fn line_config(config: &Config, policy: respond::Policy) -> LineConfig {
         judge: JudgeConfig {
             census: config.census,
             rules: config.rules.clone(),
-            models: detect::learned::Models::default(),
+            models: Models::default(),
             tell_windows: false,
             book: detect::BookConfig {
                 quiet_ns: u64::try_from(config.incident_quiet.as_nanos()).unwrap_or(u64::MAX),
@@ -111,7 +112,9 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     let mut replay = Replay::new(&config, workers, eve);
     let mut take_flow = |record: &FlowRecord, reason| export.flow(record, reason);
     replay.set_flows(&mut take_flow);
-    replay.collector.truth = args.labels.as_deref().map(labels_of).transpose()?.map(Truth::new);
+    if let Some(labels) = &args.labels {
+        replay.set_labels(labels_of(labels)?);
+    }
     let summary = replay.files(&args.files)?;
     export.finish()?;
 
@@ -173,6 +176,7 @@ pub struct Replay<'a> {
     summary: Summary,
     started: Instant,
     losses: BTreeMap<String, u64>,
+    models: Option<Models>,
 }
 
 impl<'a> Replay<'a> {
@@ -194,6 +198,7 @@ impl<'a> Replay<'a> {
             summary: Summary::default(),
             started: Instant::now(),
             losses: BTreeMap::new(),
+            models: None,
         }
     }
 
@@ -202,13 +207,26 @@ impl<'a> Replay<'a> {
         self.collector.flows = Some(take);
     }
 
+    /// Puts learned models in place of those of the configuration.
+    pub fn set_models(&mut self, models: Models) {
+        self.models = Some(models);
+    }
+
+    /// Has what is found weighed against labels.
+    pub fn set_labels(&mut self, labels: flow::Labels) {
+        self.collector.truth = Some(Truth::new(labels));
+    }
+
     /// Runs files, and ends. A file that begins before the last one ended starts a line of its own, as its packets are of
     /// another time; one that follows continues, as rotated captures do.
     ///
     /// # Errors
     /// If a worker failed. Files that cannot be read are no failure: the summary names them.
     pub fn files(mut self, paths: &[PathBuf]) -> anyhow::Result<Summary> {
-        let models = learned::load(self.config)?;
+        let models = match self.models.take() {
+            Some(models) => models,
+            None => learned::load(self.config)?,
+        };
         let block = if self.workers > 1 { engine::BLOCK_SHARED } else { engine::BLOCK_INLINE };
         let mut captures = Captures::new(paths, block);
         loop {

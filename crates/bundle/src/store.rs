@@ -190,14 +190,19 @@ impl Store {
         }
     }
 
-    /// Keeps a bundle, which does not put it into use. Says what it is called; keeping it twice changes nothing.
+    /// Keeps a bundle, which does not put it into use. Says what it is called. Keeping it twice changes nothing, but that a
+    /// kept copy which was damaged is replaced.
     ///
     /// # Errors
     /// It cannot be written.
     pub fn keep(&self, bundle: &Bundle) -> Result<String> {
         let _lock = self.lock()?;
         let place = self.place(bundle.id());
-        if !place.is_dir() {
+        let kept = Bundle::load(&place, &Trust::new([bundle.signer()])).is_ok_and(|b| b == *bundle);
+        if !kept {
+            if place.exists() {
+                std::fs::remove_dir_all(&place).map_err(|e| Error::io("remove", &place, e))?;
+            }
             write_directory(&place, bundle.files())?;
         }
         Ok(bundle.id().to_owned())

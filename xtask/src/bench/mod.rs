@@ -12,7 +12,7 @@ mod flood;
 mod generate;
 mod kernel;
 mod load;
-mod machine;
+pub(crate) mod machine;
 mod memory;
 mod process;
 mod rate;

@@ -38,7 +38,8 @@ const DIRECTION: &[(&str, &[&str])] = &[
     (
         "autoinmune",
         &[
-            "wire", "flow", "learn", "detect", "respond", "kernel", "server", "lab", "enrich", "dataset", "bundle",
+            "wire", "flow", "learn", "detect", "respond", "kernel", "server", "lab", "enrich", "dataset",
+            "bundle",
         ],
     ),
     ("xtask", &["wire", "server", "lab"]),
@@ -98,9 +99,11 @@ pub(crate) const DOCUMENTS: &[(&str, &str)] = &[
     ("docs/generate.md", "crates/lab/tests/visit/lists.rs"),
     ("docs/lab-reference.md", "xtask/src/docs.rs"),
     ("docs/lab-scoreboard.md", "xtask/src/e2e"),
+    ("docs/learning.md", "crates/autoinmune/tests/binary/learning.rs"),
     ("docs/lab.md", "crates/lab/tests/scenarios.rs"),
     ("docs/learning-ensemble.md", "xtask/src/docs.rs"),
     ("docs/man", "xtask/src/docs.rs"),
+    ("docs/SCOREBOARD.md", "xtask/src/scoreboard"),
     ("docs/rules.md", "crates/detect/tests/rules.rs"),
 ];
 

@@ -2,9 +2,11 @@
 
 mod figures;
 mod timing;
+mod whole;
 
 pub use figures::{Figures, Judged, as_written, share};
 pub use timing::Inference;
+use whole::Whole;
 
 use crate::cli::Format as Output;
 use crate::exit::{Exit, fail};
@@ -16,6 +18,7 @@ use crate::train::progress::Bar;
 use clap::{Args, ValueEnum, ValueHint};
 use learn::hybrid::{Hybrid, Kind, Options, Training};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -54,7 +57,7 @@ pub struct EvalArgs {
     #[arg(long, value_name = "TABLE|CAPTURE", num_args = 1.., required = true, value_hint = ValueHint::AnyPath)]
     pub test: Vec<PathBuf>,
     /// Column with the label; `@file` or `@directory` is the name of each row's file or directory
-    #[arg(long, value_name = "COLUMN", required_unless_present = "labels")]
+    #[arg(long, value_name = "COLUMN", required_unless_present_any = ["labels", "bundle"])]
     pub label: Option<String>,
     /// Which columns and rows.
     #[command(flatten)]
@@ -71,7 +74,7 @@ pub struct EvalArgs {
     /// Test this bundle in place of training
     #[arg(long, value_name = "DIR|ID", conflicts_with = "train", value_hint = ValueHint::DirPath)]
     pub bundle: Option<String>,
-    /// What is known of the flows of the captures (docs/datasets.md)
+    /// What is known of the flows of the captures [default: x.labels.csv beside each x.pcap] (docs/datasets.md)
     #[arg(long, value_name = "FILE", requires = "bundle", conflicts_with = "label", value_hint = ValueHint::FilePath)]
     pub labels: Option<PathBuf>,
     /// Where bundles are and who is trusted.
@@ -102,7 +105,10 @@ struct Report {
     overlap: Option<Overlap>,
     #[serde(skip_serializing_if = "Option::is_none")]
     telling_features: Option<Vec<String>>,
-    dropped: std::collections::BTreeMap<String, String>,
+    /// What the whole line makes of captures with the bundle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<Vec<Whole>>,
+    dropped: BTreeMap<String, String>,
     notes: Vec<String>,
 }
 
@@ -297,7 +303,8 @@ fn judged(model: &Hybrid, test: &Table, notes: Vec<String>, pool: Threads) -> Re
         test: test.tally.clone(),
         overlap: None,
         telling_features: None,
-        dropped: std::collections::BTreeMap::new(),
+        line: None,
+        dropped: BTreeMap::new(),
         notes,
     }
 }
@@ -323,7 +330,7 @@ fn of_bundle(args: &EvalArgs) -> anyhow::Result<Report> {
         (tables::flows_of("--test", &args.test, labels, &scratch, "test")?, tables::CAPTURE_LABEL.to_owned())
     } else {
         let label = args.label.clone().ok_or_else(|| {
-            fail(Exit::Input, "--labels is about captures; say the label's column of a table with --label")
+            fail(Exit::Input, "which column of the table is the label? Name it with --label")
         })?;
         (tables::sources("--test", &args.test)?, label)
     };
@@ -333,6 +340,14 @@ fn of_bundle(args: &EvalArgs) -> anyhow::Result<Report> {
     let test = read_test(&mut plan, &sources)?;
     let mut report = judged(&model, &test, plan.notes, pool);
     report.seed = bundle.manifest().lineage.seed;
+    if captures {
+        match Whole::of(&bundle, &args.test, args.labels.as_deref(), &args.trust)? {
+            Ok(whole) => report.line = Some(whole),
+            Err(why) => report
+                .notes
+                .push(format!("flows alone were judged, as the line cannot use the bundle: {why}")),
+        }
+    }
     Ok(report)
 }
 
@@ -346,6 +361,9 @@ impl Report {
             "{} trees; judging takes {:.0} ns a row, {:.0} ns in a batch, on one core.\n",
             self.trees, self.inference_ns_per_row.single, self.inference_ns_per_row.batch
         ));
+        for whole in self.line.iter().flatten() {
+            out.push_str(&format!("\nIn the whole line, rules included: {}", whole.human()));
+        }
         out
     }
 }

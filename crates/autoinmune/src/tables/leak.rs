@@ -95,9 +95,9 @@ mod tests {
 
     #[test]
     fn a_label_by_another_name_is_noticed_and_a_good_feature_is_not() {
-        let class = |r: usize| u32::from(r % 7 == 0) + u32::from(r % 21 == 0);
+        let class = |r: usize| u32::from(r.is_multiple_of(7)) + u32::from(r.is_multiple_of(21));
         let (matrix, schema) = rows(|r| {
-            let good = if r % 50 == 0 { 5.0 } else { class(r) as f32 };
+            let good = if r.is_multiple_of(50) { 5.0 } else { class(r) as f32 };
             [r as f32, good, class(r) as f32 * 10.0]
         });
         let classes: Vec<u32> = (0..1000).map(class).collect();

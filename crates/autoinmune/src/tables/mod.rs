@@ -12,7 +12,7 @@ mod plan;
 mod read;
 mod survey;
 
-pub use captures::{LABEL as CAPTURE_LABEL, are_captures, flows_of};
+pub use captures::{LABEL as CAPTURE_LABEL, are_captures, flows_of, labelled};
 pub use label::Labels;
 pub use leak::{Overlap, overlap, telling};
 pub use plan::Plan;
@@ -22,7 +22,7 @@ pub use survey::survey;
 use crate::dataset::input;
 use crate::exit::{Exit, fail};
 use clap::Args;
-use dataset::Dataset;
+use dataset::{Cell, Dataset};
 use std::path::{Path, PathBuf};
 
 /// Most values held at once, about: 400 MB as single-precision numbers.
@@ -90,6 +90,14 @@ pub fn sources(option: &str, paths: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
         }
     }
     Ok(all)
+}
+
+/// The number a cell is, if it is one; white space around it does not count.
+fn number(cell: &Cell) -> Option<f64> {
+    match cell.as_text() {
+        Some(text) if text.len() != text.trim().len() => Cell::Text(text.trim().to_owned()).as_number(),
+        _ => cell.as_number(),
+    }
 }
 
 fn stem(path: &Path) -> String {

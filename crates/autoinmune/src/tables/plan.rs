@@ -92,10 +92,10 @@ impl Plan {
         // A list of columns made for several tables is no fault.
         let drop = find("--drop", &args.drop, &mut self.notes);
         let keep = find("--keep", &args.keep, &mut self.notes);
-        if let Some(label) = self.labels.column() {
-            if drop.iter().any(|d| d == label) {
-                return Err(fail(Exit::Input, format!("--drop {label}: it is the label")));
-            }
+        if let Some(label) = self.labels.column()
+            && drop.iter().any(|d| d == label)
+        {
+            return Err(fail(Exit::Input, format!("--drop {label}: it is the label")));
         }
         for (column, contents) in schema.columns().iter().zip(&survey.columns) {
             let name = &column.name;
@@ -112,6 +112,7 @@ impl Plan {
                 (_, Nature::Address) => Some("holds addresses"),
                 (_, Nature::Time) => Some("holds times"),
                 _ if keep.contains(name) => None,
+                (_, Nature::Counter) => Some("only ever grows from row to row"),
                 (Role::Class, _) => Some("is a label by its name"),
                 (Role::Identity, _) => Some("says which row or what it was, by its name"),
                 (r, _) if !r.is_feature() => Some("says who, where or when, by its name"),

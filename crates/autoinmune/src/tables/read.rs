@@ -2,7 +2,7 @@
 
 use super::plan::Plan;
 use super::survey::Place;
-use super::{MAX_CLASSES, Source};
+use super::{MAX_CLASSES, Source, number};
 use crate::dataset::input;
 use crate::exit::{Exit, fail};
 use dataset::{Cell, Row};
@@ -264,7 +264,7 @@ impl Encoder {
             return f32::NAN;
         };
         match self {
-            Self::Numeric => match cell.as_number() {
+            Self::Numeric => match number(cell) {
                 Some(n) if !n.is_nan() => {
                     let value = n as f32;
                     if value.is_infinite() {

@@ -1,7 +1,7 @@
 //! The first reading: what columns hold, and how often each label occurs.
 
 use super::label::{Labels, class_name};
-use super::{MAX_CLASSES, Source};
+use super::{MAX_CLASSES, Source, number};
 use crate::dataset::input;
 use crate::exit::{Exit, fail};
 use dataset::{Cell, parse_time};
@@ -14,8 +14,11 @@ const MOSTLY: f64 = 0.99;
 /// Words for an absent value among numbers. In columns of words they are words.
 const ABSENT: [&str; 8] = ["-", "?", "na", "n/a", "null", "none", "nil", "undefined"];
 
+/// A column of fewer rows is not said to count them.
+const LEAST_COUNTED: u64 = 100;
+
 /// What the values of a column are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Contents {
     /// Not absent.
     pub present: u64,
@@ -27,6 +30,10 @@ pub struct Contents {
     pub times: u64,
     /// Addresses of IP.
     pub addresses: u64,
+    /// The latest number of this file.
+    last: Option<f64>,
+    /// Whether a number was not above the one before it.
+    falls: bool,
 }
 
 /// What a column is to be learnt as.
@@ -42,17 +49,24 @@ pub enum Nature {
     Time,
     /// Addresses.
     Address,
+    /// Numbers that only grow from row to row: they number rows, or say when.
+    Counter,
 }
 
 impl Contents {
     fn add(&mut self, cell: &Cell) {
         self.present += 1;
+        let value = number(cell);
+        if let Some(value) = value {
+            self.falls |= self.last.is_some_and(|last| value.is_nan() || value <= last);
+            self.last = Some(value);
+        }
         match cell {
             Cell::Integer(_) | Cell::Real(_) => self.numbers += 1,
             Cell::Time(_) => self.times += 1,
             Cell::Text(_) | Cell::Word(_) => {
                 let text = cell.as_text().unwrap_or_default().trim();
-                if cell.as_number().is_some() {
+                if value.is_some() {
                     self.numbers += 1;
                 } else if is_absent_word(text) {
                     self.absent_words += 1;
@@ -71,6 +85,9 @@ impl Contents {
         let mostly = |n: u64| n > 0 && n as f64 >= MOSTLY * counted as f64;
         match () {
             () if self.present == 0 => Nature::Empty,
+            () if self.numbers == self.present && self.numbers >= LEAST_COUNTED && !self.falls => {
+                Nature::Counter
+            }
             () if mostly(self.numbers) => Nature::Numeric,
             () if mostly(self.times) => Nature::Time,
             () if mostly(self.addresses) => Nature::Address,
@@ -113,6 +130,7 @@ pub fn survey(option: &str, sources: &[Source], labels: &Labels, empty: bool) ->
         let schema = source.dataset.schema();
         let places: Vec<Option<usize>> = names.iter().map(|n| schema.place(n)).collect();
         let label = Place::of(labels, source, empty);
+        found.columns.iter_mut().for_each(|c| c.last = None);
         source
             .dataset
             .rows(|row| {
@@ -177,6 +195,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn numbers_that_only_grow_count_rows() {
+        let of = |values: &[i64]| {
+            let mut contents = Contents::default();
+            values.iter().for_each(|v| contents.add(&Cell::Integer(*v)));
+            contents.nature()
+        };
+        let mut values: Vec<i64> = (0..100).map(|v| v * 3).collect();
+        assert_eq!(of(&values), Nature::Counter);
+        assert_eq!(of(&values[1..]), Nature::Numeric, "too few to say");
+        values[50] = values[49];
+        assert_eq!(of(&values), Nature::Numeric);
+    }
+
+    #[test]
     fn a_column_is_what_nearly_all_its_values_are() {
         let check = |values: &[(&str, u32)], expected: Nature| {
             let mut contents = Contents::default();
@@ -186,7 +218,7 @@ mod tests {
             assert_eq!(contents.nature(), expected, "{values:?}");
         };
         check(&[], Nature::Empty);
-        check(&[("1", 5), ("-2.5", 3), ("inf", 1), ("NaN", 1)], Nature::Numeric);
+        check(&[("1", 5), ("-2.5", 3), ("inf", 1), ("NaN", 1), (" 7 ", 1)], Nature::Numeric);
         check(&[("1", 5), ("-", 90)], Nature::Numeric);
         check(&[("1", 199), ("0x000b", 1)], Nature::Numeric);
         check(&[("1", 9), ("0x000b", 1)], Nature::Categorical);

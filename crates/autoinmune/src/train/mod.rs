@@ -301,9 +301,9 @@ fn learnt_first(split: Split, prepared: &mut Prepared, sides: &mut Sides) -> any
     prepared.plan.names = order.iter().filter_map(|c| names.get(*c).cloned()).collect();
     order.extend(&rest);
     let place = |class: u32| order.iter().position(|c| *c == class as usize).unwrap_or_default() as u32;
-    prepared.plan.normal = place(prepared.plan.normal);
     let all: Vec<String> = order.iter().filter_map(|c| names.get(*c).cloned()).collect();
     let numbers: Vec<u32> = (0..names.len() as u32).map(place).collect();
+    prepared.plan.normal = numbers.get(prepared.plan.normal as usize).copied().unwrap_or_default();
     for side in [&mut sides.train, &mut sides.test] {
         side.classes.iter_mut().for_each(|c| *c = numbers.get(*c as usize).copied().unwrap_or(*c));
         side.names.clone_from(&all);

@@ -73,6 +73,9 @@ fn a_damaged_bundle_is_neither_promoted_nor_gone_back_to() {
     let listed = k.store.list(&k.trust).expect("listed");
     assert_eq!(listed.iter().filter(|e| e.bundle.is_err()).count(), 2);
     assert!(k.store.promote(&k.ids[2], &Trust::default()).is_err(), "of nobody trusted");
+    let whole = Bundle::load(&k.scratch.path("0"), &k.trust).expect("the one it was kept from");
+    k.store.keep(&whole).expect("kept again");
+    assert_eq!(id(k.store.active(&k.trust).expect("mended")).as_ref(), Some(&k.ids[0]));
 }
 
 #[test]

@@ -342,6 +342,7 @@ fn fit(
         base.iter_mut().zip(own_base).for_each(|(b, own)| *b += own * weight);
         scores.iter_mut().zip(own_scores).for_each(|(s, own)| *s += own * weight);
     }
+    trees.lay_out();
     Ok(Fitted { model: Boosting { trees, base, classes }, rows: held_rows, scores })
 }
 

@@ -252,6 +252,7 @@ impl Boosting {
         if let Some(watch) = watch {
             model.trees.truncate(watch.best_trees);
         }
+        model.trees.lay_out();
         model
     }
 
