@@ -162,8 +162,7 @@ impl Learning {
             // A block that policy made of it has lost its reason; one of an operator has not.
             let prefix = Prefix::host(entry.source);
             let its = |b: &respond::Block| b.prefix == prefix && b.incident == Some(incident);
-            let responder = line.responder();
-            if responder.blocks().chain(responder.would_be_blocks()).any(its)
+            if line.responder().blocks().any(its)
                 && let Ok(decision) = line.responder_mut().unban(prefix, wall_ns())
             {
                 crate::line::Tap::decision(tap, &decision);
