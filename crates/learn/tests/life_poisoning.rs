@@ -2,7 +2,8 @@
 //!
 //! Twenty hosts do what hosts do. One of them belongs to an attacker who knows the model in use: each minute it does as
 //! much of its attack as just gives no alarm, for a day. A learner that takes whatever gave no alarm follows it all the
-//! way; ours must not. Models are the real ones; time is simulated.
+//! way; ours must not. Models are the real ones; time is simulated. docs/continuous-learning.md tells the
+//! outcome and the bounds tested here.
 
 use learn::anomaly::dbscan::{self, Dbscan};
 use learn::anomaly::isolation::Isolation;
@@ -90,11 +91,10 @@ impl Model {
     fn reach(&self, at_ns: u64, random: &Random) -> f64 {
         (0..=20)
             .map(|step| f64::from(step) / 20.0)
-            .filter(|level| {
+            .rfind(|level| {
                 let done = minute(ATTACKER, *level, &mut random.clone());
                 !self.alarms(&sample(ATTACKER, at_ns, &done))
             })
-            .next_back()
             .unwrap_or(0.0)
     }
 }
@@ -214,7 +214,6 @@ fn a_slow_attacker_who_knows_the_model_does_not_become_normal() {
     println!("ours {ours:?} {:?}", life.0.counters());
     assert!(naive.before < 0.2 && naive.false_alarms < 4.0 * LEVEL, "it sees what is sudden: {naive:?}");
     assert!(naive.after > 0.9, "a learner that takes everything is taught everything: {naive:?}");
-    assert!(ours.after < ours.before + 0.1, "{ours:?}");
-    assert!(ours.after < 0.4, "{ours:?}");
+    assert!(ours.after < 0.15, "{ours:?}");
     assert!(ours.false_alarms < 4.0 * LEVEL, "nor is everybody else an attacker: {ours:?}");
 }

@@ -91,6 +91,7 @@ pub(crate) const DOCUMENTS: &[(&str, &str)] = &[
     ("docs/cli.md", "xtask/src/docs.rs"),
     ("docs/config.schema.json", "xtask/src/docs.rs"),
     ("docs/config.toml", "xtask/src/docs.rs"),
+    ("docs/continuous-learning.md", "crates/learn/tests/life_poisoning.rs"),
     ("docs/datasets.md", "crates/dataset/tests/it/document.rs"),
     ("docs/enrichment.md", "crates/autoinmune/tests/binary/intel.rs"),
     ("docs/events.md", "crates/autoinmune/tests/binary/replay.rs"),

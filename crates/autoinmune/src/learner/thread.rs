@@ -207,7 +207,7 @@ impl Work {
                 );
             }
             Err(e) => {
-                tracing::error!("a new model passed all gates and cannot be kept, so it is not used: {e:#}")
+                tracing::error!("a new model passed all gates and cannot be kept, so it is not used: {e:#}");
             }
         }
     }
