@@ -135,27 +135,47 @@ impl Paths {
         }
     }
 
-    /// Goes on from some places with a row each until all are at leaves, at most `depth` steps away.
-    #[inline]
-    fn walk<const CATEGORIES: bool>(&self, at: &mut [u32; LANES], rows: [&[u32]; LANES], depth: u16) {
+    /// Goes on from some places until all are at leaves, at most `depth` steps away. The row of each place begins `stride`
+    /// after the one before in `values`: 0 for one row and several trees.
+    #[inline(always)]
+    fn walk<const CATEGORIES: bool>(
+        &self,
+        at: [u32; LANES],
+        values: &[u32],
+        stride: usize,
+        depth: u16,
+    ) -> [u32; LANES] {
+        // By name, so that each is kept in a register.
+        let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = at;
         let mut left = depth;
         while left > 0 {
             let steps = left.min(STEPS);
             left -= steps;
             let mut open = 0;
             for _ in 0..steps {
-                open = 0;
-                for (at, row) in at.iter_mut().zip(rows) {
-                    let node = self.nodes[*at as usize];
-                    let ahead = (node >> AHEAD) as u32;
-                    *at += if self.goes_right::<CATEGORIES>(node, row) { ahead } else { 1 };
-                    open |= ahead;
-                }
+                open = self.step::<CATEGORIES>(&mut a, values, 0)
+                    | self.step::<CATEGORIES>(&mut b, values, stride)
+                    | self.step::<CATEGORIES>(&mut c, values, stride * 2)
+                    | self.step::<CATEGORIES>(&mut d, values, stride * 3)
+                    | self.step::<CATEGORIES>(&mut e, values, stride * 4)
+                    | self.step::<CATEGORIES>(&mut f, values, stride * 5)
+                    | self.step::<CATEGORIES>(&mut g, values, stride * 6)
+                    | self.step::<CATEGORIES>(&mut h, values, stride * 7);
             }
             if open == 0 {
                 break;
             }
         }
+        [a, b, c, d, e, f, g, h]
+    }
+
+    /// Goes one step; 0 if it was at a leaf.
+    #[inline(always)]
+    fn step<const CATEGORIES: bool>(&self, at: &mut u32, values: &[u32], row: usize) -> u32 {
+        let node = self.nodes[*at as usize];
+        let ahead = (node >> AHEAD) as u32;
+        *at += if self.goes_right::<CATEGORIES>(node, &values[row..]) { ahead } else { 1 };
+        ahead
     }
 
     #[inline(always)]
@@ -205,7 +225,7 @@ impl Paths {
                 *at = root.0;
                 depth = depth.max(root.1);
             }
-            self.walk::<CATEGORIES>(&mut at, [row; LANES], depth);
+            let at = self.walk::<CATEGORIES>(at, row, 0, depth);
             for (at, root) in at.iter().zip(roots) {
                 self.add_leaf(trees, root.2, *at, scores);
             }
@@ -243,11 +263,15 @@ impl Paths {
     ) {
         let width = trees.features * 2;
         for (rows, scores) in rows.chunks(LANES * width).zip(scores.chunks_mut(LANES * trees.outputs)) {
-            // Where rows are too few for all lanes, the first is walked again.
-            let lanes =
-                std::array::from_fn(|i| rows.get(i * width..(i + 1) * width).unwrap_or(&rows[..width]));
-            let mut at = [first; LANES];
-            self.walk::<CATEGORIES>(&mut at, lanes, depth);
+            // Too few rows for all lanes: one at a time.
+            if rows.len() < LANES * width {
+                for (row, scores) in rows.chunks(width).zip(scores.chunks_mut(trees.outputs)) {
+                    let at = self.walk::<CATEGORIES>([first; LANES], row, 0, depth);
+                    self.add_leaf(trees, output, at[0], scores);
+                }
+                continue;
+            }
+            let at = self.walk::<CATEGORIES>([first; LANES], rows, width, depth);
             for (at, scores) in at.iter().zip(scores.chunks_mut(trees.outputs)) {
                 self.add_leaf(trees, output, *at, scores);
             }
