@@ -3,7 +3,7 @@
 
 use crate::{Error, Result};
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write as _};
+use std::io::{BufReader, BufWriter, Write};
 use std::path::PathBuf;
 
 /// Files. With them a billion records come back 4 million at a time.
@@ -39,7 +39,7 @@ impl Spill {
 
     /// Hands to the system what is not written yet.
     pub(crate) fn flush(&mut self) -> Result<()> {
-        self.files.iter_mut().try_for_each(|f| f.flush()).map_err(|e| Error::io("write", &self.dir, e))
+        self.files.iter_mut().try_for_each(Write::flush).map_err(|e| Error::io("write", &self.dir, e))
     }
 
     /// One file from its beginning.

@@ -28,6 +28,9 @@ use std::time::Instant;
 
 const DOCUMENT: &str = "docs/benchmarks.md";
 
+/// Load average from which on a section says that it was not measured alone: one other program all the time.
+const BUSY: f64 = 1.5;
+
 /// What every part needs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Setup {
@@ -101,10 +104,16 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
     let mut complete = true;
     for (_, title, measure) in PARTS.into_iter().filter(|(name, ..)| selection.sections.has(name)) {
         let before = machine::load();
-        let section = measure(&setup).unwrap_or_else(|why| {
+        let mut section = measure(&setup).unwrap_or_else(|why| {
             complete = false;
             Section::new(format!("**Not measured:** {why:#}."))
         });
+        if before >= BUSY {
+            section.note(format!(
+                "Other programs ran meanwhile (load average {before:.1} before this section) and took processors and caches \
+                 from it."
+            ));
+        }
         let section = section.markdown(title);
         println!("{section}");
         progress(&format!("load average before this section {before:.2}, after it {:.2}", machine::load()));

@@ -75,13 +75,10 @@ pub(crate) fn measure(setup: &Setup) -> anyhow::Result<Section> {
         push("lost and counted, of those delivered", share(seen.lost), "%", None);
         let uncounted = seen.delivered.saturating_sub(seen.captured + seen.lost);
         push("neither captured nor counted as lost", share(uncounted), "%", Some(Aim::AtMost(0.1)));
+        let [delivered, captured, lost, in_rows, rows] =
+            [seen.delivered, seen.captured, seen.lost, seen.in_rows, seen.rows].map(whole);
         section.note(format!(
-            "{what}: {} packets delivered, {} captured, {} lost, {} in {} rows.",
-            number(seen.delivered as f64),
-            number(seen.captured as f64),
-            number(seen.lost as f64),
-            number(seen.in_rows as f64),
-            number(seen.rows as f64)
+            "{what}: {delivered} packets delivered, {captured} captured, {lost} lost, {in_rows} in {rows} rows."
         ));
     }
     section.explain_missed(
@@ -89,6 +86,11 @@ pub(crate) fn measure(setup: &Setup) -> anyhow::Result<Section> {
          the capture's.",
     );
     Ok(section)
+}
+
+/// A count, in groups of three digits.
+fn whole(n: u64) -> String {
+    if n < 1000 { n.to_string() } else { number(n as f64) }
 }
 
 /// What became of the packets.
