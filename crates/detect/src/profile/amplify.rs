@@ -4,51 +4,19 @@ use super::table::Table;
 use super::{Fact, Kind, Observation, Profile, Subject, Values};
 use crate::Actor;
 use crate::metric::Metric;
-use flow::{Conversation, Entity, FlowRecord, Role, Span};
+use flow::amplifier::service;
+use flow::{Conversation, Entity, Role, Share, Span};
 use wire::Addr;
 use wire::packet::protocol;
-
-/// Services known to answer more than they are asked (CISA alert TA14-017A and later reports), by port.
-const AMPLIFIERS: [(u16, &str); 25] = [
-    (17, "qotd"),
-    (19, "chargen"),
-    (53, "dns"),
-    (69, "tftp"),
-    (111, "portmap"),
-    (123, "ntp"),
-    (137, "netbios"),
-    (161, "snmp"),
-    (177, "xdmcp"),
-    (389, "cldap"),
-    (427, "slp"),
-    (520, "rip"),
-    (623, "ipmi"),
-    (1434, "mssql"),
-    (1604, "citrix"),
-    (1900, "ssdp"),
-    (3283, "ard"),
-    (3389, "rdp over udp"),
-    (3702, "ws-discovery"),
-    (5093, "sentinel"),
-    (5351, "nat-pmp"),
-    (5353, "mdns"),
-    (5683, "coap"),
-    (11211, "memcached"),
-    (37810, "dhdiscover"),
-];
-
-fn service(port: u16) -> Option<&'static str> {
-    AMPLIFIERS.iter().find(|(p, _)| *p == port).map(|(_, name)| *name)
-}
 
 /// Pairs of asking address and service remembered, some 40 bytes each.
 const CAPACITY: usize = 8192;
 /// Length of the window in which answers are summed.
 const WINDOW_NS: u64 = 60_000_000_000;
-/// Answers below this are not observed, bytes.
+/// Answers are observed each time their sum passes a multiple of this, bytes.
 const WORTH_A_LOOK: u64 = 100_000;
 
-/// What one address asked a service, and what it was answered, in flows that ended in the running window.
+/// What one address asked a service, and what it was answered, in the running window.
 #[derive(Debug, Default)]
 struct Answers {
     since_ns: u64,
@@ -75,7 +43,7 @@ impl Profile for Amplification {
     }
 
     fn wants(&self) -> &'static [Kind] {
-        &[Kind::Active, Kind::Grown, Kind::Ended]
+        &[Kind::Active, Kind::Datagrams]
     }
 
     fn learn(&mut self, now_ns: u64, fact: &Fact<'_>, out: &mut Vec<Observation>) {
@@ -85,12 +53,7 @@ impl Profile for Amplification {
             {
                 out.extend(reflected(entity, flow));
             }
-            Fact::Grown(flow) if flow.key.protocol == protocol::UDP => {
-                out.extend(self.reflecting(now_ns, flow, false));
-            }
-            Fact::Ended(flow, _) if flow.key.protocol == protocol::UDP => {
-                out.extend(self.reflecting(now_ns, flow, true));
-            }
+            Fact::Datagrams(flow, share) => out.extend(self.reflecting(now_ns, flow, share)),
             _ => {}
         }
     }
@@ -101,31 +64,28 @@ impl Profile for Amplification {
 }
 
 impl Amplification {
-    /// What a service answered the sender of `flow`: in it, and in those that ended within the window.
-    fn reflecting(&mut self, now_ns: u64, flow: &FlowRecord, ended: bool) -> Option<Observation> {
+    /// What a service answered the sender of `flow`, from whatever ports it was asked: who forges questions may use a new one
+    /// for each, so that no flow of them shows anything.
+    fn reflecting(&mut self, now_ns: u64, flow: &Conversation, share: &Share) -> Option<Observation> {
         let ((client, _), (server, port)) = (flow.initiator(), flow.responder());
         let name = service(port)?;
-        let (sent, back) = (flow.stats.from_initiator(), flow.stats.from_responder());
         let known = self.asking.touch((client, port), now_ns);
         if now_ns.saturating_sub(known.since_ns) > WINDOW_NS {
             *known = Answers { since_ns: now_ns, ..Answers::default() };
         }
-        let questions = known.questions.saturating_add(sent.packets);
-        let asked = known.asked.saturating_add(sent.bytes);
-        let answered = known.answered.saturating_add(back.bytes);
-        if ended {
-            (known.questions, known.asked, known.answered) = (questions, asked, answered);
-        }
-        if answered < WORTH_A_LOOK {
+        let before = known.answered / WORTH_A_LOOK;
+        known.questions = known.questions.saturating_add(share.packets.into());
+        known.asked = known.asked.saturating_add(share.bytes);
+        known.answered = known.answered.saturating_add(share.reply_bytes);
+        if known.answered / WORTH_A_LOOK == before {
             return None;
         }
-        let since_ns = known.since_ns.min(flow.first_ns());
         let values = Values::default()
-            .with(Metric::AmplifiedMegabytes, answered as f64 / 1e6)
-            .with(Metric::AmplificationFactor, answered as f64 / (asked.max(1)) as f64)
-            .with(Metric::AmplifiedQuestionBytes, asked as f64 / (questions.max(1)) as f64);
+            .with(Metric::AmplifiedMegabytes, known.answered as f64 / 1e6)
+            .with(Metric::AmplificationFactor, known.answered as f64 / (known.asked.max(1)) as f64)
+            .with(Metric::AmplifiedQuestionBytes, known.asked as f64 / (known.questions.max(1)) as f64);
         // The sender of the questions is the victim: its address is forged.
-        let mut o = Observation::of_record(Subject::Reflector, flow, since_ns, values);
+        let mut o = Observation::of_flow(Subject::Reflector, flow, known.since_ns, values);
         o.actor = Actor::Distributed { target: client };
         o.target = Some(client);
         o.detail = Some(format!("{name} of {server}").into());
