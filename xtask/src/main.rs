@@ -15,7 +15,11 @@ use std::process::ExitCode;
 
 /// Name, arguments and purpose of each task, in the order of the help text.
 const TASKS: [(&str, &str, &str); 6] = [
-    ("test", "[-v] [-p NAME]…", "run every test and check that can run here, list those that cannot"),
+    (
+        "test",
+        "[-v] [--no-e2e] [-p NAME]…",
+        "run every test and check that can run here, list those that cannot",
+    ),
     ("docs", "[--check]", "write the generated documents, or fail if one differs from its source"),
     ("bench", "[--quick] [--section NAME]…", "measure, print, and write docs/benchmarks.md"),
     (
@@ -25,7 +29,7 @@ const TASKS: [(&str, &str, &str); 6] = [
     ),
     (
         "e2e",
-        "[--jobs N] [--program PATH] [SCENARIO]…",
+        "[--check] [--jobs N] [--program PATH] [SCENARIO]…",
         "play the lab's scenarios against the agent, and write docs/lab-scoreboard.md",
     ),
     ("bpf", "[--check]", "compile the kernel programs, or fail if they differ from their sources"),

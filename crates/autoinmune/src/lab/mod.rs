@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 /// Longest wait for the agent to attach.
-const ATTACH: std::time::Duration = std::time::Duration::from_secs(15);
+const ATTACH: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// `lab …`.
 #[derive(Clone, Debug, Subcommand)]
