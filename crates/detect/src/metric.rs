@@ -441,7 +441,7 @@ metrics! {
     }
     HttpErrors {
         HttpFailedTargets "http_failed_targets" "targets" "different things asked for in vain"
-            "Different targets, query included, answered with 400, 403, 404, 405, 406, 414, 500 or 501, at most 256; images, styles, scripts and fonts are not counted.";
+            "Different targets, query included, answered with 400, 403, 404, 405, 406, 414, 500 or 501, at most 64; images, styles, scripts and fonts are not counted.";
         HttpFailedShare "http_failed_share" "ratio" "share of answers that are such errors"
             "Those answers over all answers.";
     }

@@ -64,6 +64,8 @@ impl Profile for SshLogins {
     }
 }
 
+/// Pairs of client and server of which session setups are remembered, some 1.3 KB each at most.
+const SMB_CAPACITY: usize = 4096;
 /// Different users of one client at one server told apart.
 const USERS: usize = 64;
 /// Session setup in SMB 1 ([MS-CIFS] §2.2.4.53) and 2 ([MS-SMB2] §2.2.5).
@@ -90,7 +92,7 @@ pub(crate) struct SmbLogins {
 
 impl Default for SmbLogins {
     fn default() -> Self {
-        Self { pairs: Table::new(CAPACITY, WINDOW_NS) }
+        Self { pairs: Table::new(SMB_CAPACITY, WINDOW_NS) }
     }
 }
 

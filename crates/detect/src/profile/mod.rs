@@ -98,9 +98,9 @@ subjects! {
     BrokenMessages "broken_messages" "Messages of one sender that break the rules of their protocol, over a minute; 8,192 senders.";
     Overflow "overflow" "One message made to overflow its reader.";
     SshLogins "ssh_logins" "Logins of one client at one SSH server, by the sizes of what is said, in 60 s; 16,384 pairs.";
-    SmbLogins "smb_logins" "Session setups of one client at one SMB server, in 60 s; 16,384 pairs.";
-    HttpLogins "http_logins" "Logins of one client at one server over HTTP, by Basic authentication, forms and JSON, in 60 s; 8,192 pairs.";
-    HttpErrors "http_errors" "What one client asked one server for over HTTP and did not get, in 60 s; 8,192 pairs.";
+    SmbLogins "smb_logins" "Session setups of one client at one SMB server, in 60 s; 4,096 pairs.";
+    HttpLogins "http_logins" "Logins of one client at one server over HTTP, by Basic authentication, forms and JSON, in 60 s; 4,096 pairs.";
+    HttpErrors "http_errors" "What one client asked one server for over HTTP and did not get, in 60 s; 4,096 pairs.";
     AckProbes "ack_probes" "Ports of one host that got a lone ACK of one source out of any connection, in 60 s; 8,192 pairs.";
     KerberosClient "kerberos_client" "What a Kerberos KDC gave and refused one client, in 5 min; 8,192 clients.";
     KerberosDowngrade "kerberos_downgrade" "A first ticket of Kerberos answered with RC4 by a KDC that has AES; habits of 16,384 addresses and users, remembered for a week.";

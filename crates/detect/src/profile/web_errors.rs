@@ -8,14 +8,14 @@ use rustc_hash::FxHashSet;
 use wire::Addr;
 use wire::message::{Message, Side};
 
-/// Pairs of client and server remembered, some 2.5 KB each at most.
-const CAPACITY: usize = 8192;
+/// Pairs of client and server remembered, some 1.3 KB each at most.
+const CAPACITY: usize = 4096;
 /// Length of the window in which errors are counted.
 const WINDOW_NS: u64 = 60_000_000_000;
 /// Connections on which a request waits for its answer, some 70 bytes each.
 const WAITING: usize = 4096;
 /// Different targets told apart.
-const TARGETS: usize = 256;
+const TARGETS: usize = 64;
 /// Observations begin with so many.
 const ENOUGH: usize = 8;
 /// Answers that blame the request, and those of a program that failed on it: bad request, forbidden, not found, method not

@@ -9,8 +9,8 @@ use wire::Addr;
 use wire::message::http::Response;
 use wire::message::{Message, Side};
 
-/// Pairs of client and server remembered, some 700 bytes each at most.
-const CAPACITY: usize = 8192;
+/// Pairs of client and server remembered, some 1.3 KB each at most.
+const CAPACITY: usize = 4096;
 /// Length of the window in which logins are counted.
 const WINDOW_NS: u64 = 60_000_000_000;
 /// Connections on which a login waits for its answer, some 70 bytes each.
