@@ -219,13 +219,13 @@ metrics! {
     }
     Reflected {
         ReflectedPacketsPerSecond "reflected_packets_per_second" "packets/s" "unasked answers a second"
-            "UDP packets towards the address, the higher of the running second and of the mean over 10 s.";
+            "Packets from those ports towards the address, the higher of the running second and of the mean over 10 s.";
         ReflectedBytesPerPacket "reflected_bytes_per_packet" "bytes" "bytes an answer"
-            "Mean IP length of packets towards the address in 10 s.";
+            "Mean IP length of those packets.";
         ReflectedReplyRatio "reflected_reply_ratio" "ratio" "packets back for each answer"
-            "UDP packets from the address over UDP packets towards it in 10 s.";
+            "Packets from the address in the same flows over those packets.";
         Reflectors "reflectors" "hosts" "services answering"
-            "Distinct senders towards the address; absent below 64 packets.";
+            "Distinct senders of those packets.";
     }
     Reflector {
         AmplifiedMegabytes "amplified_megabytes" "MB" "megabytes answered"

@@ -121,8 +121,9 @@ pub(crate) fn halves(addr: &Addr) -> (u64, u64) {
 }
 
 /// A 32-bit hash of an address, never 0 so that 0 can mean none.
+#[must_use]
 #[inline]
-pub(crate) fn addr_hash(seed: u64, addr: &Addr) -> u32 {
+pub fn addr_hash(seed: u64, addr: &Addr) -> u32 {
     let (a, b) = halves(addr);
     let h = mix(seed, a, b);
     ((h ^ (h >> 32)) as u32).max(1)

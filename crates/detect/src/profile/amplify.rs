@@ -5,9 +5,9 @@ use super::{Fact, Kind, Observation, Profile, Subject, Values};
 use crate::Actor;
 use crate::metric::Metric;
 use flow::amplifier::service;
-use flow::{Conversation, Entity, Role, Share, Span};
+use flow::sketch::{Distinct, addr_hash};
+use flow::{Conversation, Share};
 use wire::Addr;
-use wire::packet::protocol;
 
 /// Pairs of asking address and service remembered, some 40 bytes each.
 const CAPACITY: usize = 8192;
@@ -25,15 +25,37 @@ struct Answers {
     answered: u64,
 }
 
-/// Both ends of amplification. Of victims windows and the flow at hand tell.
+/// Victims remembered, some 500 bytes each at most.
+const VICTIMS: usize = 4096;
+/// Length of the window in which unasked answers are counted, and the shorter one in which a burst shows.
+const SPAN_NS: u64 = 10_000_000_000;
+const SECOND_NS: u64 = 1_000_000_000;
+/// Unasked answers are observed once in so many packets.
+const EVERY: u64 = 64;
+
+/// What came towards one address from ports of services that amplify, in flows that began with it.
+#[derive(Debug, Default)]
+struct Unasked {
+    since_ns: u64,
+    packets: u64,
+    bytes: u64,
+    replies: u64,
+    /// The running second, and its packets.
+    second_ns: u64,
+    second: u64,
+    senders: Distinct,
+}
+
+/// Both ends of amplification.
 #[derive(Debug)]
 pub(crate) struct Amplification {
     asking: Table<(Addr, u16), Answers>,
+    victims: Table<Addr, Unasked>,
 }
 
 impl Default for Amplification {
     fn default() -> Self {
-        Self { asking: Table::new(CAPACITY, WINDOW_NS) }
+        Self { asking: Table::new(CAPACITY, WINDOW_NS), victims: Table::new(VICTIMS, SPAN_NS) }
     }
 }
 
@@ -43,23 +65,17 @@ impl Profile for Amplification {
     }
 
     fn wants(&self) -> &'static [Kind] {
-        &[Kind::Active, Kind::Datagrams]
+        &[Kind::Datagrams]
     }
 
     fn learn(&mut self, now_ns: u64, fact: &Fact<'_>, out: &mut Vec<Observation>) {
-        match fact {
-            Fact::Active { entity, flow }
-                if flow.key.protocol == protocol::UDP && entity.role == Role::Target =>
-            {
-                out.extend(reflected(entity, flow));
-            }
-            Fact::Datagrams(flow, share) => out.extend(self.reflecting(now_ns, flow, share)),
-            _ => {}
-        }
+        let Fact::Datagrams(flow, share) = fact else { return };
+        out.extend(self.reflecting(now_ns, flow, share));
+        out.extend(self.reflected(now_ns, flow, share));
     }
 
     fn evicted(&self) -> u64 {
-        self.asking.evicted()
+        self.asking.evicted() + self.victims.evicted()
     }
 }
 
@@ -91,28 +107,40 @@ impl Amplification {
         o.detail = Some(format!("{name} of {server}").into());
         Some(o)
     }
-}
 
-/// Answers towards `entity` that began with no question.
-fn reflected(entity: &Entity, flow: &Conversation) -> Option<Observation> {
-    if flow.replied {
-        return None;
+    /// Answers that began with no question. Those of other ports do not count: a flood from port after port passes those of
+    /// the services as well.
+    fn reflected(&mut self, now_ns: u64, flow: &Conversation, share: &Share) -> Option<Observation> {
+        let ((sender, port), (target, _)) = (flow.initiator(), flow.responder());
+        let name = service(port).filter(|_| !flow.replied)?;
+        let known = self.victims.touch(target, now_ns);
+        if now_ns.saturating_sub(known.since_ns) > SPAN_NS {
+            *known = Unasked { since_ns: now_ns, ..Unasked::default() };
+        }
+        if now_ns.saturating_sub(known.second_ns) > SECOND_NS {
+            (known.second_ns, known.second) = (now_ns, 0);
+        }
+        let before = known.packets / EVERY;
+        known.packets = known.packets.saturating_add(share.packets.into());
+        known.second = known.second.saturating_add(share.packets.into());
+        known.bytes = known.bytes.saturating_add(share.bytes);
+        known.replies = known.replies.saturating_add(share.reply_packets.into());
+        known.senders.insert(addr_hash(0, &sender));
+        if known.packets / EVERY == before {
+            return None;
+        }
+        let packets = known.packets as f64;
+        let mean = packets / (SPAN_NS / SECOND_NS) as f64;
+        let values = Values::default()
+            .with(Metric::ReflectedPacketsPerSecond, mean.max(known.second as f64))
+            .with(Metric::ReflectedBytesPerPacket, known.bytes as f64 / packets)
+            .with(Metric::ReflectedReplyRatio, known.replies as f64 / packets)
+            .with(Metric::Reflectors, f64::from(known.senders.estimate()));
+        let mut o = Observation::of_flow(Subject::Reflected, flow, known.since_ns, values);
+        o.actor = Actor::Distributed { target };
+        o.target = Some(target);
+        o.port = None;
+        o.detail = Some(name.into());
+        Some(o)
     }
-    let name = service(flow.initiator().1)?;
-    let (second, window) = (entity.window(Span::S1), entity.window(Span::S10));
-    let share = |part: u32, all: u32| f64::from(part) / f64::from(all.max(1));
-    let values = Values::default()
-        .with(
-            Metric::ReflectedPacketsPerSecond,
-            share(window.udp_packets, Span::S10.seconds()).max(f64::from(second.udp_packets)),
-        )
-        .with(Metric::ReflectedBytesPerPacket, window.bytes as f64 / f64::from(window.packets.max(1)))
-        .with(Metric::ReflectedReplyRatio, share(window.udp_reply_packets, window.udp_packets))
-        .with_some(Metric::Reflectors, Some(window.sources()).filter(|n| *n > 0).map(f64::from));
-    let mut o = Observation::of_flow(Subject::Reflected, flow, window.start_ns, values);
-    o.actor = Actor::Distributed { target: entity.addr };
-    o.target = Some(entity.addr);
-    o.port = None;
-    o.detail = Some(name.into());
-    Some(o)
 }

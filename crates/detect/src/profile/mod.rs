@@ -77,7 +77,7 @@ subjects! {
     Window "window" "What one entity did in 1, 10 or 60 s.";
     Beacon "beacon" "Connections of one inside host to one outside service, seen over up to two hours; 16,384 pairs.";
     Upload "upload" "What one inside host sends outwards in a minute, against its own habit once half an hour of activity is known; 16,384 hosts.";
-    Reflected "reflected" "Datagrams from ports of services known to amplify, which nobody asked for, towards one address in 10 s.";
+    Reflected "reflected" "Datagrams from ports of services known to amplify, which nobody asked for, towards one address in 10 s; 4,096 addresses.";
     Reflector "reflector" "What services known to amplify answer to one address within a minute; 8,192 pairs of address and port.";
     Echoes "echoes" "ICMP echoes between two hosts, over the life of their flow.";
     ArpClaim "arp_claim" "A claim to an address by ARP that contradicts another, or that nobody asked for, over a minute; 8,192 addresses and as many hardware addresses.";
