@@ -259,7 +259,7 @@ metrics! {
         DhcpServers "dhcp_servers" "servers" "servers on the network"
             "Servers that offered or acknowledged within an hour, at most 8.";
         DhcpContradictions "dhcp_contradictions" "" "contradictions between servers"
-            "1 where this server's router or name server differs from that of another.";
+            "1 where this server's router or name server differs from that of one heard before it.";
     }
     DhcpClients {
         DhcpClients "dhcp_clients" "clients" "clients asking for an address"
