@@ -40,10 +40,11 @@ pub(super) fn has_innocent_block(report: &Value) -> bool {
     list(report, "blocks").any(|b| b["innocent"] == true)
 }
 
-/// The middle and the largest of some figures.
-fn spread(mut figures: Vec<f64>) -> Option<(f64, f64)> {
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().zip(figures.last().copied())
+/// Of some figures by scenario the middle one, and the largest with its scenario.
+fn spread(mut figures: Vec<(f64, &str)>) -> Option<(f64, f64, &str)> {
+    figures.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let ((middle, _), (most, name)) = figures.get(figures.len() / 2).zip(figures.last())?;
+    Some((*middle, *most, *name))
 }
 
 /// Classes of incidents as a list without repetition.
@@ -106,20 +107,20 @@ impl Board {
         self.rows.iter().filter(move |row| row.scenario.kind == kind)
     }
 
-    fn reports(&self) -> impl Iterator<Item = &Value> {
-        self.rows.iter().filter_map(|row| match &row.outcome {
-            Outcome::Played(report) => Some(&**report),
-            Outcome::Skipped(_) | Outcome::Broken(_) => None,
-        })
-    }
-
     /// How long networks took to come and go, where any did.
     fn ranges(&self) -> Option<String> {
-        let figures = |key: &str| spread(self.reports().filter_map(|r| r[key].as_f64()).collect());
-        let ((up, up_most), (down, down_most)) = (figures("up_seconds")?, figures("down_seconds")?);
+        let figures = |key: &str| {
+            let of = |row: &Row| match &row.outcome {
+                Outcome::Played(report) => Some((report[key].as_f64()?, row.name)),
+                Outcome::Skipped(_) | Outcome::Broken(_) => None,
+            };
+            spread(self.rows.iter().filter_map(of).collect())
+        };
+        let (up, up_most, slowest) = figures("up_seconds")?;
+        let (down, down_most, last) = figures("down_seconds")?;
         Some(format!(
-            "Networks with their servers were up after {up:.2} s in the middle and {up_most:.2} s at most (asked: 3 s), \
-             and down after {down:.2} s and {down_most:.2} s (asked: 1 s).\n"
+            "Networks with their servers were up after {up:.2} s in the middle and {up_most:.2} s at most (`{slowest}`; asked: 3 s), \
+             and down after {down:.2} s and {down_most:.2} s (`{last}`; asked: 1 s), several beginning at the same time.\n"
         ))
     }
 
