@@ -16,7 +16,11 @@ use std::process::ExitCode;
 
 /// Name, arguments and purpose of each task, in the order of the help text.
 const TASKS: [(&str, &str, &str); 7] = [
-    ("test", "[-v] [-p NAME]…", "run every test and check that can run here, list those that cannot"),
+    (
+        "test",
+        "[-v] [--no-e2e] [-p NAME]…",
+        "run every test and check that can run here, list those that cannot",
+    ),
     ("docs", "[--check]", "write the generated documents, or fail if one differs from its source"),
     ("bench", "[--quick] [--section NAME]…", "measure, print, and write docs/benchmarks.md"),
     (
@@ -26,7 +30,7 @@ const TASKS: [(&str, &str, &str); 7] = [
     ),
     (
         "e2e",
-        "[--jobs N] [--program PATH] [SCENARIO]…",
+        "[--check] [--jobs N] [--program PATH] [SCENARIO]…",
         "play the lab's scenarios against the agent, and write docs/lab-scoreboard.md",
     ),
     (

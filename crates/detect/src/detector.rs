@@ -7,8 +7,8 @@ use crate::profile::{self, Fact, Observation, Profile, Subject};
 use crate::rule::Rule;
 use crate::{Actor, Evidence, Origin, RuleSet, Signal};
 use flow::{
-    Census, Conversation, Direction, EndReason, EntityId, Event, FlowKey, FlowRecord, Role, Span, TcpState,
-    What, Window,
+    Census, Conversation, Direction, EndReason, EntityId, Event, FlowKey, FlowRecord, Role, Share, Span,
+    TcpState, What, Window,
 };
 use rustc_hash::FxHashMap;
 use serde::Serialize;
@@ -184,7 +184,11 @@ impl Detector {
     fn hear(&mut self, event: &Event, signals: &mut Vec<Signal>) {
         let (now_ns, flow) = (event.at_ns, &event.flow);
         match &event.what {
-            What::Started { .. } => self.learn(now_ns, &Fact::Started(flow), signals),
+            What::Started { share, .. } => {
+                self.learn(now_ns, &Fact::Started(flow), signals);
+                self.datagrams(now_ns, flow, share, signals);
+            }
+            What::Counted { share, .. } => self.datagrams(now_ns, flow, share, signals),
             What::Recognised => self.learn(now_ns, &Fact::Recognised(flow), signals),
             What::Message(from, message) => {
                 self.learn(now_ns, &Fact::Message { flow, from: *from, message }, signals);
@@ -203,11 +207,14 @@ impl Detector {
                 }
                 self.learn(now_ns, &Fact::Ended(record, *reason), signals);
             }
-            What::Opened(_)
-            | What::Counted { .. }
-            | What::Failed { .. }
-            | What::Handshake { .. }
-            | What::Fragment(_) => {}
+            What::Opened(_) | What::Failed { .. } | What::Handshake { .. } | What::Fragment(_) => {}
+        }
+    }
+
+    /// Learns of a flow's packets, if it is one of UDP.
+    fn datagrams(&mut self, now_ns: u64, flow: &Conversation, share: &Share, signals: &mut Vec<Signal>) {
+        if flow.key.protocol == wire::packet::protocol::UDP && !share.is_empty() {
+            self.learn(now_ns, &Fact::Datagrams(flow, share), signals);
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::event::Share;
 use crate::index::Index;
 use crate::sketch::addr_hash;
-use crate::window::{Allowance, JUDGE_EVERY, Peer, Role, Span, Tally, Window};
+use crate::window::{Allowance, Errors, JUDGE_EVERY, Peer, Role, Span, Tally, Window};
 use crate::{Direction, FlowKey};
 use wire::Addr;
 use wire::packet::protocol;
@@ -93,15 +93,14 @@ impl Entity {
     pub(crate) fn add(
         &mut self,
         (begins, at): (u64, u64),
-        proto: u8,
-        share: &Share,
+        (proto, share, errors): (u8, &Share, Errors),
         allowance: &mut Allowance,
     ) -> bool {
         if at >= self.fold_by_ns {
             self.turn(at, begins, allowance);
         }
         self.last_ns = self.last_ns.max(at);
-        self.pending.add(proto, share);
+        self.pending.add(proto, share, errors);
         self.unjudged = self.unjudged.saturating_add(share.packets.saturating_add(share.reply_packets));
         let due = self.unjudged >= JUDGE_EVERY;
         if due {
@@ -176,6 +175,22 @@ impl Entity {
         let w = self.window(span);
         let packets = u64::from(w.packets) + u64::from(self.pending.packets);
         (packets, w.bytes.saturating_add(self.pending.bytes))
+    }
+
+    /// Packets received and ICMP errors sent, of an address as a target and the same as a source, in the windows of a length
+    /// at `now`.
+    pub(crate) fn provocation(
+        target: Option<&Self>,
+        source: Option<&Self>,
+        span: Span,
+        now: u64,
+    ) -> (u64, u64) {
+        let lasts = |e: &Self| e.window(span).covers(now, span);
+        let received = target.map_or(0, |e| if lasts(e) { e.sent(span).0 } else { e.pending.packets.into() });
+        let told = source.map_or(0, |e| {
+            u64::from(e.pending.icmp_errors) + if lasts(e) { e.window(span).icmp_errors.into() } else { 0 }
+        });
+        (received, told)
     }
 
     /// Whether eviction should rather take another: the entity failed repeatedly or is busy, so it is under

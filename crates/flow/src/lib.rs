@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod age;
+pub mod amplifier;
 pub mod app;
 pub mod census;
 mod community_id;

@@ -121,8 +121,8 @@ pub(crate) fn halves(addr: &Addr) -> (u64, u64) {
 }
 
 /// A 32-bit hash of an address, never 0 so that 0 can mean none.
-#[inline]
 #[must_use]
+#[inline]
 pub fn addr_hash(seed: u64, addr: &Addr) -> u32 {
     let (a, b) = halves(addr);
     let h = mix(seed, a, b);

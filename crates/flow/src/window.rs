@@ -90,10 +90,11 @@ pub struct Window {
     pub udp_packets: u32,
     /// UDP packets back.
     pub udp_reply_packets: u32,
-    /// ICMP and ICMPv6 packets from initiator to responder.
+    /// ICMP and ICMPv6 packets from initiator to responder; of errors only those beyond what the sender received lately, since
+    /// a host that is flooded answers with errors.
     pub icmp_packets: u32,
-    /// ICMP and ICMPv6 packets back.
-    pub icmp_reply_packets: u32,
+    /// ICMP and ICMPv6 errors from initiator to responder.
+    pub icmp_errors: u32,
     /// Packets with SYN from the initiator, retransmissions included.
     pub syn_packets: u32,
     /// TCP packets with RST from the responder.
@@ -219,6 +220,14 @@ impl Allowance {
     }
 }
 
+/// Of packets of a flow, those that are ICMP errors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Errors {
+    pub(crate) packets: u32,
+    /// Of them, those that packets which their sender received account for.
+    pub(crate) provoked: u32,
+}
+
 /// Packets of an entity on their way into its windows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -232,12 +241,13 @@ pub(crate) struct Tally {
     udp_packets: u32,
     udp_reply_packets: u32,
     icmp_packets: u32,
-    icmp_reply_packets: u32,
+    pub(crate) icmp_errors: u32,
 }
 
 impl Tally {
+    /// Adds packets of a flow, of which `errors` tells how many are ICMP errors.
     #[inline]
-    pub(crate) fn add(&mut self, proto: u8, s: &Share) {
+    pub(crate) fn add(&mut self, proto: u8, s: &Share, errors: Errors) {
         raise(&mut self.packets, s.packets);
         raise(&mut self.reply_packets, s.reply_packets);
         self.bytes = self.bytes.saturating_add(s.bytes);
@@ -253,8 +263,8 @@ impl Tally {
                 raise(&mut self.udp_reply_packets, s.reply_packets);
             }
             protocol::ICMP | protocol::ICMPV6 => {
-                raise(&mut self.icmp_packets, s.packets);
-                raise(&mut self.icmp_reply_packets, s.reply_packets);
+                raise(&mut self.icmp_packets, s.packets.saturating_sub(errors.provoked));
+                raise(&mut self.icmp_errors, errors.packets);
             }
             _ => {}
         }
@@ -339,7 +349,7 @@ impl Window {
         raise(&mut self.udp_packets, t.udp_packets);
         raise(&mut self.udp_reply_packets, t.udp_reply_packets);
         raise(&mut self.icmp_packets, t.icmp_packets);
-        raise(&mut self.icmp_reply_packets, t.icmp_reply_packets);
+        raise(&mut self.icmp_errors, t.icmp_errors);
     }
 
     /// Whether peers of further packets are to be inserted with [`Self::add_peer`].
@@ -543,12 +553,6 @@ impl Window {
         ratio_or(self.udp_reply_packets, self.udp_packets, 1.0)
     }
 
-    /// ICMP packets back per ICMP packet sent; 1 if none was sent.
-    #[must_use]
-    pub fn icmp_reply_ratio(&self) -> f64 {
-        ratio_or(self.icmp_reply_packets, self.icmp_packets, 1.0)
-    }
-
     /// Mean packets per second sent, over the whole span.
     #[must_use]
     pub fn packets_per_second(&self, span: Span) -> f64 {
@@ -616,7 +620,7 @@ pub struct SourceCounts {
     pub tcp_packets: u32,
     /// UDP packets sent.
     pub udp_packets: u32,
-    /// ICMP and ICMPv6 packets sent.
+    /// ICMP and ICMPv6 packets sent, without errors.
     pub icmp_packets: u32,
     /// SYN without ACK sent.
     pub syn_packets: u32,

@@ -106,7 +106,7 @@ pub struct Traffic {
     #[serde(default)]
     pub hello: String,
     /// What sender and receiver say in turn in a session, after greeting and hello; `hex:` introduces bytes, nothing skips a
-    /// turn.
+    /// turn. In each of the texts said `{n}` is the number of the session, in three digits.
     #[serde(default)]
     pub dialogue: Vec<String>,
     /// Payload sizes in bytes, sender and receiver in turn, after greeting and hello; 0 skips a turn.
@@ -131,6 +131,9 @@ pub struct Traffic {
     /// Response code of the answers to DNS queries.
     #[serde(default)]
     pub rcode: u8,
+    /// Address in answers to DNS queries of type A.
+    #[serde(default = "no_one")]
+    pub address: Addr,
     /// Encryption types a Kerberos request offers, the preferred one first.
     #[serde(default = "modern_types")]
     pub offer: Vec<i32>,
@@ -160,10 +163,14 @@ pub enum Send {
     Null,
     /// One segment with FIN, PSH and URG.
     Xmas,
+    /// One ACK.
+    Ack,
     /// One UDP packet.
     Udp,
     /// One ICMP echo request.
     Echo,
+    /// One ICMP error of `size` bytes: port unreachable.
+    Unreachable,
     /// A whole TCP connection: handshake, greeting, hello, exchange, download, upload, and FIN from both sides.
     Session,
     /// A TCP connection in which the sender says `hello` and then, in the same place of the stream, something else.
@@ -215,6 +222,11 @@ const fn one() -> u32 {
 
 const fn gap() -> f64 {
     10.0
+}
+
+/// An address of a test network (RFC 5737).
+const fn no_one() -> Addr {
+    Addr::v4([192, 0, 2, 1])
 }
 
 const fn address_type() -> u16 {
