@@ -19,14 +19,15 @@ impl fmt::Display for Offence {
 }
 
 /// Crates without I/O, clock, threads or globals.
-pub(crate) const PURE: [&str; 5] = ["wire", "flow", "learn", "detect", "respond"];
+pub(crate) const PURE: [&str; 6] = ["wire", "auth", "flow", "learn", "detect", "respond"];
 
 /// Of the workspace's crates, which may use which. The binary may use them all; `xtask`
 /// drives cargo, and its benchmark makes captures, a range to measure in, and asks the agent.
 const DIRECTION: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("flow", &["wire"]),
-    ("detect", &["wire", "flow"]),
+    ("auth", &["wire"]),
+    ("detect", &["wire", "auth", "flow", "learn"]),
     ("respond", &["wire", "flow", "detect"]),
     ("kernel", &["wire", "flow", "respond"]),
     ("server", &["wire", "detect", "respond"]),
@@ -34,14 +35,15 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("dataset", &["wire", "flow"]),
     ("lab", &["wire", "flow"]),
     ("learn", &[]),
-    ("autoinmune", &["wire", "flow", "detect", "respond", "kernel", "server", "lab", "enrich", "dataset"]),
+    ("autoinmune", &["wire", "auth", "flow", "detect", "respond", "kernel", "server", "lab", "enrich", "dataset"]),
     ("xtask", &["wire", "server", "lab"]),
 ];
 
 /// What pure crates may use from elsewhere outside of tests: none of it opens, waits, spawns or tells the time.
-const PURE_DEPENDENCIES: [&str; 11] = [
+const PURE_DEPENDENCIES: [&str; 12] = [
     "base64",
     "md-5",
+    "regex",
     "rustc-hash",
     "schemars",
     "serde",
