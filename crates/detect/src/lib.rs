@@ -15,6 +15,7 @@ pub mod docs;
 pub mod field;
 pub mod home;
 pub mod incident;
+pub mod login;
 pub mod metric;
 mod names;
 pub mod profile;

@@ -22,7 +22,7 @@ impl fmt::Display for Offence {
 pub(crate) const PURE: [&str; 6] = ["wire", "auth", "flow", "learn", "detect", "respond"];
 
 /// Of the workspace's crates, which may use which. The binary may use them all; `xtask`
-/// drives cargo, and its benchmark makes captures, a range to measure in, and asks the agent.
+/// drives cargo, trains the classifier of user names, and its benchmark makes captures, a range to measure in, and asks the agent.
 const DIRECTION: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("flow", &["wire"]),
@@ -35,8 +35,11 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("dataset", &["wire", "flow"]),
     ("lab", &["wire", "flow"]),
     ("learn", &[]),
-    ("autoinmune", &["wire", "auth", "flow", "detect", "respond", "kernel", "server", "lab", "enrich", "dataset"]),
-    ("xtask", &["wire", "server", "lab"]),
+    (
+        "autoinmune",
+        &["wire", "auth", "flow", "detect", "respond", "kernel", "server", "lab", "enrich", "dataset"],
+    ),
+    ("xtask", &["wire", "detect", "learn", "server", "lab"]),
 ];
 
 /// What pure crates may use from elsewhere outside of tests: none of it opens, waits, spawns or tells the time.
