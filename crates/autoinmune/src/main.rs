@@ -21,6 +21,7 @@ mod generate;
 mod intel;
 mod lab;
 mod line;
+mod logs;
 mod reference;
 mod replay;
 mod rules;
@@ -61,6 +62,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Bans(args) => client::bans(&args),
         Command::Limits(args) => client::limits(&args),
         Command::Intel { command } => intel::run(&command),
+        Command::Logs { command } => logs::run(&command),
         Command::Explain(args) => client::explain(&args),
         Command::Status(args) => client::status(&args),
         Command::Doctor(args) => doctor::run(args.output),

@@ -6,6 +6,7 @@
 mod commands;
 mod intel;
 mod kernel_source;
+mod logs;
 mod notify;
 mod publish;
 pub mod reaction;
@@ -22,6 +23,7 @@ use crate::{eve, replay, sink};
 use anyhow::Context as _;
 use commands::Desk;
 use intel::Intel;
+use logs::Logs;
 use publish::Board;
 use reaction::Reaction;
 use respond::Mode;
@@ -138,6 +140,7 @@ struct Agent {
     source: Source,
     tap: AgentTap,
     intel: Intel,
+    logs: Logs,
     desk: Desk,
     board: Arc<Board>,
     meter: server::process::Meter,
@@ -198,6 +201,7 @@ impl Agent {
                 crate::line::Tap::decision(&mut tap, &decision);
             }
         }
+        let logs = Logs::start(&config, simulated)?;
         let control = server::control::Control::start(
             &server::control::socket_in(&config.run_dir),
             Arc::new(counter) as Arc<dyn server::control::Agent>,
@@ -211,6 +215,7 @@ impl Agent {
             source,
             tap,
             intel,
+            logs,
             desk,
             board,
             meter: server::process::Meter::new(),
@@ -257,6 +262,7 @@ impl Agent {
     /// One turn of the loop: traffic, effects, requests, timers.
     fn turn(&mut self) -> anyhow::Result<()> {
         self.source.feed(POLL, &mut self.line, &mut self.tap, &mut self.reaction)?;
+        self.logs.feed(&mut self.line, &mut self.tap);
         self.apply_effects();
         self.serve();
         let now = Instant::now();
@@ -264,6 +270,7 @@ impl Agent {
             self.guarded = now;
             self.source.check_interfaces()?;
             self.guard();
+            self.logs.look_up();
         }
         if now.duration_since(self.published) >= PUBLISH_EVERY {
             self.published = now;
@@ -350,6 +357,7 @@ impl Agent {
             }
         }
         self.intel.reload(&self.config, &next, &mut self.line, &mut self.tap)?;
+        self.logs.reload(&self.config, &next, self.args.simulate.is_some())?;
         let now = wall_ns();
         self.line.set_rules(next.rules.clone());
         for decision in self.line.responder_mut().set_policy(next.policy.clone(), now) {
@@ -384,6 +392,7 @@ impl Agent {
         if let Some(http) = self.http.take() {
             http.stop();
         }
+        self.logs.stop();
         self.source.finish(&mut self.line, &mut self.tap);
         self.line.finish(&mut self.tap);
         self.apply_effects();

@@ -74,7 +74,7 @@ impl Board {
         let process = agent.meter.look();
         let uptime = agent.started.elapsed();
         let sight = agent.source.sight(&agent.line);
-        let Agent { line, tap, intel, reaction, config, http, .. } = agent;
+        let Agent { line, tap, intel, logs, reaction, config, http, .. } = agent;
         let simulated = tap.context.simulated;
         let worked = line.worked();
         let mut losses = replay::losses(&worked, line.judge());
@@ -87,6 +87,7 @@ impl Board {
         losses.insert("offenders_evicted".into(), refused.offenders_evicted);
         losses.insert("effects_failed".into(), tap.effects_failed);
         losses.extend(intel.losses().into_iter().map(|(name, count)| (name.to_owned(), count)));
+        losses.extend(logs.losses().into_iter().map(|(name, count)| (name.to_owned(), count)));
         let mut channels = BTreeMap::new();
         if let Some(eve) = &tap.eve {
             losses.insert("eve_lines_dropped".into(), eve.dropped());

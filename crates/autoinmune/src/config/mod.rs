@@ -68,6 +68,8 @@ pub struct Config {
     pub incident_quiet: Duration,
     /// Rules with overrides applied.
     pub rules: RuleSet,
+    /// Logs to follow.
+    pub logs: crate::logs::Settings,
     /// Databases of addresses.
     pub geoip: enrich::config::GeoIp,
     /// Reputation lists.
@@ -155,6 +157,9 @@ impl Config {
         raw.respond.validate().map_err(|e| wrong("respond", e.to_string()))?;
         raw.geoip.validate().map_err(|e| wrong(&format!("geoip.{}", e.key), e.why))?;
         raw.reputation.validate().map_err(|e| wrong(&format!("reputation.{}", e.key), e.why))?;
+        if let Some(why) = raw.logs.fault() {
+            return Err(wrong("logs", why));
+        }
         let mut rules = RuleSet::builtin();
         if !raw.rule_files.is_empty() {
             let mut texts = Vec::new();
@@ -205,6 +210,7 @@ impl Config {
             },
             incident_quiet: Duration::from_secs(raw.incidents.quiet_s.into()),
             rules,
+            logs: raw.logs,
             geoip: raw.geoip,
             reputation: raw.reputation,
             policy: raw.respond,
