@@ -12,6 +12,7 @@ mod flood;
 mod generate;
 mod kernel;
 mod load;
+mod logs;
 mod machine;
 mod memory;
 mod process;
@@ -39,7 +40,7 @@ pub(crate) struct Setup {
 /// One part: the name for `--section`, its title, and what measures it.
 type Part = (&'static str, &'static str, fn(&Setup) -> anyhow::Result<Section>);
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("kernel", "Kernel programs", kernel::measure),
     ("replay", "Replay of captures", replay::measure),
     ("reaction", "Reaction", reaction::measure),
@@ -48,6 +49,7 @@ const PARTS: [Part; 8] = [
     ("flood", "Floods", flood::measure),
     ("generate", "Ordinary traffic", generate::measure),
     ("enrich", "Knowledge of addresses", enrich::measure),
+    ("logs", "Logs", logs::measure),
 ];
 
 /// Says what goes on.

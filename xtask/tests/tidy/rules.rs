@@ -98,6 +98,7 @@ pub(crate) const DOCUMENTS: &[(&str, &str)] = &[
     ("docs/lab-reference.md", "xtask/src/docs.rs"),
     ("docs/lab-scoreboard.md", "xtask/src/e2e"),
     ("docs/lab.md", "crates/lab/tests/scenarios.rs"),
+    ("docs/logins.md", "crates/autoinmune/tests/binary/logs.rs"),
     ("docs/man", "xtask/src/docs.rs"),
     ("docs/rules.md", "crates/detect/tests/rules.rs"),
 ];

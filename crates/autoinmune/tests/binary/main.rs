@@ -7,5 +7,6 @@ mod exactness;
 mod export;
 mod generate;
 mod intel;
+mod logs;
 mod replay;
 mod workers;

@@ -17,5 +17,6 @@ mod http_api;
 mod intel;
 mod interfaces;
 mod lab;
+mod logins;
 mod refusals;
 mod simulation;
