@@ -172,7 +172,7 @@ const FILES: [&str; 20] = [
     "/dev/null",
     "./run",
     "/etc/hosts",
-    "/root/.bash_history",
+    "~/.bash_history",
     "*",
     "/srv/data",
     "/proc/self/environ",
