@@ -19,7 +19,7 @@ pub struct Entry {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Text {
-    Text(String),
+    Readable(String),
     Bytes(Vec<u8>),
     Absent(()),
 }
@@ -47,7 +47,7 @@ pub fn entry(line: &[u8]) -> Option<Entry> {
         at_ns: micros.and_then(|us| us.checked_mul(1000)),
         program: fields.identifier.or(fields.command).unwrap_or_default().into_bytes(),
         message: match fields.message {
-            Text::Text(text) => text.into_bytes(),
+            Text::Readable(text) => text.into_bytes(),
             Text::Bytes(bytes) => bytes,
             Text::Absent(()) => return None,
         },

@@ -203,6 +203,6 @@ fn address(text: &[u8]) -> Option<Addr> {
 
 /// The name of a service as a line gives it.
 fn service(name: &[u8]) -> Arc<str> {
-    let text: String = clean(name, MAX_TEXT).chars().filter(|c| c.is_ascii_graphic()).collect();
+    let text: String = clean(name, MAX_TEXT).chars().filter(char::is_ascii_graphic).collect();
     text.to_ascii_lowercase().into()
 }
