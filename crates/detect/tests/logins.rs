@@ -61,6 +61,29 @@ fn rules_switched_off_do_not_judge_summaries() {
 }
 
 #[test]
+fn a_guesser_with_a_whole_network_of_ipv6_is_one_source() {
+    let mut detector = Detector::new(RuleSet::builtin());
+    let mut signals = Vec::new();
+    for n in 0..12 {
+        let event = LoginEvent {
+            at_ns: 1,
+            outcome: Outcome::Failed,
+            service: "ssh".into(),
+            port: Some(22),
+            user: Some("alice".into()),
+            unknown_user: false,
+            source: Some(Addr([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 7, 1, 2, 3, 4, 5, 6, 7, n])),
+            source_name: None,
+            method: None,
+            tries: 1,
+        };
+        let at_ns = 1_000_000_000 * (1 + u64::from(n));
+        detector.judge_login(at_ns, &event, Addr::v4([198, 51, 100, 5]), &mut signals);
+    }
+    assert!(signals.iter().any(|s| &*s.rule == "login-guess"), "{signals:?}");
+}
+
+#[test]
 fn sources_without_number_are_forgotten_and_counted() {
     let mut detector = Detector::new(RuleSet::builtin());
     let mut signals = Vec::new();
@@ -73,7 +96,7 @@ fn sources_without_number_are_forgotten_and_counted() {
             port: Some(22),
             user: Some(format!("user{n}").into()),
             unknown_user: true,
-            source: Some(Addr([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d])),
+            source: Some(Addr([0x20, 1, 0x0d, 0xb8, a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 1])),
             source_name: None,
             method: None,
             tries: u32::MAX,

@@ -4,6 +4,7 @@ use super::lines::Lines;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use std::io::{ErrorKind, Read};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,7 @@ const WORKS: Duration = Duration::from_secs(30);
 /// The journal, followed from now on.
 #[derive(Debug)]
 pub struct Journal {
+    program: PathBuf,
     facilities: Vec<u8>,
     running: Option<(Child, ChildStdout, Instant)>,
     lines: Lines,
@@ -34,8 +36,9 @@ pub struct Journal {
 
 impl Journal {
     /// Follows what is logged with one of `facilities` (RFC 5424 §6.2.1).
-    pub const fn new(facilities: Vec<u8>) -> Self {
+    pub fn new(facilities: Vec<u8>) -> Self {
         Self {
+            program: "journalctl".into(),
             facilities,
             running: None,
             lines: Lines::new(MAX_ENTRY),
@@ -91,7 +94,7 @@ impl Journal {
     }
 
     fn start(&mut self, now: Instant) {
-        let mut command = Command::new("journalctl");
+        let mut command = Command::new(&self.program);
         command.args(["--follow", "--lines=0", "--output=json", "--no-pager", "--quiet"]);
         command.arg("--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_COMM,_UID");
         command.args(self.facilities.iter().map(|f| format!("SYSLOG_FACILITY={f}")));
@@ -126,5 +129,65 @@ impl Drop for Journal {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A program in the place of `journalctl`: one entry, and whatever comes after that.
+    fn stand_in(name: &str, then: &str) -> (Journal, PathBuf) {
+        let folder = std::env::temp_dir().join(format!("aim-journal-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let program = folder.join("journalctl");
+        std::fs::write(&program, format!("#!/bin/sh\necho '{{\"MESSAGE\":\"one\"}}'\n{then}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        (Journal { program, ..Journal::new(vec![4, 10]) }, folder)
+    }
+
+    /// Looks until there are `wanted` entries, at most half a minute long.
+    fn entries(journal: &mut Journal, now: Instant, wanted: usize) -> Vec<Vec<u8>> {
+        let mut found: Vec<Vec<u8>> = Vec::new();
+        let begun = Instant::now();
+        while found.len() < wanted && begun.elapsed() < Duration::from_secs(30) {
+            journal.look(now, &mut [0; 4096], &mut |line| found.push(line.to_vec()));
+            std::thread::yield_now();
+        }
+        found
+    }
+
+    #[test]
+    fn entries_are_handed_out_without_waiting_for_more() {
+        let (mut journal, folder) = stand_in("follow", "exec sleep 60");
+        let now = Instant::now();
+        let found = entries(&mut journal, now, 1);
+        assert_eq!(auth::entry(&found[0]).map(|e| e.message), Some(b"one".to_vec()));
+        assert_eq!((journal.trouble.as_deref(), journal.restarts), (None, 0));
+        drop(journal);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_program_that_ends_is_started_again_but_not_at_once() {
+        let (mut journal, folder) = stand_in("ends", "exit 3");
+        let now = Instant::now();
+        assert_eq!(entries(&mut journal, now, 1).len(), 1);
+        let begun = Instant::now();
+        while journal.restarts == 0 && begun.elapsed() < Duration::from_secs(30) {
+            journal.look(now, &mut [0; 4096], &mut |_| panic!("nothing more was said"));
+        }
+        assert!(journal.trouble.as_deref().is_some_and(|t| t.contains("exit status: 3")), "{journal:?}");
+        journal.look(now, &mut [0; 4096], &mut |_| panic!("too early"));
+        assert_eq!(entries(&mut journal, now + FIRST_WAIT, 1).len(), 1);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_told() {
+        let mut journal = Journal { program: "/nonexistent/journalctl".into(), ..Journal::new(vec![4]) };
+        journal.look(Instant::now(), &mut [0; 64], &mut |_| ());
+        assert!(journal.trouble.is_some_and(|t| t.contains("cannot start journalctl")));
     }
 }

@@ -100,6 +100,25 @@ fn formats_are_found_by_content_and_may_be_added() {
 }
 
 #[test]
+fn entries_of_the_journal_are_read_and_those_of_ordinary_users_are_not_believed() {
+    let dir = scratch("logs-journal");
+    let file = dir.join("journal.json");
+    let mut text = String::new();
+    for (n, uid) in (0..30).map(|n| (n, if n < 15 { 0 } else { 1000 })) {
+        let source = if uid == 0 { "192.0.2.7" } else { "192.0.2.8" };
+        let _ = writeln!(
+            text,
+            r#"{{"__REALTIME_TIMESTAMP":"17952908{n:02}000000","_UID":"{uid}","SYSLOG_IDENTIFIER":"sshd","MESSAGE":"Failed password for root from {source} port 4{n:03} ssh2"}}"#
+        );
+    }
+    std::fs::write(&file, text).unwrap();
+    let report = test_json(&file, &[]);
+    assert_eq!((&report["lines"], &report["recognised"]), (&30.into(), &15.into()));
+    assert_eq!(report["sources"].as_array().unwrap().len(), 1);
+    assert_eq!(report["attacks"][0]["source"], "192.0.2.7");
+}
+
+#[test]
 fn what_cannot_be_read_is_refused_with_a_way_out() {
     let dir = scratch("logs-refused");
     let file = dir.join("prose.txt");

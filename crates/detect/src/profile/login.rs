@@ -132,6 +132,15 @@ impl Default for Logins {
     }
 }
 
+/// Who stands behind an address: in IPv6 its /64, of which a single host has every address (RFC 6177).
+fn network(addr: Addr) -> Addr {
+    let mut network = addr;
+    if !addr.is_v4() {
+        network.0[8..].fill(0);
+    }
+    network
+}
+
 /// The lower half of a hash, for counting.
 const fn low(hash: u64) -> u32 {
     hash as u32
@@ -147,7 +156,7 @@ impl Logins {
         out: &mut Vec<Observation>,
     ) {
         let Some(addr) = event.source else { return };
-        let source = self.sources.touch(addr, now_ns);
+        let source = self.sources.touch(network(addr), now_ns);
         source.minute.roll(now_ns, MINUTE_NS);
         source.hour.roll(now_ns, HOUR_NS);
         if source.ten.roll(now_ns, TEN_MINUTES_NS) {
@@ -272,6 +281,7 @@ impl Logins {
 fn from(event: &LoginEvent) -> Option<u32> {
     match (&event.source, &event.source_name) {
         (Some(addr), _) => {
+            let addr = network(*addr);
             let half = |at: usize| addr.0[at..at + 8].iter().fold(0_u64, |n, b| n << 8 | u64::from(*b));
             let mixed = (half(0) ^ half(8).rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             Some((mixed >> 32) as u32)

@@ -100,7 +100,7 @@ subjects! {
     KerberosClient "kerberos_client" "What a Kerberos KDC gave and refused one client, in 5 min; 8,192 clients.";
     KerberosDowngrade "kerberos_downgrade" "A first ticket of Kerberos answered with RC4 by a KDC that has AES; habits of 16,384 addresses and users, remembered for a week.";
     NameAnswers "name_answers" "Names one host answers for by LLMNR, until it pauses for ten minutes; 4,096 hosts.";
-    LoginSource "login_source" "What one source did at the logins of this host, by its logs, in running windows of 1, 10 and 60 min; 16,384 sources.";
+    LoginSource "login_source" "What one source (an address, in IPv6 its /64) did at the logins of this host, by its logs, in running windows of 1, 10 and 60 min; 16,384 sources.";
     LoginAccount "login_account" "Logins to one account of one service, by logs, in a running hour; 16,384 accounts.";
     LoginService "login_service" "Logins to one service by all sources, by logs, in running 10 min; 256 services.";
     LoginName "login_name" "What was typed as a user name and refused, where it has signs that names lack; by logs.";
