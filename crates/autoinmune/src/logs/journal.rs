@@ -37,8 +37,12 @@ pub struct Journal {
 impl Journal {
     /// Follows what is logged with one of `facilities` (RFC 5424 §6.2.1).
     pub fn new(facilities: Vec<u8>) -> Self {
+        Self::of("journalctl".into(), facilities)
+    }
+
+    const fn of(program: PathBuf, facilities: Vec<u8>) -> Self {
         Self {
-            program: "journalctl".into(),
+            program,
             facilities,
             running: None,
             lines: Lines::new(MAX_ENTRY),
@@ -144,7 +148,7 @@ mod tests {
         let program = folder.join("journalctl");
         std::fs::write(&program, format!("#!/bin/sh\necho '{{\"MESSAGE\":\"one\"}}'\n{then}\n")).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        (Journal { program, ..Journal::new(vec![4, 10]) }, folder)
+        (Journal::of(program, vec![4, 10]), folder)
     }
 
     /// Looks until there are `wanted` entries, at most half a minute long.
@@ -186,8 +190,8 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there_is_told() {
-        let mut journal = Journal { program: "/nonexistent/journalctl".into(), ..Journal::new(vec![4]) };
+        let mut journal = Journal::of("/nonexistent/journalctl".into(), vec![4]);
         journal.look(Instant::now(), &mut [0; 64], &mut |_| ());
-        assert!(journal.trouble.is_some_and(|t| t.contains("cannot start journalctl")));
+        assert!(journal.trouble.as_deref().is_some_and(|t| t.contains("cannot start journalctl")));
     }
 }
