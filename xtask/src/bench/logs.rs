@@ -46,6 +46,12 @@ pub(crate) fn measure(setup: &Setup) -> anyhow::Result<Section> {
             .aim(Aim::AtLeast(500.0))
             .baseline(rate(&counted) / 1e3, "grep"),
     );
+    let cost = median(&read.iter().map(|r| r.cpu_seconds).collect::<Vec<_>>());
+    section.push(Figure::new(
+        "lines per second of processor time",
+        f64::from(lines) / cost / 1e3,
+        "thousand/s",
+    ));
     let memory = read.iter().map(|r| r.peak_bytes as f64 / 1e6).fold(0.0, f64::max);
     section.push(Figure::new("most memory resident", memory, "MB"));
     Ok(section)
