@@ -11,11 +11,12 @@ mod scoreboard;
 mod sections;
 mod shell;
 mod test;
+mod usernames;
 
 use std::process::ExitCode;
 
 /// Name, arguments and purpose of each task, in the order of the help text.
-const TASKS: [(&str, &str, &str); 7] = [
+const TASKS: [(&str, &str, &str); 8] = [
     (
         "test",
         "[-v] [--no-e2e] [-p NAME]…",
@@ -38,6 +39,7 @@ const TASKS: [(&str, &str, &str); 7] = [
         "[--program PATH] [--section NAME]…",
         "train and test classifiers on shared data, and write docs/SCOREBOARD.md",
     ),
+    ("usernames", "", "train the classifier of user names anew, and write its figures to docs/logins.md"),
     ("bpf", "[--check]", "compile the kernel programs, or fail if they differ from their sources"),
 ];
 
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Some("exactness") => exactness::run(&rest),
         Some("e2e") => e2e::run(&rest),
         Some("scoreboard") => scoreboard::run(&rest),
+        Some("usernames") => usernames::run(&rest),
         Some("bpf") => bpf::run(&rest).map(|()| true),
         Some("help" | "--help" | "-h") => {
             print!("{}", help());

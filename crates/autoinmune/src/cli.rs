@@ -75,6 +75,12 @@ pub enum Command {
         #[command(subcommand)]
         command: crate::intel::IntelCommand,
     },
+    /// Try out and list the formats of logs in which services tell of logins
+    Logs {
+        /// What to do with logs.
+        #[command(subcommand)]
+        command: crate::logs::LogsCommand,
+    },
     /// Show attach modes, rates, losses, own load and blocks of the running agent
     Status(ClientArgs),
     /// Check what this machine offers, each finding with its fix

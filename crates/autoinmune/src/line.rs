@@ -10,6 +10,7 @@ mod worker;
 pub use judge::{Judge, JudgeConfig, Reputation};
 pub use worker::{Cursor, Intake, Report, Reports, Worked, Worker};
 
+use auth::LoginEvent;
 use detect::{Detector, Exceptions, Incident, IncidentBook, RuleSet, Signal, Update};
 use flow::fragment::OddFragment;
 use flow::{
@@ -116,6 +117,11 @@ impl Line {
     /// Takes the kernel's word that a source crossed a tunable within its one-second window.
     pub fn source_over(&mut self, at_ns: u64, addr: Addr, window: &Window, tap: &mut impl Tap) {
         self.judge.source_over(at_ns, addr, window, tap);
+    }
+
+    /// Takes a login at `server` that a log tells of.
+    pub fn login(&mut self, at_ns: u64, event: &LoginEvent, server: Addr, tap: &mut impl Tap) {
+        self.judge.login(at_ns, event, server, tap);
     }
 
     /// Lets time pass: timeouts, ends of incidents, ends of blocks.

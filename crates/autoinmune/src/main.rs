@@ -27,6 +27,7 @@ mod learner;
 mod line;
 mod models;
 mod pool;
+mod logs;
 mod reference;
 mod replay;
 mod rules;
@@ -74,6 +75,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Bans(args) => client::bans(&args),
         Command::Limits(args) => client::limits(&args),
         Command::Intel { command } => intel::run(&command),
+        Command::Logs { command } => logs::run(&command),
         Command::Explain(args) => client::explain(&args),
         Command::Feedback { command } => feedback::run(&command),
         Command::Status(args) => client::status(&args),

@@ -19,8 +19,14 @@ pub enum Class {
     BruteForce,
     /// Trying few passwords for many users.
     PasswordSpraying,
-    /// Trying stolen logins of many users.
+    /// Trying credentials taken elsewhere, from many addresses.
     CredentialStuffing,
+    /// Guessing credentials of accounts that only software should use.
+    ServiceAccountAbuse,
+    /// Something typed as a user name that is none, such as a password.
+    UsernameConfusion,
+    /// A command, SQL or a script where a user name belongs.
+    CommandInjection,
     /// Denial of service by one source that is none of the floods.
     Dos,
     /// Denial of service by many sources together.
@@ -65,7 +71,7 @@ pub enum Class {
 
 impl Class {
     /// Every class, in the order of declaration.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 30] = [
         Self::PortScan,
         Self::SynFlood,
         Self::UdpFlood,
@@ -73,6 +79,9 @@ impl Class {
         Self::BruteForce,
         Self::PasswordSpraying,
         Self::CredentialStuffing,
+        Self::ServiceAccountAbuse,
+        Self::UsernameConfusion,
+        Self::CommandInjection,
         Self::Dos,
         Self::Ddos,
         Self::Amplification,
@@ -106,6 +115,9 @@ impl Class {
             Self::BruteForce => "brute_force",
             Self::PasswordSpraying => "password_spraying",
             Self::CredentialStuffing => "credential_stuffing",
+            Self::ServiceAccountAbuse => "service_account_abuse",
+            Self::UsernameConfusion => "username_confusion",
+            Self::CommandInjection => "command_injection",
             Self::Dos => "dos",
             Self::Ddos => "ddos",
             Self::Amplification => "amplification",

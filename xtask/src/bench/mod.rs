@@ -12,6 +12,7 @@ mod flood;
 mod generate;
 mod kernel;
 mod load;
+mod logs;
 pub(crate) mod machine;
 mod memory;
 mod process;
@@ -53,6 +54,7 @@ const PARTS: [Part; 9] = [
     ("capture", "Dataset capture", rate::measure),
     ("generate", "Ordinary traffic", generate::measure),
     ("enrich", "Knowledge of addresses", enrich::measure),
+    ("logs", "Logs", logs::measure),
 ];
 
 /// Says what goes on.

@@ -7,6 +7,7 @@ mod commands;
 mod intel;
 mod kernel_source;
 mod learning;
+mod logs;
 mod notify;
 mod publish;
 pub mod reaction;
@@ -24,6 +25,7 @@ use anyhow::Context as _;
 use commands::Desk;
 use intel::Intel;
 use learning::Learning;
+use logs::Logs;
 use publish::Board;
 use reaction::Reaction;
 use respond::Mode;
@@ -141,6 +143,7 @@ struct Agent {
     tap: AgentTap,
     intel: Intel,
     learning: Learning,
+    logs: Logs,
     desk: Desk,
     board: Arc<Board>,
     meter: server::process::Meter,
@@ -207,6 +210,7 @@ impl Agent {
         }
         let learning = Learning::start(&config, &made, models, &mut line, &mut tap)
             .context("cannot start the learner's thread")?;
+        let logs = Logs::start(&config, simulated)?;
         let control = server::control::Control::start(
             &server::control::socket_in(&config.run_dir),
             Arc::new(counter) as Arc<dyn server::control::Agent>,
@@ -221,6 +225,7 @@ impl Agent {
             tap,
             intel,
             learning,
+            logs,
             desk,
             board,
             meter: server::process::Meter::new(),
@@ -267,6 +272,7 @@ impl Agent {
     /// One turn of the loop: traffic, effects, requests, timers.
     fn turn(&mut self) -> anyhow::Result<()> {
         self.source.feed(POLL, &mut self.line, &mut self.tap, &mut self.reaction)?;
+        self.logs.feed(&mut self.line, &mut self.tap);
         self.apply_effects();
         self.serve();
         self.learning.turn(&mut self.line);
@@ -275,6 +281,7 @@ impl Agent {
             self.guarded = now;
             self.source.check_interfaces()?;
             self.guard();
+            self.logs.look_up();
         }
         if now.duration_since(self.published) >= PUBLISH_EVERY {
             self.published = now;
@@ -362,6 +369,7 @@ impl Agent {
             }
         }
         self.intel.reload(&self.config, &next, &mut self.line, &mut self.tap)?;
+        self.logs.reload(&self.config, &next, self.args.simulate.is_some())?;
         let now = wall_ns();
         self.line.set_rules(next.rules.clone());
         let models = learned::load_promoted(&next)?;
@@ -400,6 +408,7 @@ impl Agent {
             http.stop();
         }
         self.learning.stop();
+        self.logs.stop();
         self.source.finish(&mut self.line, &mut self.tap);
         self.line.finish(&mut self.tap);
         self.apply_effects();

@@ -74,7 +74,7 @@ impl Board {
         let process = agent.meter.look();
         let uptime = agent.started.elapsed();
         let sight = agent.source.sight(&agent.line);
-        let Agent { line, tap, intel, learning, reaction, config, http, .. } = agent;
+        let Agent { line, tap, intel, learning, logs, reaction, config, http, .. } = agent;
         let simulated = tap.context.simulated;
         let worked = line.worked();
         let mut losses = replay::losses(&worked, line.judge());
@@ -92,6 +92,7 @@ impl Board {
         if let Some(learner) = &learner {
             losses.insert("learner_windows_dropped".into(), learner.windows_dropped);
         }
+        losses.extend(logs.losses().into_iter().map(|(name, count)| (name.to_owned(), count)));
         let mut channels = BTreeMap::new();
         if let Some(eve) = &tap.eve {
             losses.insert("eve_lines_dropped".into(), eve.dropped());

@@ -69,6 +69,8 @@ pub struct Config {
     pub incident_quiet: Duration,
     /// Rules with overrides applied.
     pub rules: RuleSet,
+    /// Logs to follow.
+    pub logs: crate::logs::Settings,
     /// Databases of addresses.
     pub geoip: enrich::config::GeoIp,
     /// Reputation lists.
@@ -170,6 +172,9 @@ impl Config {
             })?;
             models_trust.push(key);
         }
+        if let Some(why) = raw.logs.fault() {
+            return Err(wrong("logs", why));
+        }
         let mut rules = RuleSet::builtin();
         if !raw.rule_files.is_empty() {
             let mut texts = Vec::new();
@@ -220,6 +225,7 @@ impl Config {
             },
             incident_quiet: Duration::from_secs(raw.incidents.quiet_s.into()),
             rules,
+            logs: raw.logs,
             geoip: raw.geoip,
             reputation: raw.reputation,
             models: crate::learned::Choice::parse(&raw.models.bundle),

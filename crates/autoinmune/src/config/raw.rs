@@ -21,6 +21,8 @@ pub struct RawConfig {
     pub networks: Networks,
     /// The flow table.
     pub flow: Flow,
+    /// Logs in which services tell of logins.
+    pub logs: crate::logs::Settings,
     /// Incidents.
     pub incidents: Incidents,
     /// Where addresses are and whose.

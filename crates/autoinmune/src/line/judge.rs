@@ -1,6 +1,7 @@
 //! The part of the line that there is one of: reports of workers in, incidents and decisions out.
 
 use super::{Report, Tap};
+use auth::LoginEvent;
 use detect::learned::{JudgedWindow, Learned, LearnedCounters, ModelError, Models};
 use detect::{Actor, BookConfig, Detector, Exceptions, Incident, IncidentBook, RuleSet, Signal, Update};
 use flow::tracker::CLOCK_RESTART_NS;
@@ -129,6 +130,15 @@ impl Judge {
         let who = (addr, Role::Source);
         self.detector.judge_window(self.now_ns, &self.census, who, Span::S1, window, &mut self.signals);
         self.decide(tap);
+    }
+
+    /// Takes a login at `server` that a log tells of.
+    pub fn login(&mut self, at_ns: u64, event: &LoginEvent, server: Addr, tap: &mut impl Tap) {
+        self.set_time(at_ns);
+        self.detector.judge_login(self.now_ns, event, server, &mut self.signals);
+        if !self.signals.is_empty() {
+            self.decide(tap);
+        }
     }
 
     /// Lets time pass, once all workers have told what was before: ends of incidents, ends of blocks.

@@ -10,5 +10,6 @@ mod intel;
 mod learned;
 mod learning;
 mod models;
+mod logs;
 mod replay;
 mod workers;

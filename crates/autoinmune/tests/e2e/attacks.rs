@@ -35,7 +35,7 @@ fn services(host: &Host) -> ([Server; 3], Services) {
 }
 
 /// A real sshd on port 22 of both IP versions, which takes one key and refuses every password.
-fn sshd(host: &Host) -> Daemon {
+pub(crate) fn sshd(host: &Host) -> Daemon {
     let path = |name: &str| host.path(name).to_str().expect("a plain path").to_owned();
     for key in ["host_key", "user_key"] {
         let args = ["-q", "-t", "ed25519", "-N", "", "-f", &path(key)];

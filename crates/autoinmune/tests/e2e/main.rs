@@ -18,5 +18,6 @@ mod intel;
 mod interfaces;
 mod lab;
 mod learning;
+mod logins;
 mod refusals;
 mod simulation;

@@ -7,12 +7,14 @@
 pub(crate) mod dns;
 mod http;
 mod kerberos;
+mod login;
 mod odd;
 mod script;
 
 use crate::ruleset::VectorResult;
 use crate::{Detector, RuleSet, Signal};
 use flow::{Census, CensusConfig, Event, Tracker, TrackerConfig};
+pub use login::Logins;
 use script::Item;
 use serde::{Deserialize, Serialize};
 use wire::Addr;
@@ -29,7 +31,11 @@ pub struct Vector {
     /// The expected outcome.
     pub expect: Expect,
     /// The activities.
+    #[serde(default)]
     pub traffic: Vec<Traffic>,
+    /// Logins that logs tell of.
+    #[serde(default)]
+    pub logins: Vec<Logins>,
 }
 
 /// The expected outcome of a vector.
@@ -272,6 +278,15 @@ pub fn run(vector: &Vector, detector: &mut Detector) -> Result<Vec<Signal>, Stri
     if items.len() > MAX_PACKETS {
         return Err(format!("expands to more than {MAX_PACKETS} packets"));
     }
+    let mut told = Vec::new();
+    for logins in &vector.logins {
+        logins.expand(&mut told);
+    }
+    if told.len() > MAX_PACKETS {
+        return Err(format!("expands to more than {MAX_PACKETS} logins"));
+    }
+    told.sort_by_key(|l| l.at_ns);
+    let mut told = told.into_iter().peekable();
     items.sort_by_key(|i| i.at_ns);
     let config = TrackerConfig { flow_capacity: MAX_PACKETS, ..TrackerConfig::default() };
     let mut bench = Bench {
@@ -283,6 +298,9 @@ pub fn run(vector: &Vector, detector: &mut Detector) -> Result<Vec<Signal>, Stri
         signals: Vec::new(),
     };
     for item in &items {
+        while let Some(login) = told.next_if(|l| l.at_ns <= item.at_ns) {
+            bench.login(&login);
+        }
         bench.pass(item.at_ns);
         if let Some(arp) = &item.arp {
             bench.detector.judge_arp(item.at_ns, arp, &mut bench.signals);
@@ -291,7 +309,9 @@ pub fn run(vector: &Vector, detector: &mut Detector) -> Result<Vec<Signal>, Stri
             bench.judge();
         }
     }
-    bench.pass(items.last().map_or(EPOCH_NS, |i| i.at_ns) + TAIL_NS);
+    told.for_each(|login| bench.login(&login));
+    let last_ns = items.last().map_or(EPOCH_NS, |i| i.at_ns);
+    bench.pass(last_ns.max(bench.clock) + TAIL_NS);
     bench.tracker.finish(&mut bench.events);
     bench.judge();
     Ok(bench.signals)
@@ -317,6 +337,11 @@ impl Bench<'_> {
             self.detector.advance(self.clock, &mut self.signals);
             self.clock += TICK_NS;
         }
+    }
+
+    fn login(&mut self, event: &auth::LoginEvent) {
+        self.pass(event.at_ns);
+        self.detector.judge_login(event.at_ns, event, login::SERVER, &mut self.signals);
     }
 
     fn judge(&mut self) {
