@@ -4,6 +4,8 @@
 //! which [`encode`] derives from the same output, so that the two cannot disagree. Label values are bounded in
 //! alphabet, length and number whatever the source hands over: a metric must never become a way to fill memory.
 
+pub mod detector;
+
 use crate::view::{ProcessView, ProgramView};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -117,7 +119,7 @@ impl Exposition {
 ///
 /// # Errors
 /// Only if the encoder fails to write to memory, which it does not.
-pub fn encode(metrics: Metrics, form: Exposition) -> Result<String, fmt::Error> {
+pub fn encode(metrics: impl Collector, form: Exposition) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(metrics));
     let mut text = String::with_capacity(8192);
