@@ -34,6 +34,8 @@ pub trait Tap {
     fn incident(&mut self, at_ns: u64, update: &Update, signal: Option<&Signal>, decision: Option<&Decision>);
     /// A block was put in force, lifted or ran out; also those passed to `incident`.
     fn decision(&mut self, decision: &Decision);
+    /// A window of a source is over, judged or not; called only where [`JudgeConfig::tell_windows`] is set.
+    fn window(&mut self, _window: &detect::learned::JudgedWindow) {}
     /// Frames that could not be parsed: called at the first and at each power of two, with the count so far.
     fn anomaly(&mut self, at_ns: u64, reason: &'static str, count: u64);
 }
@@ -199,6 +201,17 @@ impl Line {
     /// Replaces rules after a reload; the state of rules begins anew, incidents, windows and flows stay.
     pub fn set_rules(&mut self, rules: RuleSet) {
         self.judge.set_rules(rules);
+    }
+
+    /// Puts other models in place; evidence against sources begins anew.
+    ///
+    /// # Errors
+    /// Models made for other features; those at work stay.
+    pub fn set_models(
+        &mut self,
+        models: &detect::learned::Models,
+    ) -> Result<(), detect::learned::ModelError> {
+        self.judge.set_models(models)
     }
 
     /// Has signals weighed by the reputation of their actors from now on.

@@ -35,6 +35,8 @@ pub fn line_config(config: &Config, policy: respond::Policy) -> LineConfig {
         judge: JudgeConfig {
             census: config.census,
             rules: config.rules.clone(),
+            models: config.models.clone(),
+            tell_windows: false,
             book: detect::BookConfig {
                 quiet_ns: u64::try_from(config.incident_quiet.as_nanos()).unwrap_or(u64::MAX),
                 ..detect::BookConfig::default()

@@ -55,11 +55,13 @@ pub enum Class {
     Evasion,
     /// A protocol broken, or where it does not belong.
     ProtocolAnomaly,
+    /// Unlike what is usual, and like no attack that is known.
+    Anomaly,
 }
 
 impl Class {
     /// Every class, in the order of declaration.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::PortScan,
         Self::SynFlood,
         Self::UdpFlood,
@@ -84,6 +86,7 @@ impl Class {
         Self::OtAbuse,
         Self::Evasion,
         Self::ProtocolAnomaly,
+        Self::Anomaly,
     ];
 
     /// The name as serialised.
@@ -114,6 +117,34 @@ impl Class {
             Self::OtAbuse => "ot_abuse",
             Self::Evasion => "evasion",
             Self::ProtocolAnomaly => "protocol_anomaly",
+            Self::Anomaly => "anomaly",
+        }
+    }
+
+    /// The MITRE ATT&CK technique that the class is most often; empty where there is none. Rules name theirs more exactly.
+    #[must_use]
+    pub const fn technique(self) -> &'static str {
+        match self {
+            Self::PortScan => "T1046",
+            Self::SynFlood | Self::UdpFlood | Self::IcmpFlood | Self::Ddos => "T1498.001",
+            Self::Amplification => "T1498.002",
+            Self::Dos | Self::SlowHttp => "T1499",
+            Self::BruteForce => "T1110.001",
+            Self::PasswordSpraying => "T1110.003",
+            Self::DnsTunnel => "T1071.004",
+            Self::Dga => "T1568.002",
+            Self::IcmpTunnel => "T1095",
+            Self::DataExfiltration => "T1048",
+            Self::C2Beacon => "T1071",
+            Self::LateralMovement => "T1021",
+            Self::CredentialAccess => "T1003",
+            Self::Discovery => "T1018",
+            Self::Ransomware => "T1486",
+            Self::ArpSpoof => "T1557.002",
+            Self::DhcpSpoof => "T1557.003",
+            Self::OtAbuse => "T0855",
+            Self::Evasion => "T1027",
+            Self::ProtocolAnomaly | Self::Anomaly => "",
         }
     }
 }

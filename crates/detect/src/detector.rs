@@ -5,7 +5,7 @@ use crate::count::Counts;
 use crate::metric::Metric;
 use crate::profile::{self, Fact, Observation, Profile, Subject};
 use crate::rule::Rule;
-use crate::{Actor, Evidence, RuleSet, Signal};
+use crate::{Actor, Evidence, Origin, RuleSet, Signal};
 use flow::{
     Census, Conversation, Direction, EndReason, EntityId, Event, FlowKey, FlowRecord, Role, Span, TcpState,
     What, Window,
@@ -434,11 +434,18 @@ impl Compiled {
             let Some(observed) = value(*metric) else { continue };
             for (threshold, at_least) in [(bound.at_least, true), (bound.at_most, false)] {
                 if let Some(threshold) = threshold {
-                    evidence.push(Evidence { metric: metric.name(), observed, threshold, at_least });
+                    evidence.push(Evidence {
+                        metric: metric.name(),
+                        observed,
+                        threshold,
+                        at_least,
+                        contribution: None,
+                    });
                 }
             }
         }
         Signal {
+            origin: Origin::Rule,
             rule: rule.id.clone(),
             sid: rule.sid,
             rev: rule.rev,
@@ -456,6 +463,7 @@ impl Compiled {
             since_ns: since_ns.min(now_ns),
             confidence: confidence(rule.confidence, &evidence),
             may_block: rule.may_block,
+            may_agree: false,
             evidence,
         }
     }
@@ -485,8 +493,13 @@ mod tests {
 
     #[test]
     fn confidence_grows_with_the_smallest_excess() {
-        let evidence =
-            |observed: f64, at_least: bool| Evidence { metric: "m", observed, threshold: 10.0, at_least };
+        let evidence = |observed: f64, at_least: bool| Evidence {
+            metric: "m",
+            observed,
+            threshold: 10.0,
+            at_least,
+            contribution: None,
+        };
         for (list, expected) in [
             (vec![evidence(10.0, true)], 0.8),
             (vec![evidence(40.0, true)], 0.9),

@@ -1,8 +1,8 @@
 //! Flows and windows to signals, verdicts and incidents.
 //!
 //! Rules are data (`rules/*.toml`): a name, a technique, a condition over named metrics, documentation and test
-//! vectors. This crate evaluates them, merges what belongs to one actor, and explains each verdict. Pure: time is an
-//! argument in nanoseconds.
+//! vectors. This crate evaluates them, asks learned models beside them, merges what belongs to one actor, and explains
+//! each verdict. Pure: time is an argument in nanoseconds.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,7 @@ pub mod docs;
 pub mod field;
 pub mod home;
 pub mod incident;
+pub mod learned;
 pub mod metric;
 mod names;
 pub mod profile;
@@ -34,4 +35,4 @@ pub use incident::{Change, Incident, Update};
 pub use metric::Metric;
 pub use rule::Rule;
 pub use ruleset::{RuleError, RuleOverride, RuleSet, VectorResult};
-pub use signal::{Actor, Evidence, Signal};
+pub use signal::{Actor, Evidence, Origin, Signal};

@@ -8,7 +8,7 @@ use crate::event::{Conversation, Share, What};
 use crate::rates::Rates;
 use crate::sketch::addr_hash;
 use crate::tracker::{CLOCK_RESTART_NS, MAX_CAPACITY, TICK_NS, is_end_of_tick};
-use crate::window::{Allowance, Peer, Role, Span, Window};
+use crate::window::{Allowance, PastWindow, Peer, Role, Span, Window};
 use crate::{Event, Traffic};
 use serde::Serialize;
 use wire::Addr;
@@ -138,6 +138,26 @@ impl Census {
         self.entities.sweep(self.clock);
     }
 
+    /// Has 10-s windows of sources handed out by [`Self::take_past`] when they are over: when the source is next heard, else
+    /// within 16 s of [`Self::advance`], or when the table gives the source up.
+    pub const fn keep_past(&mut self) {
+        self.entities.allowance.keep_past = true;
+    }
+
+    /// Moves the windows that are over to the end of `into`. To be called after each [`Self::take`] and [`Self::advance`]: what is
+    /// not taken stays in memory.
+    #[inline]
+    pub fn take_past(&mut self, into: &mut Vec<PastWindow>) {
+        into.append(&mut self.entities.allowance.past);
+    }
+
+    /// Ends the 10-s windows of all sources, at the end of input.
+    pub fn end_windows(&mut self) {
+        if self.entities.allowance.keep_past {
+            self.entities.retire_all();
+        }
+    }
+
     /// An entity by its handle.
     #[must_use]
     pub fn entity(&self, id: EntityId) -> Option<&Entity> {
@@ -148,6 +168,12 @@ impl Census {
     #[must_use]
     pub fn entity_at(&self, addr: Addr, role: Role) -> Option<&Entity> {
         self.entities.find(addr, role)
+    }
+
+    /// Seed of all hashes.
+    #[must_use]
+    pub const fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// What was counted so far.

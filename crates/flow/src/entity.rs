@@ -134,10 +134,26 @@ impl Entity {
         }
         self.fold_by_ns = u64::MAX;
         for (bit, (w, span)) in self.windows.iter_mut().zip(Span::ALL).enumerate() {
-            if w.roll(span, at, begins, allowance) {
+            if let Some(mut past) = w.roll(span, at, begins) {
                 self.wanting &= !(1 << bit);
+                if span == Span::S10 && self.role == Role::Source {
+                    allowance.bury(self.addr, past);
+                } else {
+                    past.release(allowance);
+                }
             }
             self.fold_by_ns = self.fold_by_ns.min(w.start_ns.saturating_add(span.nanos()));
+        }
+    }
+
+    /// Gives up the 10-s window of a source if it is over at `now`: who is silent would otherwise be judged when next heard.
+    fn retire(&mut self, now: u64, allowance: &mut Allowance) {
+        if self.role == Role::Source && !self.window(Span::S10).covers(now, Span::S10) {
+            self.fold();
+            let window = &mut self.windows[Span::S10 as usize];
+            // What is left has run out too: the next packet begins a new one.
+            let left = Window::opened(window.start_ns);
+            allowance.bury(self.addr, std::mem::replace(window, left));
         }
     }
 
@@ -307,6 +323,7 @@ impl Entities {
 
     fn remove(&mut self, slot: usize) {
         let e = &mut self.slots[slot];
+        e.retire(u64::MAX, &mut self.allowance);
         for w in &mut e.windows {
             w.release(&mut self.allowance);
         }
@@ -346,10 +363,21 @@ impl Entities {
                 continue;
             }
             at += word.trailing_zeros() as usize;
-            if at < to && now.saturating_sub(self.slots[at].last_ns) > Span::S60.nanos() {
-                self.remove(at);
+            if at < to {
+                if now.saturating_sub(self.slots[at].last_ns) > Span::S60.nanos() {
+                    self.remove(at);
+                } else if self.allowance.keep_past {
+                    self.slots[at].retire(now, &mut self.allowance);
+                }
             }
             at += 1;
+        }
+    }
+
+    /// Gives up the 10-s windows of all sources.
+    pub(crate) fn retire_all(&mut self) {
+        for e in self.slots.iter_mut().filter(|e| e.live) {
+            e.retire(u64::MAX, &mut self.allowance);
         }
     }
 

@@ -47,4 +47,4 @@ pub use recent::Recent;
 pub use session::Segment;
 pub use stats::{Accumulator, FlowStats, TcpState};
 pub use tracker::{Tracker, TrackerConfig, TrackerCounters};
-pub use window::{Role, SourceCounts, Span, Window, WindowSets};
+pub use window::{PastWindow, Role, SourceCounts, Span, Window, WindowSets};

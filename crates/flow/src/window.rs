@@ -5,6 +5,7 @@ use crate::event::{Opening, Share};
 use crate::fragment::Finding;
 use crate::sketch::{Distinct, pair_hash};
 use serde::{Deserialize, Serialize};
+use wire::Addr;
 use wire::packet::protocol;
 
 /// Packets of an entity, both ways together, after which [`crate::Census::take`] has it judged; and of a flow, after which
@@ -173,16 +174,40 @@ pub struct WindowSets {
     pub sources: Distinct,
 }
 
-/// How many [`WindowSets`] may exist at once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A 10-s window of a source that is over, sets included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastWindow {
+    /// Whose.
+    pub addr: Addr,
+    /// The window.
+    pub window: Window,
+}
+
+/// What windows take from their table and give back to it: [`WindowSets`] while they run, of which so many may exist at
+/// once, and themselves when they are over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Allowance {
     pub(crate) capacity: u32,
     pub(crate) used: u32,
     /// Times a set was wanted and not to be had.
     pub(crate) refused: u64,
+    /// Whether windows that are over are wanted.
+    pub(crate) keep_past: bool,
+    /// Those not handed out yet.
+    pub(crate) past: Vec<PastWindow>,
 }
 
 impl Allowance {
+    /// Takes a window that is over, and its sets.
+    pub(crate) fn bury(&mut self, addr: Addr, window: Window) {
+        if window.sets.is_some() {
+            self.used = self.used.saturating_sub(1);
+        }
+        if self.keep_past && !window.is_empty() {
+            self.past.push(PastWindow { addr, window });
+        }
+    }
+
     fn take(&mut self) -> bool {
         let granted = self.used < self.capacity;
         if granted {
@@ -277,14 +302,16 @@ impl Window {
     }
 
     /// Starts over if the window ran out before `at`; the new one opens at `begins`, which is not after `at`, or as far
-    /// back as its span allows. Whether it did.
-    pub(crate) fn roll(&mut self, span: Span, at: u64, begins: u64, allowance: &mut Allowance) -> bool {
+    /// back as its span allows. The one that is over, if it is.
+    pub(crate) fn roll(&mut self, span: Span, at: u64, begins: u64) -> Option<Self> {
         let over = !self.covers(at, span);
-        if over {
-            self.release(allowance);
-            *self = Self::opened(begins.max(at.saturating_sub(span.nanos() - 1)));
-        }
-        over
+        over.then(|| std::mem::replace(self, Self::opened(begins.max(at.saturating_sub(span.nanos() - 1)))))
+    }
+
+    /// Whether nothing happened in it.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.packets == 0 && self.reply_packets == 0 && self.flows == 0 && self.failed_flows == 0
     }
 
     /// Gives the sets back.

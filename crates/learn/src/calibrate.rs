@@ -3,6 +3,7 @@
 //! A threshold is never typed in: it follows from how many false alarms a host may cause a day ([`Budget`]).
 
 use crate::LearnError;
+use crate::codec::{CodecError, Pack, ensure};
 use serde::{Deserialize, Serialize};
 
 /// Highest scores of normal data that are kept one by one. Below them p-values are coarser than one in a thousand of
@@ -78,6 +79,18 @@ impl Conformal {
     pub fn level(&self, budget: &Budget) -> Option<f64> {
         let level = budget.alarms_per_day / budget.judgements_per_day.max(1e-9);
         (level >= self.finest()).then_some(level.min(1.0))
+    }
+}
+
+impl Pack for Conformal {
+    const KIND: [u8; 4] = *b"conf";
+    const VERSION: u16 = 1;
+
+    fn check(&self) -> Result<(), CodecError> {
+        let falls = |a: &(f32, u32), b: &(f32, u32)| a.0 > b.0 && a.1 < b.1;
+        ensure(self.steps.is_sorted_by(falls), "the order of scores")?;
+        let ends = |(s, rank): &(f32, u32)| !s.is_nan() && *rank > 0 && *rank <= self.count;
+        ensure(!self.steps.is_empty() && self.steps.iter().all(ends), "the number of scores")
     }
 }
 
@@ -165,6 +178,18 @@ impl Isotonic {
     }
 }
 
+impl Pack for Isotonic {
+    const KIND: [u8; 4] = *b"isot";
+    const VERSION: u16 = 1;
+
+    fn check(&self) -> Result<(), CodecError> {
+        let rises = |a: &(f32, f32), b: &(f32, f32)| a.0 < b.0 && a.1 <= b.1;
+        ensure(!self.points.is_empty() && self.points.is_sorted_by(rises), "the order of scores")?;
+        let fits = |(s, p): &(f32, f32)| s.is_finite() && (0.0..=1.0).contains(p);
+        ensure(self.points.iter().all(fits), "a probability")
+    }
+}
+
 /// Probability = logistic(a × score + b) (Platt, 1999), fitted by Newton's method with his smoothed targets (Lin, Lin and
 /// Weng, "A note on Platt's probabilistic outputs", 2007).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -234,6 +259,15 @@ impl Platt {
     #[must_use]
     pub fn probability(&self, score: f32) -> f32 {
         (1.0 / (1.0 + (-(self.a * f64::from(score) + self.b)).exp())) as f32
+    }
+}
+
+impl Pack for Platt {
+    const KIND: [u8; 4] = *b"plat";
+    const VERSION: u16 = 1;
+
+    fn check(&self) -> Result<(), CodecError> {
+        ensure(self.a.is_finite() && self.b.is_finite(), "the slope or offset")
     }
 }
 

@@ -9,6 +9,8 @@
 pub mod anomaly;
 pub mod bins;
 pub mod calibrate;
+pub mod codec;
+pub mod hybrid;
 pub mod matrix;
 pub mod metric;
 pub mod pool;

@@ -181,7 +181,7 @@ impl Confusion {
             true_positives: hit,
             false_positives: column - hit,
             false_negatives: row - hit,
-            true_negatives: all - row - column + hit,
+            true_negatives: all + hit - row - column,
         }
     }
 

@@ -6,6 +6,7 @@
 //! no more to say than a short one.
 
 use crate::LearnError;
+use crate::codec::{CodecError, Pack, ensure};
 use crate::random::Random;
 use crate::tree::boosting::softmax;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,9 @@ use serde::{Deserialize, Serialize};
 pub const LONGEST: usize = 4;
 /// Characters of a string that are looked at: what a name is shows at its beginning, and input may be hostile.
 pub const MOST_CHARACTERS: usize = 128;
+
+/// Log2 of the number of features there may be.
+const BITS: std::ops::RangeInclusive<u32> = 8..=20;
 
 /// How to train.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,6 +48,18 @@ pub struct Classifier {
     /// By feature, then class.
     weights: Vec<f32>,
     bias: Vec<f32>,
+}
+
+impl Pack for Classifier {
+    const KIND: [u8; 4] = *b"ngra";
+    const VERSION: u16 = 1;
+
+    fn check(&self) -> Result<(), CodecError> {
+        let k = self.classes.len();
+        ensure(k >= 2 && BITS.contains(&self.bits), "the number of classes or features")?;
+        ensure(self.bias.len() == k && self.weights.len() == k << self.bits, "the number of weights")?;
+        ensure(self.weights.iter().chain(&self.bias).all(|w| w.is_finite()), "a weight")
+    }
 }
 
 /// An n-gram and what it said for a class.
@@ -126,7 +142,7 @@ impl Classifier {
         if samples.iter().all(|s| s.1 == samples[0].1) {
             return Err(LearnError::OneClass);
         }
-        if !(8..=20).contains(&options.bits) || options.epochs == 0 {
+        if !BITS.contains(&options.bits) || options.epochs == 0 {
             return Err(LearnError::Option { option: "bits and epochs", expected: "8 to 20 and at least 1" });
         }
         if !(options.rate > 0.0 && options.rate.is_finite() && options.l2 >= 0.0) {

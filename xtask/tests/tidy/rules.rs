@@ -26,7 +26,7 @@ pub(crate) const PURE: [&str; 5] = ["wire", "flow", "learn", "detect", "respond"
 const DIRECTION: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("flow", &["wire"]),
-    ("detect", &["wire", "flow"]),
+    ("detect", &["wire", "flow", "learn"]),
     ("respond", &["wire", "flow", "detect"]),
     ("kernel", &["wire", "flow", "respond"]),
     ("server", &["wire", "detect", "respond"]),
@@ -34,14 +34,21 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("dataset", &["wire", "flow"]),
     ("lab", &["wire", "flow"]),
     ("learn", &[]),
-    ("autoinmune", &["wire", "flow", "detect", "respond", "kernel", "server", "lab", "enrich", "dataset"]),
+    ("bundle", &["learn"]),
+    (
+        "autoinmune",
+        &[
+            "wire", "flow", "learn", "detect", "respond", "kernel", "server", "lab", "enrich", "dataset", "bundle",
+        ],
+    ),
     ("xtask", &["wire", "server", "lab"]),
 ];
 
 /// What pure crates may use from elsewhere outside of tests: none of it opens, waits, spawns or tells the time.
-const PURE_DEPENDENCIES: [&str; 11] = [
+const PURE_DEPENDENCIES: [&str; 12] = [
     "base64",
     "md-5",
+    "postcard",
     "rustc-hash",
     "schemars",
     "serde",

@@ -134,7 +134,7 @@ pub fn run(command: &DatasetCommand) -> anyhow::Result<Exit> {
 }
 
 /// An error of the dataset crate with its exit code.
-fn input(error: dataset::Error) -> anyhow::Error {
+pub fn input(error: dataset::Error) -> anyhow::Error {
     let exit = match error {
         dataset::Error::Io { doing: "write" | "make" | "rename" | "remove", .. } => Exit::Failure,
         _ => Exit::Input,

@@ -2,6 +2,9 @@
 
 use crate::common::{Scratch, lines, open};
 use dataset::{Dataset, Format, Kind, Profile, merge};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::io::Write as _;
 
 #[test]
 fn what_is_no_table_is_refused_with_file_and_line() {
@@ -22,7 +25,7 @@ fn what_is_no_table_is_refused_with_file_and_line() {
     check("semicolons.csv", b"a;b;c\n1;2;3\n", "fields are separated by commas");
     check("open-quote.csv", &[b"a,b\n1,\"".as_slice(), &[b'x'; 3 << 20]].concat(), "is a quote left open?");
     check("noise.parquet", b"PAR1 noise", "not a Parquet file, or not a whole one");
-    check("other.txt", b"a,b\n", "neither .csv nor .parquet");
+    check("other.txt", b"a,b\n", "neither .csv, .csv.gz nor .parquet");
     let error = Dataset::open(&scratch.path("none.csv")).expect_err("no file").to_string();
     assert!(error.contains("cannot read") && error.contains("none.csv"), "{error}");
     let error = Dataset::open(&scratch.path("")).expect_err("parts differ").to_string();
@@ -59,6 +62,59 @@ fn types_are_those_that_every_value_fits() {
     assert_eq!((column("real").not_finite, column("real").histogram.range()), (2, Some((1.0, 1.0))));
     assert_eq!(column("word").categories.sorted(), [("a", 1), ("b, \"c\"", 1)]);
     assert!(column("none").is_constant() && !column("word").is_constant());
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut out = GzEncoder::new(Vec::new(), Compression::default());
+    out.write_all(text.as_bytes()).and_then(|()| out.finish()).expect("packed")
+}
+
+#[test]
+fn a_packed_csv_is_read_as_the_plain_one() {
+    let scratch = Scratch::new("packed");
+    let rows: String = (0..50_000).map(|n| format!("{n},{}\n", n * 7 % 1000)).collect();
+    let text = format!("n,m\n{rows}");
+    let plain = scratch.write("plain.csv", &text);
+    assert_eq!(lines(&scratch.write("a.csv.gz", gzip(&text))), lines(&plain));
+    // As `cat a.gz b.gz` makes it.
+    let (head, tail) = text.split_at(text.len() / 3);
+    assert_eq!(lines(&scratch.write("b.csv.gz", [gzip(head), gzip(tail)].concat())), lines(&plain));
+    // Parts may be packed; they are read in the order of their names.
+    scratch.write("d/part-00001.csv.gz", gzip("n\n1\n"));
+    scratch.write("d/part-00002.csv", "n\n2\n");
+    scratch.write("d/x.labels.csv.gz", gzip("not,a,part\n"));
+    assert_eq!(lines(&scratch.path("d")), ["n", "1", "2"]);
+}
+
+#[test]
+fn what_gzip_did_not_write_is_refused() {
+    let scratch = Scratch::new("packed-faults");
+    let whole = gzip(&format!("a,b\n{}", "1,2\n".repeat(100_000)));
+    let (half, _) = whole.split_at(whole.len() / 2);
+    let mut damaged = whole.clone();
+    if let Some(byte) = damaged.iter_mut().rev().nth(5) {
+        *byte ^= 1;
+    }
+    let check = |name: &str, content: &[u8], expected: &str| {
+        let path = scratch.write(name, content);
+        let read = Dataset::open(&path).and_then(|d| d.rows(|_| Ok(())));
+        let error = read.expect_err(name).to_string();
+        assert!(error.contains(name) && error.contains(expected), "{name}: {error}");
+    };
+    check("plain.csv.gz", b"a,b\n1,2\n3,4\n5,6\n", "is not what gzip wrote");
+    check("empty.csv.gz", b"", "the gzip stream is cut off");
+    check("half.csv.gz", half, "the gzip stream is cut off");
+    check("damaged.csv.gz", &damaged, "is not what gzip wrote");
+    // Unpacking goes on only as far as one record may be long.
+    check("bomb.csv.gz", &gzip(&format!("a,b\n1,\"{}", "x".repeat(64 << 20))), "is a quote left open?");
+
+    let plain = scratch.write("d/part.csv", "a\n1\n");
+    scratch.write("d/part.csv.gz", gzip("a\n1\n"));
+    let error = Dataset::open(&scratch.path("d")).expect_err("twice").to_string();
+    assert!(error.contains("part.csv: is there packed and unpacked"), "{error}");
+    let error =
+        merge(&[open(&plain)], &scratch.path("out.csv.gz"), Format::Csv).expect_err("packed").to_string();
+    assert!(error.contains("out.csv.gz: tables are read packed, but not written so"), "{error}");
 }
 
 /// Through our writer and the Arrow project's reader.

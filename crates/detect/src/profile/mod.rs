@@ -26,7 +26,7 @@ mod protocol;
 mod requests;
 mod rpc;
 mod slow_http;
-mod table;
+pub(crate) mod table;
 mod volume;
 
 use crate::Actor;

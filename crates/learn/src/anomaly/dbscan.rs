@@ -6,6 +6,7 @@
 //! belong to a cluster.
 
 use super::{Scaling, sum_pairs};
+use crate::codec::{CodecError, Pack, ensure};
 use crate::pool::{self, Pool};
 use crate::random::Random;
 use crate::{LearnError, Matrix};
@@ -165,6 +166,19 @@ impl Dbscan {
             .collect();
         all.sort_by(|a, b| b.2.total_cmp(&a.2).then(a.0.cmp(&b.0)));
         all
+    }
+}
+
+impl Pack for Dbscan {
+    const KIND: [u8; 4] = *b"dbsc";
+    const VERSION: u16 = 1;
+
+    fn check(&self) -> Result<(), CodecError> {
+        self.scaling.check()?;
+        ensure(self.eps.is_finite() && self.eps > 0.0, "eps")?;
+        ensure(self.cores.len() == self.of.len() * self.scaling.len(), "the number of cores")?;
+        ensure(!self.of.is_empty() && self.cores.iter().all(|v| v.is_finite()), "a core")?;
+        ensure(self.of.iter().all(|c| *c < self.clusters), "the cluster of a core")
     }
 }
 

@@ -1,5 +1,6 @@
 //! The baseline: isolation forest (Liu, Ting and Zhou, 2008). What is cut off from the rest by few random cuts is strange.
 
+use crate::codec::{CodecError, Pack, ensure};
 use crate::random::Random;
 use crate::{LearnError, Matrix};
 use serde::{Deserialize, Serialize};
@@ -113,6 +114,30 @@ impl Isolation {
         }
         let mean = sum / self.roots.len() as f32;
         if self.usual_path > 0.0 { (-mean / self.usual_path).exp2() } else { 0.5 }
+    }
+}
+
+impl Pack for Isolation {
+    const KIND: [u8; 4] = *b"isol";
+    const VERSION: u16 = 1;
+
+    fn check(&self) -> Result<(), CodecError> {
+        let n = self.nodes.len();
+        ensure(
+            !self.roots.is_empty() && self.roots.iter().all(|r| (*r as usize) < n),
+            "the place of a tree",
+        )?;
+        ensure(self.usual_path.is_finite(), "the usual path")?;
+        for (i, node) in self.nodes.iter().enumerate() {
+            if node.cut.is_infinite() {
+                continue;
+            }
+            let left = node.left as usize;
+            ensure(!node.cut.is_nan() && usize::from(node.feature) < self.features, "the cut of a node")?;
+            // Children come later than their parent: every walk ends.
+            ensure(left > i && left < n - 1, "the place of a node's children")?;
+        }
+        Ok(())
     }
 }
 

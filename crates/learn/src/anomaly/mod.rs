@@ -13,6 +13,7 @@ pub mod isolation;
 pub mod vae;
 pub mod zscore;
 
+use crate::codec::{CodecError, ensure};
 use crate::{LearnError, Matrix};
 use serde::{Deserialize, Serialize};
 
@@ -142,6 +143,12 @@ impl Scaling {
     #[must_use]
     pub fn features(&self) -> &[Scale] {
         &self.features
+    }
+
+    /// Whether this can scale rows of some features at all; for what was read.
+    pub(crate) fn check(&self) -> Result<(), CodecError> {
+        let fits = |s: &Scale| s.median.is_finite() && s.deviation.is_finite() && s.deviation > 0.0;
+        ensure(!self.features.is_empty() && self.features.iter().all(fits), "the scale of a feature")
     }
 
     /// A row scaled, each value kept within `±limit` so that one wild feature does not drown the others. Surplus values of

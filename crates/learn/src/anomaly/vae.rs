@@ -10,6 +10,7 @@
 //! (Kingma and Ba, 2015). A score is the mean squared error of the sequence rebuilt from the mean of z: no chance is in it.
 
 use super::{Scaling, sum_pairs};
+use crate::codec::{CodecError, Pack, ensure};
 use crate::pool::{self, Pool};
 use crate::random::Random;
 use crate::{LearnError, Matrix};
@@ -20,6 +21,8 @@ use std::ops::Range;
 const LIMIT: f32 = 8.0;
 /// Log variances are kept within this.
 const MOST_LOG_VARIANCE: f32 = 8.0;
+/// Most units of a layer of a model that is read.
+const MOST_UNITS: usize = 1 << 16;
 /// Parts of a batch whose gradients are summed apart. Fixed, so that the sums do not depend on the number of threads.
 const PARTS: usize = 4;
 
@@ -135,18 +138,8 @@ struct Pass {
 
 impl Net {
     fn new(inputs: usize, options: &Options) -> Self {
-        let mut at = 0;
-        let mut layer = |inputs, outputs| {
-            let l = Layer { at, inputs, outputs };
-            at = l.end();
-            l
-        };
-        let (hidden, latent) = (options.hidden, options.latent);
-        let encode = layer(inputs, hidden);
-        let mean = layer(hidden, latent);
-        let log_variance = layer(hidden, latent);
-        let decode = layer(latent, hidden);
-        let rebuild = layer(hidden, inputs);
+        let [encode, mean, log_variance, decode, rebuild] =
+            Self::layers(inputs, options.hidden, options.latent);
         let mut weights = vec![0.0; rebuild.end()];
         let mut random = Random::new(options.seed, 0);
         for l in [encode, mean, log_variance, decode, rebuild] {
@@ -155,6 +148,16 @@ impl Net {
             weights[l.weights()].iter_mut().for_each(|w| *w = ((random.unit() * 2.0 - 1.0) * most) as f32);
         }
         Self { encode, mean, log_variance, decode, rebuild, weights }
+    }
+
+    /// Encoder, mean, log variance, decoder, output; one after the other.
+    const fn layers(inputs: usize, hidden: usize, latent: usize) -> [Layer; 5] {
+        let encode = Layer { at: 0, inputs, outputs: hidden };
+        let mean = Layer { at: encode.end(), inputs: hidden, outputs: latent };
+        let log_variance = Layer { at: mean.end(), ..mean };
+        let decode = Layer { at: log_variance.end(), inputs: latent, outputs: hidden };
+        let rebuild = Layer { at: decode.end(), inputs: hidden, outputs: inputs };
+        [encode, mean, log_variance, decode, rebuild]
     }
 
     /// Rebuilds `x` from its mean, or from a draw around it where there is `noise`.
@@ -206,6 +209,24 @@ impl Net {
         p.back.iter_mut().zip(&p.h).for_each(|(b, h)| *b *= 1.0 - h * h);
         self.encode.backward(all, x, &p.back, gradients, None);
         loss
+    }
+}
+
+impl Pack for Vae {
+    const KIND: [u8; 4] = *b"vaut";
+    const VERSION: u16 = 1;
+
+    fn check(&self) -> Result<(), CodecError> {
+        self.scaling.check()?;
+        let n = &self.net;
+        let (inputs, hidden, latent) = (self.scaling.len(), n.encode.outputs, n.mean.outputs);
+        let most = MOST_UNITS;
+        ensure(hidden > 0 && latent > 0 && inputs <= most && hidden <= most && latent <= most, "a layer")?;
+        // Sizes decide where everything is.
+        let layers = Net::layers(inputs, hidden, latent);
+        ensure([n.encode, n.mean, n.log_variance, n.decode, n.rebuild] == layers, "a layer's place")?;
+        ensure(n.weights.len() == n.rebuild.end(), "the number of weights")?;
+        ensure(n.weights.iter().all(|w| w.is_finite()), "a weight")
     }
 }
 

@@ -5,6 +5,7 @@
 //! the entity, everybody at this hour of the week, everybody.
 
 use super::{Scale, Scaling};
+use crate::codec::{CodecError, Pack, ensure};
 use crate::random::Random;
 use crate::{LearnError, Matrix};
 use serde::{Deserialize, Serialize};
@@ -121,6 +122,21 @@ pub struct Deviation {
     pub z: f32,
     /// What is usual: the median, in the feature's own unit.
     pub usual: f32,
+}
+
+impl Pack for Usual {
+    const KIND: [u8; 4] = *b"zsco";
+    const VERSION: u16 = 1;
+
+    fn check(&self) -> Result<(), CodecError> {
+        ensure(!self.groups.is_empty() && self.groups.is_sorted_by(|a, b| a.0 < b.0), "the order of groups")?;
+        let width = self.groups[0].1.len();
+        for (_, scaling) in &self.groups {
+            scaling.check()?;
+            ensure(scaling.len() == width, "the number of features of a group")?;
+        }
+        Ok(())
+    }
 }
 
 impl Usual {

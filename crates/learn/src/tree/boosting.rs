@@ -1,12 +1,14 @@
 //! Gradient boosting for classes: logistic loss for two, softmax for more.
 
-use super::Trees;
 use super::leafwise::{Ground, Growth};
+use super::{MOST_DEPTH, Trees};
 use crate::LearnError;
 use crate::bins::{Binned, Binning};
+use crate::codec::{CodecError, Pack, ensure};
 use crate::matrix::{Feature, Matrix};
 use crate::pool::{self, Inline, Pool};
 use crate::random::Random;
+use serde::{Deserialize, Serialize};
 
 /// How to boost.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,7 +19,7 @@ pub struct Options {
     pub rate: f64,
     /// Most leaves of a tree, at least 2.
     pub leaves: usize,
-    /// Most splits on a path.
+    /// Most splits on a path, at most [`MOST_DEPTH`].
     pub depth: u16,
     /// Least rows in a leaf, about.
     pub min_rows: f64,
@@ -119,7 +121,7 @@ impl Samples<'_> {
 }
 
 /// A boosted ensemble. Scores are log odds (two classes, one score) or unnormalised log probabilities.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Boosting {
     pub(crate) trees: Trees,
     /// Scores before any tree.
@@ -184,7 +186,7 @@ impl Boosting {
             binned,
             growth: Growth {
                 leaves: options.leaves,
-                depth: options.depth,
+                depth: options.depth.min(MOST_DEPTH),
                 min_rows: options.min_rows,
                 min_hessian: options.min_hessian,
                 l2: options.l2,
@@ -261,15 +263,28 @@ impl Boosting {
         &self.trees
     }
 
+    /// Scores of one row, into `out`: one for two classes, else one for each class.
+    pub fn score(&self, row: &[f32], out: &mut [f32]) {
+        out.copy_from_slice(&self.base);
+        self.trees.add(row, out);
+    }
+
+    /// Scores of all rows, row by row.
+    #[must_use]
+    pub fn score_batch(&self, rows: &Matrix) -> Vec<f32> {
+        let mut scores: Vec<f32> = self.base.repeat(rows.rows());
+        self.trees.add_batch(rows, &mut scores);
+        scores
+    }
+
     /// Probabilities of the classes of one row, into `out` of [`Self::classes`] values.
     pub fn predict(&self, row: &[f32], out: &mut [f32]) {
         if self.classes == 2 {
-            let mut score = [self.base[0]];
-            self.trees.add(row, &mut score);
+            let mut score = [0.0];
+            self.score(row, &mut score);
             self.finish(&score, out);
         } else {
-            out.copy_from_slice(&self.base);
-            self.trees.add(row, out);
+            self.score(row, out);
             softmax(out);
         }
     }
@@ -287,13 +302,24 @@ impl Boosting {
     /// Probabilities of the classes of all rows, row by row.
     #[must_use]
     pub fn predict_batch(&self, rows: &Matrix) -> Vec<f32> {
-        let mut scores: Vec<f32> = self.base.repeat(rows.rows());
-        self.trees.add_batch(rows, &mut scores);
+        let scores = self.score_batch(rows);
         let mut out = vec![0.0; rows.rows() * self.classes];
         for (scores, out) in scores.chunks(self.base.len()).zip(out.chunks_mut(self.classes)) {
             self.finish(scores, out);
         }
         out
+    }
+}
+
+impl Pack for Boosting {
+    const KIND: [u8; 4] = *b"bost";
+    const VERSION: u16 = 1;
+
+    fn check(&self) -> Result<(), CodecError> {
+        let outputs = if self.classes == 2 { 1 } else { self.classes };
+        ensure(self.classes >= 2, "the number of classes")?;
+        ensure(self.trees.outputs() == outputs && self.base.len() == outputs, "the number of scores")?;
+        ensure(self.base.iter().all(|b| b.is_finite()), "the score before any tree")
     }
 }
 

@@ -3,17 +3,22 @@
 
 use super::boosting::Samples;
 use super::leafwise::partition;
-use super::{Root, Sapling, Split, Test, Trees};
+use super::{MOST_DEPTH, Root, Sapling, Split, Test, Trees};
 use crate::LearnError;
 use crate::bins::{Binned, Binning, Bins};
+use crate::codec::{CodecError, Pack, ensure};
 use crate::matrix::{Feature, Matrix};
 use crate::pool::{self, Pool};
 use crate::random::Random;
+use serde::{Deserialize, Serialize};
 
 /// Rows of a node up to which they are sorted instead of counted in a histogram.
 const SORT_UP_TO: usize = 96;
 /// Least relative fall of impurity, so that noise of rounding does not split.
 const LEAST_GAIN: f64 = 1e-9;
+
+/// Rows judged by one job.
+const PART: usize = 1024;
 
 /// How to grow a forest.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,7 +27,7 @@ pub struct Options {
     pub trees: usize,
     /// Features looked at for each split; 0 takes the square root of their number.
     pub features: usize,
-    /// Most splits on a path.
+    /// Most splits on a path, at most [`MOST_DEPTH`].
     pub depth: u16,
     /// Least rows in a leaf, at least 1.
     pub min_leaf: usize,
@@ -39,7 +44,7 @@ impl Default for Options {
 }
 
 /// A random forest.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Forest {
     pub(crate) trees: Trees,
     pub(crate) classes: usize,
@@ -57,7 +62,42 @@ impl Forest {
         options: &Options,
         pool: &dyn Pool,
     ) -> Result<Self, LearnError> {
+        let groups: Vec<u32> = (0..samples.rows.rows() as u32).collect();
+        Ok(Self::plant(samples, schema, classes, options, &groups, pool)?.0)
+    }
+
+    /// As [`Self::train`], with bootstrap samples of whole groups (numbered from 0): all rows of one or none. Also returns
+    /// what trees say of rows that they did not learn from, mean over those trees: the probability of class 1 of two, else
+    /// those of all classes, row by row; NaN of rows that all trees learnt from.
+    ///
+    /// # Errors
+    /// As [`Self::train`]; not one group for each row.
+    pub fn train_grouped(
+        samples: &Samples<'_>,
+        schema: &[Feature],
+        classes: usize,
+        options: &Options,
+        groups: &[u32],
+        pool: &dyn Pool,
+    ) -> Result<(Self, Vec<f32>), LearnError> {
+        let (forest, bags) = Self::plant(samples, schema, classes, options, groups, pool)?;
+        let said = forest.out_of_bag(samples.rows, &bags, groups, pool);
+        Ok((forest, said))
+    }
+
+    fn plant(
+        samples: &Samples<'_>,
+        schema: &[Feature],
+        classes: usize,
+        options: &Options,
+        groups: &[u32],
+        pool: &dyn Pool,
+    ) -> Result<(Self, Vec<Vec<u16>>), LearnError> {
         samples.check(classes)?;
+        if groups.len() != samples.rows.rows() {
+            let (expected, found) = (samples.rows.rows(), groups.len());
+            return Err(LearnError::Shape { what: "groups of the rows", expected, found });
+        }
         if options.trees == 0 || options.min_leaf == 0 {
             return Err(LearnError::Option { option: "trees and min_leaf", expected: "at least 1" });
         }
@@ -72,30 +112,56 @@ impl Forest {
             options,
         };
         let weights = class_weights(samples, classes, options.balanced);
+        let count = groups.iter().max().map_or(0, |g| *g as usize + 1);
         let grown = pool::map(pool, options.trees, |t| {
             let mut random = Random::new(options.seed, t as u64);
-            let mut times = vec![0_u16; binned.rows];
-            for _ in 0..binned.rows {
-                times[random.below(binned.rows)] += 1;
+            let mut bag = vec![0_u16; count];
+            for _ in 0..count {
+                let drawn = &mut bag[random.below(count)];
+                *drawn = drawn.saturating_add(1);
             }
-            let items: Vec<Item> = times
+            let items: Vec<Item> = groups
                 .iter()
                 .enumerate()
-                .filter(|(_, times)| **times > 0)
+                .map(|(row, group)| (row, bag[*group as usize]))
+                .filter(|(_, times)| *times > 0)
                 .map(|(row, times)| {
                     let class = samples.classes[row];
-                    let weight = f32::from(*times) * samples.weight(row) * weights[class as usize];
+                    let weight = f32::from(times) * samples.weight(row) * weights[class as usize];
                     Item { row: row as u32, class, weight }
                 })
                 .collect();
-            seedbed.grow(items, random)
+            (seedbed.grow(items, random), bag)
         });
         let mut trees = Trees::new(schema.len(), outputs(classes));
-        for tree in &grown {
-            trees.append(tree);
+        let mut bags = Vec::with_capacity(grown.len());
+        for (tree, bag) in grown {
+            trees.append(&tree);
+            bags.push(bag);
         }
         trees.scale(1.0 / options.trees as f32);
-        Ok(Self { trees, classes })
+        Ok((Self { trees, classes }, bags))
+    }
+
+    fn out_of_bag(&self, rows: &Matrix, bags: &[Vec<u16>], groups: &[u32], pool: &dyn Pool) -> Vec<f32> {
+        let (outputs, trees) = (self.trees.outputs(), self.trees.len() as f32);
+        let part = |part: usize| {
+            let places = part * PART..rows.rows().min((part + 1) * PART);
+            let mut said = vec![0.0; places.len() * outputs];
+            for (row, said) in places.zip(said.chunks_mut(outputs)) {
+                let mut voters = 0.0;
+                for (tree, bag) in bags.iter().enumerate() {
+                    if bag[groups[row] as usize] == 0 {
+                        self.trees.add_one(tree, rows.row(row), said);
+                        voters += 1.0;
+                    }
+                }
+                // Each tree's part was scaled for all of them. Without a voter: 0 / 0.
+                said.iter_mut().for_each(|s| *s *= trees / voters);
+            }
+            said
+        };
+        pool::map(pool, rows.rows().div_ceil(PART), part).concat()
     }
 
     /// Number of classes.
@@ -127,6 +193,16 @@ impl Forest {
         let mut scores = vec![0.0; rows.rows() * self.trees.outputs()];
         self.trees.add_batch(rows, &mut scores);
         if self.classes == 2 { scores.iter().flat_map(|p| [1.0 - p, *p]).collect() } else { scores }
+    }
+}
+
+impl Pack for Forest {
+    const KIND: [u8; 4] = *b"frst";
+    const VERSION: u16 = 1;
+
+    fn check(&self) -> Result<(), CodecError> {
+        ensure(self.classes >= 2, "the number of classes")?;
+        ensure(self.trees.outputs() == outputs(self.classes), "the number of scores")
     }
 }
 
@@ -202,8 +278,9 @@ impl Seedbed<'_> {
             let cover: f64 = totals.iter().sum();
             sapling.set_cover(node, cover);
             let mixed = totals.iter().filter(|t| **t > 0.0).count() > 1;
-            let may_split =
-                mixed && range.len() >= 2 * self.options.min_leaf && sapling.depth(node) < self.options.depth;
+            let may_split = mixed
+                && range.len() >= 2 * self.options.min_leaf
+                && sapling.depth(node) < self.options.depth.min(MOST_DEPTH);
             let best = if may_split {
                 self.best(&items[range.clone()], &totals, &mut features, &mut random, &mut scratch)
             } else {

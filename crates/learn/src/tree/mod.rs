@@ -8,10 +8,12 @@
 pub mod boosting;
 pub mod forest;
 mod leafwise;
+mod pack;
 pub mod shap;
 
 use crate::bins::{Bins, category};
 use crate::matrix::Matrix;
+use serde::{Deserialize, Serialize};
 
 /// Rows walked through a tree side by side: their loads overlap, and a step costs a fraction of its latency.
 const LANES: usize = 8;
@@ -19,6 +21,9 @@ const LANES: usize = 8;
 const STEPS: u16 = 2;
 /// Values of rows that stay in the nearest cache while trees pass over them.
 const BLOCK_VALUES: usize = 8192;
+
+/// Most splits on a path: what recursion over trees costs of a stack is bounded by it.
+pub const MOST_DEPTH: u16 = 256;
 
 /// The node is a leaf.
 const LEAF: u16 = 1;
@@ -92,7 +97,8 @@ impl Root {
 }
 
 /// Trees whose leaves add up to scores.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(into = "pack::Wire", try_from = "pack::Wire")]
 pub struct Trees {
     features: usize,
     outputs: usize,
@@ -194,6 +200,12 @@ impl Trees {
         }
     }
 
+    /// Adds what one tree says of a row.
+    pub(crate) fn add_one(&self, tree: usize, row: &[f32], scores: &mut [f32]) {
+        let root = self.roots[tree];
+        self.add_leaf(root, self.leaf(root, row), scores);
+    }
+
     /// The leaf a row reaches.
     fn leaf(&self, root: Root, row: &[f32]) -> u32 {
         let mut at = root.node;
@@ -262,7 +274,12 @@ impl Trees {
         let (sets, words) = (self.sets.len() as u32, self.words.len() as u32);
         self.nodes.extend(other.nodes.iter().map(|n| Node {
             left: n.left + nodes,
-            extra: n.extra + if n.is_leaf() { values } else { sets },
+            extra: n.extra
+                + match n.flags & (LEAF | CATEGORICAL) {
+                    LEAF => values,
+                    CATEGORICAL => sets,
+                    _ => 0,
+                },
             ..*n
         }));
         self.cover.extend(&other.cover);

@@ -1,0 +1,6 @@
+//! Bundles on disk: what is loaded, what is refused, and which is in use.
+
+mod common;
+mod keys;
+mod refusals;
+mod store;

@@ -1,0 +1,382 @@
+//! Training of both stages, and of what follows from rows that the models did not learn from: how they are weighed, their
+//! probabilities and thresholds.
+
+use super::stack::{Held, Stack};
+use super::{Hybrid, Kind};
+use crate::LearnError;
+use crate::matrix::{Feature, Kind as FeatureKind, Matrix};
+use crate::metric::{Confusion, Ranking};
+use crate::pool::Pool;
+use crate::random::Random;
+use crate::tree::Trees;
+use crate::tree::boosting::{self, Boosting, Samples, logistic, softmax};
+use crate::tree::forest::{self, Forest};
+use std::collections::BTreeMap;
+
+/// Share of attacks of known families that may be called unknown.
+const UNKNOWN_SHARE: f64 = 0.02;
+/// Exponents tried for the weight of a family by its size.
+const EXPONENTS: [f64; 11] = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
+
+/// What to learn from.
+#[derive(Clone, Copy, Debug)]
+pub struct Training<'a> {
+    /// Features.
+    pub rows: &'a Matrix,
+    /// What they mean.
+    pub schema: &'a [Feature],
+    /// Class of each row: a place in `names`.
+    pub classes: &'a [u32],
+    /// Names of the classes.
+    pub names: &'a [String],
+    /// The normal class: a place in `names`.
+    pub normal: u32,
+    /// Weight of each row; `None` is 1 for all.
+    pub weights: Option<&'a [f32]>,
+    /// Rows of a group are never divided between learning and checking; `None` makes groups of equal rows.
+    pub groups: Option<&'a [u64]>,
+}
+
+/// How to train.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    /// What grows the trees.
+    pub kind: Kind,
+    /// Probability of being normal from which on a row is, above 0 and below 1.
+    pub normal_at: f32,
+    /// Precision that what is found must have; `None` takes the threshold of the highest F1.
+    pub precision: Option<f64>,
+    /// Seed of everything drawn at random.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { kind: Kind::Hybrid, normal_at: 0.85, precision: None, seed: 0 }
+    }
+}
+
+/// A part of training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Normal or not.
+    Gate,
+    /// Which family.
+    Families,
+}
+
+/// How far training is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The part at work.
+    pub step: Step,
+    /// Models of the part that are done.
+    pub done: usize,
+    /// Models of the part.
+    pub of: usize,
+}
+
+impl Hybrid {
+    /// Trains both stages. `progress` is told after each model.
+    ///
+    /// # Errors
+    /// Shapes that do not fit, no rows, one class only, or options out of range.
+    pub fn train(
+        training: &Training<'_>,
+        options: &Options,
+        pool: &dyn Pool,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, LearnError> {
+        check(training, options)?;
+        let Training { rows, schema, classes, names, normal, weights, .. } = *training;
+        let groups = dense_groups(training);
+        let attack: Vec<u32> = classes.iter().map(|c| u32::from(*c != normal)).collect();
+        let samples = Samples { rows, classes: &attack, weights };
+        let gate = fit(&samples, schema, 2, &groups, Step::Gate, options, pool, progress)?;
+        let held: Vec<(f32, bool)> =
+            gate.rows.iter().zip(&gate.scores).map(|(r, s)| (logistic(*s), attack[*r] == 1)).collect();
+        let ranking = Ranking::new(held);
+        let best = ranking.best_f1().0;
+        let threshold = options.precision.and_then(|p| ranking.threshold_for_precision(p)).unwrap_or(best);
+
+        let others: Vec<u32> = (0..names.len() as u32).filter(|c| *c != normal).collect();
+        let places: Vec<usize> = (0..rows.rows()).filter(|r| attack[*r] == 1).collect();
+        let family = |class: u32| (if class > normal { class - 1 } else { class }) as usize;
+        let mut shares = vec![0.0_f32; others.len()];
+        let weight = |r: usize| weights.map_or(1.0, |w| w[r]);
+        places.iter().for_each(|r| shares[family(classes[*r])] += weight(*r));
+        let total: f32 = shares.iter().sum();
+        shares.iter_mut().for_each(|s| *s /= total.max(f32::MIN_POSITIVE));
+        let mut hybrid = Self {
+            kind: options.kind,
+            schema: schema.to_vec(),
+            names: names.to_vec(),
+            normal,
+            gate: gate.model,
+            families: None,
+            factors: vec![1.0; others.len()],
+            classes: others,
+            shares,
+            usual: usual(training),
+            normal_at: options.normal_at,
+            threshold: threshold.min(1.0),
+            known_at: 0.0,
+        };
+        if hybrid.shares.iter().filter(|s| **s > 0.0).count() > 1 {
+            let families: Vec<u32> = places.iter().map(|r| family(classes[*r]) as u32).collect();
+            let own: Vec<f32> = places.iter().map(|r| weight(*r)).collect();
+            let groups: Vec<u32> = places.iter().map(|r| groups[*r]).collect();
+            let selected = rows.select(&places);
+            let samples = Samples { rows: &selected, classes: &families, weights: Some(&own) };
+            let k = hybrid.classes.len();
+            let second = fit(&samples, schema, k, &groups, Step::Families, options, pool, progress)?;
+            hybrid.settle(&second, &families);
+            hybrid.families = Some(second.model);
+        }
+        Ok(hybrid)
+    }
+
+    /// Sets what follows from the second stage's scores of rows held out.
+    fn settle(&mut self, fitted: &Fitted, families: &[u32]) {
+        let k = self.classes.len();
+        let mut p: Vec<f32> = Vec::with_capacity(fitted.rows.len() * k);
+        for scores in fitted.scores.chunks(fitted.scores.len() / fitted.rows.len().max(1)) {
+            let begin = p.len();
+            if let [score] = scores {
+                p.extend([logistic(-score), logistic(*score)]);
+            } else {
+                p.extend(scores);
+                softmax(&mut p[begin..]);
+            }
+        }
+        let truth: Vec<usize> = fitted.rows.iter().map(|r| families[*r] as usize).collect();
+        let mut best = (0.0, vec![1.0; k]);
+        for exponent in EXPONENTS {
+            let factors: Vec<f32> =
+                self.shares.iter().map(|s| f64::from(s.max(1e-6)).powf(-exponent) as f32).collect();
+            let mut confusion = Confusion::new(k);
+            for (p, truth) in p.chunks(k).zip(&truth) {
+                let value = |i: usize| p[i] * factors[i];
+                let decided = (0..k).reduce(|a, b| if value(b) > value(a) { b } else { a });
+                confusion.add(*truth, decided.unwrap_or(0));
+            }
+            let f1 = confusion.macro_f1();
+            if f1 > best.0 + 1e-4 {
+                best = (f1, factors);
+            }
+        }
+        self.factors = best.1;
+        // The answer is a set: all families whose probability is at least what all but a few rows gave their own family
+        // (Vovk et al., 2005). Unknown is the empty set.
+        let mut own: Vec<f32> = p.chunks(k).zip(&truth).map(|(p, t)| p[*t]).collect();
+        own.sort_unstable_by(f32::total_cmp);
+        self.known_at = own.get((own.len() as f64 * UNKNOWN_SHARE) as usize).copied().unwrap_or(0.0);
+    }
+}
+
+fn check(training: &Training<'_>, options: &Options) -> Result<(), LearnError> {
+    let Training { rows, schema, classes, names, normal, weights, groups } = *training;
+    let samples = Samples { rows, classes, weights };
+    samples.check(names.len())?;
+    let same = |what, found: usize, expected: usize| {
+        if found == expected { Ok(()) } else { Err(LearnError::Shape { what, expected, found }) }
+    };
+    same("features of the rows", rows.features(), schema.len())?;
+    same("groups of the rows", groups.map_or(rows.rows(), <[u64]>::len), rows.rows())?;
+    if normal as usize >= names.len() {
+        return Err(LearnError::Shape {
+            what: "the normal class",
+            expected: names.len(),
+            found: normal as usize,
+        });
+    }
+    if !classes.contains(&normal) {
+        return Err(LearnError::OneClass);
+    }
+    if !(options.normal_at > 0.0 && options.normal_at < 1.0) {
+        return Err(LearnError::Option { option: "normal_at", expected: "above 0 and below 1" });
+    }
+    if options.precision.is_some_and(|p| !(0.0..=1.0).contains(&p)) {
+        return Err(LearnError::Option { option: "precision", expected: "between 0 and 1" });
+    }
+    Ok(())
+}
+
+/// Groups numbered from 0 by first appearance.
+fn dense_groups(training: &Training<'_>) -> Vec<u32> {
+    let mut numbers = BTreeMap::new();
+    let mut dense = |key: u64| {
+        let next = numbers.len() as u32;
+        *numbers.entry(key).or_insert(next)
+    };
+    match training.groups {
+        Some(groups) => groups.iter().map(|g| dense(*g)).collect(),
+        None => training.rows.iter().map(|r| dense(hash(r))).collect(),
+    }
+}
+
+/// FNV-1a over the bits of a row, mixed at the end.
+fn hash(row: &[f32]) -> u64 {
+    let mut h = 0xcbf2_9ce4_8422_2325_u64;
+    for v in row {
+        h = (h ^ u64::from(v.to_bits())).wrapping_mul(0x0000_0100_0000_01b3);
+        h ^= h >> 29;
+    }
+    h
+}
+
+/// Median or most frequent category of each feature in normal rows.
+fn usual(training: &Training<'_>) -> Vec<f32> {
+    let of = |f: usize| {
+        let rows = training.rows.iter().zip(training.classes);
+        let mut values: Vec<f32> = rows.filter(|(_, c)| **c == training.normal).map(|(r, _)| r[f]).collect();
+        match training.schema[f].kind {
+            FeatureKind::Numeric => {
+                values.sort_unstable_by(f32::total_cmp);
+                values.get(values.len() / 2).copied().unwrap_or(f32::NAN)
+            }
+            FeatureKind::Categorical(_) => {
+                let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+                values.iter().for_each(|v| *counts.entry(v.to_bits()).or_default() += 1);
+                let most = counts.iter().max_by_key(|(value, n)| (**n, std::cmp::Reverse(**value)));
+                most.map_or(f32::NAN, |(bits, _)| f32::from_bits(*bits))
+            }
+        }
+    };
+    (0..training.schema.len()).map(of).collect()
+}
+
+/// A model, and its scores of rows that the trees behind those scores did not learn from.
+struct Fitted {
+    model: Boosting,
+    rows: Vec<usize>,
+    /// As many of each row as the model has base scores.
+    scores: Vec<f32>,
+}
+
+/// Trains one stage.
+#[expect(clippy::too_many_arguments, reason = "one call, each argument of another kind")]
+fn fit(
+    samples: &Samples<'_>,
+    schema: &[Feature],
+    classes: usize,
+    groups: &[u32],
+    step: Step,
+    options: &Options,
+    pool: &dyn Pool,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Fitted, LearnError> {
+    let n = samples.rows.rows();
+    let fold = |r: usize, folds: u64| {
+        (Random::new(options.seed ^ 0x666f_6c64, u64::from(groups[r])).bits() % folds) as usize
+    };
+    let outputs = if classes == 2 { 1 } else { classes };
+    let (folds, boosted, planted) = match options.kind {
+        Kind::Forest => (1, 0, true),
+        Kind::Boosting => (7, 1, false),
+        Kind::Hybrid => (5, 5, true),
+    };
+    let of = boosted + usize::from(planted);
+    let mut done = 0;
+    let mut tell = || {
+        done += 1;
+        progress(Progress { step, done, of });
+    };
+    // By model: its trees and base, and scores of the rows it did not see.
+    let mut models: Vec<(Trees, Vec<f32>, Vec<f32>)> = Vec::new();
+    let mut held_rows: Vec<usize> = (0..n).collect();
+    if boosted > 0 {
+        let mut trees = Trees::new(schema.len(), outputs);
+        let mut base = vec![0.0; outputs];
+        let mut scores = vec![0.0_f32; n * outputs];
+        let share = 1.0 / boosted as f32;
+        for b in 0..boosted {
+            let (out, kept): (Vec<usize>, Vec<usize>) = (0..n).partition(|r| fold(*r, folds) == b);
+            let pick = |places: &[usize]| Part::new(samples, places);
+            let (kept, out_part) = (pick(&kept), pick(&out));
+            let boost = boosting::Options { seed: options.seed + b as u64, ..recipe(options.kind) };
+            let held = Some(out_part.samples()).filter(|s| !s.classes.is_empty());
+            let model = Boosting::train(&kept.samples(), schema, classes, &boost, held.as_ref(), pool)?;
+            let found = model.score_batch(&out_part.rows);
+            for (row, found) in out.iter().zip(found.chunks(outputs)) {
+                scores[row * outputs..][..outputs].copy_from_slice(found);
+            }
+            let mut own = model.trees;
+            own.scale(share);
+            trees.append(&own);
+            base.iter_mut().zip(&model.base).for_each(|(b, own)| *b += own * share);
+            tell();
+        }
+        held_rows.retain(|r| fold(*r, folds) < boosted);
+        let scores = held_rows.iter().flat_map(|r| &scores[r * outputs..][..outputs]).copied().collect();
+        models.push((trees, base, scores));
+    }
+    if planted {
+        let plant = forest::Options { seed: options.seed, ..forest::Options::default() };
+        let (forest, out_of_bag) = Forest::train_grouped(samples, schema, classes, &plant, groups, pool)?;
+        // A row that was in every tree's bag, which happens in small data, has no score.
+        held_rows.retain(|r| !out_of_bag[r * outputs].is_nan());
+        let scores = held_rows.iter().flat_map(|r| &out_of_bag[r * outputs..][..outputs]).copied().collect();
+        models.push((forest.trees, vec![0.0; outputs], scores));
+        tell();
+    }
+    let own_classes: Vec<u32> = held_rows.iter().map(|r| samples.classes[*r]).collect();
+    let own_weights: Vec<f32> = held_rows.iter().map(|r| samples.weight(*r)).collect();
+    let held = Held {
+        scores: models.iter().map(|(_, _, s)| &s[..]).collect(),
+        outputs,
+        classes: &own_classes,
+        weights: &own_weights,
+    };
+    let Stack { weights, offset } = held.fit();
+    let mut trees = Trees::new(schema.len(), outputs);
+    let mut base = vec![offset as f32; outputs];
+    let mut scores = vec![offset as f32; held_rows.len() * outputs];
+    for ((mut own, own_base, own_scores), weight) in models.into_iter().zip(weights) {
+        let weight = weight as f32;
+        if weight == 0.0 {
+            continue;
+        }
+        own.scale(weight);
+        trees.append(&own);
+        base.iter_mut().zip(own_base).for_each(|(b, own)| *b += own * weight);
+        scores.iter_mut().zip(own_scores).for_each(|(s, own)| *s += own * weight);
+    }
+    Ok(Fitted { model: Boosting { trees, base, classes }, rows: held_rows, scores })
+}
+
+/// How each boosted model is trained.
+fn recipe(kind: Kind) -> boosting::Options {
+    match kind {
+        Kind::Hybrid => boosting::Options {
+            rounds: 400,
+            rate: 0.05,
+            patience: 30,
+            features: 0.7,
+            l2: 1.0,
+            ..boosting::Options::default()
+        },
+        _ => boosting::Options { patience: 20, l2: 1.0, ..boosting::Options::default() },
+    }
+}
+
+/// Some of the rows.
+struct Part {
+    rows: Matrix,
+    classes: Vec<u32>,
+    weights: Vec<f32>,
+}
+
+impl Part {
+    fn new(samples: &Samples<'_>, places: &[usize]) -> Self {
+        Self {
+            rows: samples.rows.select(places),
+            classes: places.iter().map(|r| samples.classes[*r]).collect(),
+            weights: places.iter().map(|r| samples.weight(*r)).collect(),
+        }
+    }
+
+    fn samples(&self) -> Samples<'_> {
+        Samples { rows: &self.rows, classes: &self.classes, weights: Some(&self.weights) }
+    }
+}
