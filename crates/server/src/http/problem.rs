@@ -22,6 +22,26 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// Nothing can be done now (503).
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
+    /// It is being done already (409).
+    pub fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, detail)
+    }
+
+    /// A server behind this one answered wrongly (502).
+    pub fn bad_gateway(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, detail)
+    }
+
+    /// A server behind this one took too long (504).
+    pub fn gateway_timeout(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, detail)
+    }
+
     /// A problem of this request.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
