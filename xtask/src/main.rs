@@ -10,11 +10,12 @@ mod exactness;
 mod sections;
 mod shell;
 mod test;
+mod usernames;
 
 use std::process::ExitCode;
 
 /// Name, arguments and purpose of each task, in the order of the help text.
-const TASKS: [(&str, &str, &str); 6] = [
+const TASKS: [(&str, &str, &str); 7] = [
     ("test", "[-v] [-p NAME]…", "run every test and check that can run here, list those that cannot"),
     ("docs", "[--check]", "write the generated documents, or fail if one differs from its source"),
     ("bench", "[--quick] [--section NAME]…", "measure, print, and write docs/benchmarks.md"),
@@ -28,6 +29,7 @@ const TASKS: [(&str, &str, &str); 6] = [
         "[--jobs N] [--program PATH] [SCENARIO]…",
         "play the lab's scenarios against the agent, and write docs/lab-scoreboard.md",
     ),
+    ("usernames", "", "train the classifier of user names anew, and write its figures to docs/logins.md"),
     ("bpf", "[--check]", "compile the kernel programs, or fail if they differ from their sources"),
 ];
 
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Some("bench") => bench::run(&rest),
         Some("exactness") => exactness::run(&rest),
         Some("e2e") => e2e::run(&rest),
+        Some("usernames") => usernames::run(&rest),
         Some("bpf") => bpf::run(&rest).map(|()| true),
         Some("help" | "--help" | "-h") => {
             print!("{}", help());

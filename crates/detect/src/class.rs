@@ -19,6 +19,14 @@ pub enum Class {
     BruteForce,
     /// Trying few passwords for many users.
     PasswordSpraying,
+    /// Trying credentials taken elsewhere, from many addresses.
+    CredentialStuffing,
+    /// Guessing credentials of accounts that only software should use.
+    ServiceAccountAbuse,
+    /// Something typed as a user name that is none, such as a password.
+    UsernameConfusion,
+    /// A command, SQL or a script where a user name belongs.
+    CommandInjection,
     /// Denial of service by one source that is none of the floods.
     Dos,
     /// Denial of service by many sources together.
@@ -61,13 +69,17 @@ pub enum Class {
 
 impl Class {
     /// Every class, in the order of declaration.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 29] = [
         Self::PortScan,
         Self::SynFlood,
         Self::UdpFlood,
         Self::IcmpFlood,
         Self::BruteForce,
         Self::PasswordSpraying,
+        Self::CredentialStuffing,
+        Self::ServiceAccountAbuse,
+        Self::UsernameConfusion,
+        Self::CommandInjection,
         Self::Dos,
         Self::Ddos,
         Self::Amplification,
@@ -99,6 +111,10 @@ impl Class {
             Self::IcmpFlood => "icmp_flood",
             Self::BruteForce => "brute_force",
             Self::PasswordSpraying => "password_spraying",
+            Self::CredentialStuffing => "credential_stuffing",
+            Self::ServiceAccountAbuse => "service_account_abuse",
+            Self::UsernameConfusion => "username_confusion",
+            Self::CommandInjection => "command_injection",
             Self::Dos => "dos",
             Self::Ddos => "ddos",
             Self::Amplification => "amplification",

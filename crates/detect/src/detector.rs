@@ -6,6 +6,7 @@ use crate::metric::Metric;
 use crate::profile::{self, Fact, Observation, Profile, Subject};
 use crate::rule::Rule;
 use crate::{Actor, Evidence, Origin, RuleSet, Signal};
+use auth::LoginEvent;
 use flow::{
     Census, Conversation, Direction, EndReason, EntityId, Event, FlowKey, FlowRecord, Role, Span, TcpState,
     What, Window,
@@ -89,8 +90,9 @@ pub struct Detector {
     counters: DetectCounters,
 }
 
+/// A rule ready for use.
 #[derive(Debug)]
-struct Compiled {
+pub(crate) struct Compiled {
     rule: Rule,
     when: Vec<(Metric, Bound)>,
     silence_ns: u64,
@@ -152,11 +154,7 @@ impl Detector {
             } else {
                 detector.windows[rule.role as usize][rule.span as usize].push(index);
             }
-            detector.rules.push(Compiled {
-                when: rule.when.iter().map(|(m, b)| (*m, *b)).collect(),
-                silence_ns: rule.span.nanos().min(LONGEST_SILENCE_NS),
-                rule,
-            });
+            detector.rules.push(Compiled::new(rule));
         }
         let asked = |p: &dyn Profile| p.subjects().iter().any(|s| detector.observed.contains_key(s));
         detector.profiles = profile::all(&home).into_iter().filter(|p| asked(p.as_ref())).collect();
@@ -231,6 +229,11 @@ impl Detector {
         self.learn(now_ns, &Fact::Arp(arp), signals);
     }
 
+    /// Judges a login at `server` that a log told of at `now_ns`.
+    pub fn judge_login(&mut self, now_ns: u64, event: &LoginEvent, server: Addr, signals: &mut Vec<Signal>) {
+        self.learn(now_ns, &Fact::Login { event, server }, signals);
+    }
+
     /// Lets time pass for the profiles, about once a second.
     pub fn advance(&mut self, now_ns: u64, signals: &mut Vec<Signal>) {
         if now_ns.abs_diff(self.ticked_ns) < TICK_NS {
@@ -264,24 +267,15 @@ impl Detector {
             let rules = self.observed.get(&observation.subject).map_or(0, Vec::len);
             for at in 0..rules {
                 let index = self.observed[&observation.subject][at];
-                let value = |metric| observation.values.get(metric);
-                let compiled = &self.rules[usize::from(index)];
-                if !compiled.when.iter().all(|(metric, bound)| bound.holds(value(*metric))) {
+                if !self.rules[usize::from(index)].holds(&observation) {
                     continue;
                 }
                 let (Actor::Source { addr } | Actor::Distributed { target: addr }) = observation.actor;
                 if !self.may_speak(now_ns, (index, addr, observation.target.unwrap_or(Addr::UNSPECIFIED))) {
                     continue;
                 }
-                let mut signal = self.rules[usize::from(index)].signal(now_ns, observation.since_ns, value);
-                signal.actor = observation.actor;
-                signal.target = observation.target;
-                signal.port = observation.port;
-                signal.protocol = observation.protocol;
-                signal.community_id = observation.flow.as_ref().map(|f| Occasion::of(f).community_id());
-                signal.detail.clone_from(&observation.detail);
                 self.counters.signals += 1;
-                signals.push(signal);
+                signals.push(self.rules[usize::from(index)].observed(now_ns, &observation));
             }
         }
     }
@@ -426,6 +420,37 @@ const fn has_ports(protocol: u8) -> bool {
 }
 
 impl Compiled {
+    pub(crate) fn new(rule: Rule) -> Self {
+        Self {
+            when: rule.when.iter().map(|(m, b)| (*m, *b)).collect(),
+            silence_ns: rule.span.nanos().min(LONGEST_SILENCE_NS),
+            rule,
+        }
+    }
+
+    /// Whether all conditions hold for what a profile observed.
+    fn holds(&self, observation: &Observation) -> bool {
+        self.when.iter().all(|(metric, bound)| bound.holds(observation.values.get(*metric)))
+    }
+
+    /// The signal about what a profile observed.
+    fn observed(&self, now_ns: u64, observation: &Observation) -> Signal {
+        let mut signal = self.signal(now_ns, observation.since_ns, |m| observation.values.get(m));
+        signal.actor = observation.actor;
+        signal.target = observation.target;
+        signal.port = observation.port;
+        signal.protocol = observation.protocol;
+        signal.community_id = observation.flow.as_ref().map(|f| Occasion::of(f).community_id());
+        signal.detail.clone_from(&observation.detail);
+        signal
+    }
+
+    /// The signal about an observation, if it is of the rule's subject and all conditions hold.
+    pub(crate) fn judge(&self, now_ns: u64, observation: &Observation) -> Option<Signal> {
+        (self.rule.subject == observation.subject && self.holds(observation))
+            .then(|| self.observed(now_ns, observation))
+    }
+
     /// A signal with the rule's part and the evidence; the caller fills in whom it is about.
     fn signal(&self, now_ns: u64, since_ns: u64, value: impl Fn(Metric) -> Option<f64>) -> Signal {
         let rule = &self.rule;

@@ -16,6 +16,7 @@ pub mod field;
 pub mod home;
 pub mod incident;
 pub mod learned;
+pub mod login;
 pub mod metric;
 mod names;
 pub mod profile;

@@ -465,6 +465,50 @@ metrics! {
         NamesAnswered "names_answered" "names" "different names answered for"
             "Different names in answers to LLMNR questions.";
     }
+    LoginSource {
+        LoginFailures "login_failures" "failures" "failed logins"
+            "Failed logins in the running 10 min; one at a user that does not exist counts once, on however many lines it is told.";
+        LoginFailuresMinute "login_failures_minute" "failures" "failed logins in a minute"
+            "As `login_failures`, in the running 60 s.";
+        LoginFailuresHour "login_failures_hour" "failures" "failed logins in an hour"
+            "As `login_failures`, in the running hour.";
+        LoginUsers "login_users" "users" "users tried in vain"
+            "Different user names of failed logins in the running 10 min.";
+        LoginSuccessRatio "login_success_ratio" "ratio" "share of logins that succeeded"
+            "Logins accepted over all, in the running hour.";
+        LoginFailuresPerUser "login_failures_per_user" "failures" "failed logins for each user"
+            "`login_failures` over `login_users`; absent without names.";
+        LoginFailuresBeforeSuccess "login_failures_before_success" "failures" "failed logins before this one succeeded"
+            "Failed logins in the running hour, of a source that was let in just now; else absent.";
+    }
+    LoginAccount {
+        AccountFailures "account_failures" "failures" "failed logins to the account"
+            "Failed logins by all sources in the running hour.";
+        AccountSources "account_sources" "hosts" "sources of them"
+            "Different sources of logins to the account, accepted ones included.";
+        AccountIsService "account_is_service" "" "an account of software"
+            "1 for names of accounts that software has, by list or by habit of naming (`svc-…`), else 0.";
+        AccountSuccessRatio "account_success_ratio" "ratio" "share of logins to it that succeeded"
+            "Logins accepted over all, in the running hour.";
+    }
+    LoginService {
+        ServiceAttempts "service_attempts" "logins" "logins tried"
+            "Logins at the service in the running 10 min, accepted and failed.";
+        ServiceSources "service_sources" "hosts" "sources of them"
+            "Different sources of these logins.";
+        ServiceUsers "service_users" "users" "users tried"
+            "Different user names of these logins.";
+        ServiceAttemptsPerUser "service_attempts_per_user" "logins" "logins for each user"
+            "`service_attempts` over `service_users`; absent without names.";
+        ServiceSuccessRatio "service_success_ratio" "ratio" "share of logins that succeeded"
+            "Logins accepted over all.";
+    }
+    LoginName {
+        NameCommand "name_command" "probability" "probability that the user name is a command"
+            "That the name is a command for a shell, SQL or a script, by the classifier of user names (docs/logins.md).";
+        NamePassword "name_password" "probability" "probability that the user name is a password"
+            "That the name is a password, by the same classifier.";
+    }
     ControllerCall {
         ControllerCalls "controller_calls" "flows" "connections between controllers"
             "Always 1.";

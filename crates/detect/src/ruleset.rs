@@ -16,6 +16,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("port_scan.toml", include_str!("../../../rules/port_scan.toml")),
     ("flood.toml", include_str!("../../../rules/flood.toml")),
     ("brute_force.toml", include_str!("../../../rules/brute_force.toml")),
+    ("login.toml", include_str!("../../../rules/login.toml")),
     ("kerberos.toml", include_str!("../../../rules/kerberos.toml")),
     ("ot_abuse.toml", include_str!("../../../rules/ot_abuse.toml")),
     ("ransomware.toml", include_str!("../../../rules/ransomware.toml")),

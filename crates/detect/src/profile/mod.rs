@@ -19,6 +19,7 @@ mod files;
 mod icmp;
 mod kerberos;
 mod letters;
+pub(crate) mod login;
 mod logins;
 mod modbus;
 mod names;
@@ -32,6 +33,7 @@ mod volume;
 use crate::Actor;
 use crate::home::Home;
 use crate::metric::Metric;
+use auth::LoginEvent;
 use flow::{Conversation, EndReason, Entity, FlowRecord, Oddity};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -99,6 +101,10 @@ subjects! {
     KerberosClient "kerberos_client" "What a Kerberos KDC gave and refused one client, in 5 min; 8,192 clients.";
     KerberosDowngrade "kerberos_downgrade" "A first ticket of Kerberos answered with RC4 by a KDC that has AES; habits of 16,384 addresses and users, remembered for a week.";
     NameAnswers "name_answers" "Names one host answers for by LLMNR, until it pauses for ten minutes; 4,096 hosts.";
+    LoginSource "login_source" "What one source did at the logins of this host, by its logs, in running windows of 1, 10 and 60 min; 16,384 sources.";
+    LoginAccount "login_account" "Logins to one account of one service, by logs, in a running hour; 16,384 accounts.";
+    LoginService "login_service" "Logins to one service by all sources, by logs, in running 10 min; 256 services.";
+    LoginName "login_name" "What was typed as a user name and refused, where it has signs that names lack; by logs.";
     ControllerCall "controller_call" "A connection between two hosts that both answered as Modbus servers within a week; 4,096 servers.";
 }
 
@@ -143,6 +149,13 @@ pub enum Fact<'a> {
     },
     /// A flow had another [`flow::window::JUDGE_EVERY`] packets, or an odd fragment.
     Grown(&'a FlowRecord),
+    /// A log told of a login.
+    Login {
+        /// What it told.
+        event: &'a LoginEvent,
+        /// The host that was logged in to.
+        server: Addr,
+    },
 }
 
 /// A kind of fact, to say which ones a profile wants.
@@ -167,10 +180,12 @@ pub enum Kind {
     Active = 7,
     /// [`Fact::Grown`].
     Grown = 8,
+    /// [`Fact::Login`].
+    Login = 9,
 }
 
 /// How many kinds of facts there are.
-pub(crate) const KINDS: usize = 9;
+pub(crate) const KINDS: usize = 10;
 
 impl Fact<'_> {
     /// Its kind.
@@ -186,6 +201,7 @@ impl Fact<'_> {
             Self::Arp(_) => Kind::Arp,
             Self::Active { .. } => Kind::Active,
             Self::Grown(_) => Kind::Grown,
+            Self::Login { .. } => Kind::Login,
         }
     }
 }
@@ -336,6 +352,7 @@ pub fn all(home: &Arc<Home>) -> Vec<Box<dyn Profile>> {
         Box::<modbus::ModbusClients>::default(),
         Box::<exploits::Exploits>::default(),
         Box::<logins::SshLogins>::default(),
+        Box::<login::Logins>::default(),
         Box::<kerberos::KerberosClients>::default(),
         Box::<names::NameAnswers>::default(),
         Box::<dns::Names>::default(),

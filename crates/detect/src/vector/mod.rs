@@ -7,12 +7,17 @@
 pub(crate) mod dns;
 mod http;
 mod kerberos;
+mod login;
 mod odd;
 mod script;
+mod snapshot;
 
 use crate::ruleset::VectorResult;
+use crate::snapshot::Judge;
 use crate::{Detector, RuleSet, Signal};
 use flow::{Census, CensusConfig, Event, Tracker, TrackerConfig};
+pub use login::Logins;
+pub use snapshot::Figures;
 use script::Item;
 use serde::{Deserialize, Serialize};
 use wire::Addr;
@@ -29,7 +34,14 @@ pub struct Vector {
     /// The expected outcome.
     pub expect: Expect,
     /// The activities.
+    #[serde(default)]
     pub traffic: Vec<Traffic>,
+    /// Logins that logs tell of.
+    #[serde(default)]
+    pub logins: Vec<Logins>,
+    /// Figures counted elsewhere.
+    #[serde(default)]
+    pub snapshots: Vec<Figures>,
 }
 
 /// The expected outcome of a vector.
@@ -260,6 +272,15 @@ pub fn run(vector: &Vector, detector: &mut Detector) -> Result<Vec<Signal>, Stri
     if items.len() > MAX_PACKETS {
         return Err(format!("expands to more than {MAX_PACKETS} packets"));
     }
+    let mut told = Vec::new();
+    for logins in &vector.logins {
+        logins.expand(&mut told);
+    }
+    if told.len() > MAX_PACKETS {
+        return Err(format!("expands to more than {MAX_PACKETS} logins"));
+    }
+    told.sort_by_key(|l| l.at_ns);
+    let mut told = told.into_iter().peekable();
     items.sort_by_key(|i| i.at_ns);
     let config = TrackerConfig { flow_capacity: MAX_PACKETS, ..TrackerConfig::default() };
     let mut bench = Bench {
@@ -271,6 +292,9 @@ pub fn run(vector: &Vector, detector: &mut Detector) -> Result<Vec<Signal>, Stri
         signals: Vec::new(),
     };
     for item in &items {
+        while let Some(login) = told.next_if(|l| l.at_ns <= item.at_ns) {
+            bench.login(&login);
+        }
         bench.pass(item.at_ns);
         if let Some(arp) = &item.arp {
             bench.detector.judge_arp(item.at_ns, arp, &mut bench.signals);
@@ -279,7 +303,9 @@ pub fn run(vector: &Vector, detector: &mut Detector) -> Result<Vec<Signal>, Stri
             bench.judge();
         }
     }
-    bench.pass(items.last().map_or(EPOCH_NS, |i| i.at_ns) + TAIL_NS);
+    told.for_each(|login| bench.login(&login));
+    let last_ns = items.last().map_or(EPOCH_NS, |i| i.at_ns);
+    bench.pass(last_ns.max(bench.clock) + TAIL_NS);
     bench.tracker.finish(&mut bench.events);
     bench.judge();
     Ok(bench.signals)
@@ -307,6 +333,11 @@ impl Bench<'_> {
         }
     }
 
+    fn login(&mut self, event: &auth::LoginEvent) {
+        self.pass(event.at_ns);
+        self.detector.judge_login(event.at_ns, event, login::SERVER, &mut self.signals);
+    }
+
     fn judge(&mut self) {
         self.detector.judge(&mut self.census, &self.events, &mut self.signals);
         self.events.clear();
@@ -317,6 +348,7 @@ impl Bench<'_> {
 pub(crate) fn check(set: &RuleSet) -> Vec<VectorResult> {
     let mut results = Vec::new();
     let all_on = set.all_enabled();
+    let snapshots = Judge::new(all_on.clone(), None, 0);
     for rule in set.rules() {
         let states = |wanted: fn(Expect) -> bool| rule.vectors.iter().any(|v| wanted(v.expect));
         if !states(|e| e == Expect::Fires) || !states(|e| e != Expect::Fires) {
@@ -331,8 +363,10 @@ pub(crate) fn check(set: &RuleSet) -> Vec<VectorResult> {
             results.push(VectorResult {
                 rule: rule.id.to_string(),
                 vector: vector.name.clone(),
-                failure: run(vector, &mut detector)
-                    .map_or_else(Some, |s| failure(&rule.id, vector.expect, &s)),
+                failure: run(vector, &mut detector).map_or_else(Some, |mut signals| {
+                    vector.snapshots.iter().for_each(|s| signals.extend(snapshots.signals(&s.snapshot())));
+                    failure(&rule.id, vector.expect, &signals)
+                }),
             });
         }
     }
