@@ -31,6 +31,10 @@ pub enum Command {
     Generate(crate::generate::GenerateArgs),
     /// Protect this host: attach, detect, and answer (shadow mode unless --enforce)
     Run(Box<RunArgs>),
+    /// Protect this host as `run` does, and send its figures to a detector; it goes on by itself while the detector is away
+    Sensor(Box<SensorArgs>),
+    /// Judge figures of traffic and logins that are posted to it: the detector's HTTP API on its own
+    Detector(DetectorArgs),
     /// Run capture files through the same line as live traffic
     Replay(ReplayArgs),
     /// Record the flows of live traffic as a dataset, until told to stop or until it is complete; nothing is ever blocked
@@ -201,6 +205,9 @@ pub struct RunArgs {
     /// Address of the HTTP API, or `off`
     #[arg(long, value_name = "ADDR|off")]
     pub http: Option<String>,
+    /// Address of the detector's HTTP API, or `off` (in a simulation it is off if not given)
+    #[arg(long, value_name = "ADDR|off")]
+    pub api: Option<String>,
     /// Directory of control socket and lock
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub run_dir: Option<PathBuf>,
@@ -213,6 +220,28 @@ pub struct RunArgs {
     /// Seed of the scenario
     #[arg(long, requires = "simulate", default_value_t = 1)]
     pub seed: u64,
+}
+
+/// `sensor`.
+#[derive(Clone, Debug, Args)]
+pub struct SensorArgs {
+    /// The detector [default: http://127.0.0.1:5000/detect, or post.url of the configuration]
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub detector: Option<String>,
+    /// As for `run`; the detector's API is off if not asked for.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// `detector`.
+#[derive(Clone, Debug, Args)]
+pub struct DetectorArgs {
+    /// Configuration file, TOML or JSON [default: /etc/autoinmune/config.toml if it exists]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// Address and port to listen on, instead of the configuration's
+    #[arg(short, long, value_name = "ADDR")]
+    pub listen: Option<String>,
 }
 
 /// `replay`.

@@ -24,6 +24,7 @@ mod line;
 mod reference;
 mod replay;
 mod rules;
+mod service;
 mod sink;
 mod summary;
 mod text;
@@ -53,6 +54,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Lab { command } => lab::run(&command),
         Command::Generate(args) => generate::run(&args),
         Command::Run(args) => agent::run(&args),
+        Command::Sensor(args) => agent::run_sensor(&args),
+        Command::Detector(args) => service::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Capture(args) => capture::run(&args),
         Command::Dataset { command } => dataset::run(&command),

@@ -7,6 +7,7 @@ mod commands;
 mod intel;
 mod kernel_source;
 mod notify;
+mod poster;
 mod publish;
 pub mod reaction;
 mod simulation;
@@ -14,7 +15,7 @@ pub mod source;
 mod state;
 pub mod tap;
 
-use crate::cli::RunArgs;
+use crate::cli::{RunArgs, SensorArgs};
 use crate::config::{self, Config, parse_http};
 use crate::exit::{Exit, fail};
 use crate::line::Line;
@@ -22,6 +23,7 @@ use crate::{eve, replay, sink};
 use anyhow::Context as _;
 use commands::Desk;
 use intel::Intel;
+use poster::Poster;
 use publish::Board;
 use reaction::Reaction;
 use respond::Mode;
@@ -63,6 +65,11 @@ fn configure(args: &RunArgs) -> anyhow::Result<Config> {
     if let Some(text) = &args.http {
         config.http = parse_http(text).map_err(|why| fail(Exit::Input, format!("--http: {why}")))?;
     }
+    match &args.api {
+        Some(text) => config.set_api(text)?,
+        None if args.simulate.is_some() => config.api = None,
+        None => {}
+    }
     if let Some(dir) = &args.run_dir {
         config.run_dir.clone_from(dir);
     }
@@ -98,7 +105,26 @@ fn own_run_dir() -> PathBuf {
 /// # Errors
 /// One sentence with the way out, and its exit code; nothing stays attached.
 pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
-    let config = configure(args)?;
+    protect(args, configure(args)?)
+}
+
+/// `sensor`: as `run`, with figures sent to a detector.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_sensor(args: &SensorArgs) -> anyhow::Result<Exit> {
+    let mut config = configure(&args.run)?;
+    if args.run.api.is_none() {
+        config.api = None;
+    }
+    if let Some(url) = args.detector.as_deref() {
+        config.post.set_url(url).map_err(|why| fail(Exit::Input, format!("--detector: {why}")))?;
+    }
+    config.post.url.get_or_insert_with(|| config::DEFAULT_URL.to_owned());
+    protect(&args.run, config)
+}
+
+fn protect(args: &RunArgs, config: Config) -> anyhow::Result<Exit> {
     crate::logging(&config.log);
     let stop = Arc::new(AtomicBool::new(false));
     let reload = Arc::new(AtomicBool::new(false));
@@ -148,6 +174,8 @@ struct Agent {
     stats_written: Instant,
     blocks_kept: Instant,
     http: Option<server::http::Http>,
+    api: Option<crate::service::Running>,
+    poster: Option<Poster>,
     control: Option<server::control::Control>,
     _lock: Lock,
 }
@@ -166,6 +194,8 @@ impl Agent {
             .map(|addr| server::http::Http::start(addr, Arc::clone(&board) as Arc<dyn server::http::Source>))
             .transpose()
             .map_err(|e| fail(Exit::Busy, e.to_string()))?;
+        let api = config.api.clone().map(|api| crate::service::start(api, &config.rules)).transpose()?;
+        let poster = Poster::start(&config.post)?;
         let (desk, counter) = Desk::open();
         let eve = config.eve.as_deref().map(|p| sink::Queue::start(p, config.eve_queue)).transpose()?;
         let audit = if simulated { None } else { Some(Audit::open(&config.state_dir)?) };
@@ -221,6 +251,8 @@ impl Agent {
             stats_written: now,
             blocks_kept: now,
             http,
+            api,
+            poster,
             control: Some(control),
             _lock: lock,
         };
@@ -251,6 +283,12 @@ impl Agent {
         }
         if let Some(http) = &self.http {
             tracing::info!("HTTP API on http://{}", http.address());
+        }
+        if let Some(api) = &self.api {
+            tracing::info!("detector's API on http://{}", api.http.address());
+        }
+        if let Some(url) = &self.config.post.url {
+            tracing::info!("figures go to {url}");
         }
     }
 
@@ -321,6 +359,9 @@ impl Agent {
     }
 
     fn publish(&mut self) {
+        if let Some(poster) = &mut self.poster {
+            poster.take(&self.line.census().traffic());
+        }
         let board = Arc::clone(&self.board);
         board.update(self);
     }
@@ -358,6 +399,8 @@ impl Agent {
         self.config = Config {
             interfaces: self.config.interfaces.clone(),
             http: self.config.http,
+            api: self.config.api.clone(),
+            post: self.config.post.clone(),
             run_dir: self.config.run_dir.clone(),
             state_dir: self.config.state_dir.clone(),
             eve: self.config.eve.clone(),
@@ -383,6 +426,9 @@ impl Agent {
         }
         if let Some(http) = self.http.take() {
             http.stop();
+        }
+        if let Some(api) = self.api.take() {
+            api.http.stop();
         }
         self.source.finish(&mut self.line, &mut self.tap);
         self.line.finish(&mut self.tap);

@@ -59,8 +59,7 @@ impl Judge {
         let mut census = Census::new(config.census);
         // Models that do not fit this program were refused where they were loaded.
         let wanted = config.tell_windows || !config.models.is_empty();
-        let mut learned =
-            if wanted { Learned::new(&config.models, config.census.seed).ok() } else { None };
+        let mut learned = if wanted { Learned::new(&config.models, config.census.seed).ok() } else { None };
         if let Some(learned) = &mut learned {
             census.keep_past();
             if config.tell_windows {

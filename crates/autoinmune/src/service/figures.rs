@@ -53,7 +53,7 @@ impl Figures {
 
     pub(super) fn signal(&mut self, signal: &Signal, source: Option<IpAddr>) {
         self.threat(signal.class.name(), signal.confidence, source);
-        let severity = |s: Severity| s.name().to_owned();
+        let severity = |s: Severity| format!("{s:?}").to_ascii_lowercase();
         match signal.class {
             Class::PortScan => *self.port_scans.entry(severity(signal.severity)).or_default() += 1,
             Class::SynFlood => *self.syn_floods.entry(severity(signal.severity)).or_default() += 1,

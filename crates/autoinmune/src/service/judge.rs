@@ -12,7 +12,7 @@ use server::api::body::{
     Answer, DetectorStats, Gram, Job, Logins, Model, NameAnswer, NameKind, Reading, Scores, Traffic,
 };
 use server::http::problem::Problem;
-use server::metrics::detector::{DetectorMetrics, processing_seconds};
+use server::metrics::detector::{DetectorMetrics, Histogram, processing_seconds};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,8 +42,6 @@ pub struct Service {
     in_use: Mutex<InUse>,
     training: Training,
 }
-
-type Histogram = prometheus_client::metrics::histogram::Histogram;
 
 fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     // What a panicking thread left behind are counts and memories: using them beats failing.
@@ -233,8 +231,7 @@ impl Detector for Service {
             let read = self.logins.names().read(name);
             f64::from(read.command.max(read.password))
         });
-        let verdict =
-            if signals.is_empty() { Reading::NormalTraffic } else { Reading::HighConfidenceAttack };
+        let verdict = if signals.is_empty() { Reading::NormalTraffic } else { Reading::HighConfidenceAttack };
         let mut figures = held(&self.figures);
         figures.question("/detect");
         figures.reading(if signals.is_empty() { "normal_traffic" } else { "high_confidence_attack" });

@@ -71,7 +71,8 @@ impl Training {
 
     /// The next that waits; `None` after a while without one.
     fn next(&self) -> Option<String> {
-        let waits = |jobs: &VecDeque<Job>| jobs.iter().find(|j| j.state == Progress::Queued).map(|j| j.id.clone());
+        let waits =
+            |jobs: &VecDeque<Job>| jobs.iter().find(|j| j.state == Progress::Queued).map(|j| j.id.clone());
         let jobs = self.jobs();
         if let Some(id) = waits(&jobs) {
             return Some(id);
@@ -106,14 +107,12 @@ impl Training {
 fn retrain(service: &Service, id: &str) -> (Progress, String) {
     let samples = service.samples();
     if samples.len() < LEAST {
-        let why = format!(
-            "{} snapshots are held and {LEAST} are needed; the model in use stays",
-            samples.len()
-        );
+        let why =
+            format!("{} snapshots are held and {LEAST} are needed; the model in use stays", samples.len());
         return (Progress::Refused, why);
     }
     let baseline = match Baseline::fit(&samples, &Options::default(), &learn::Inline) {
-        Ok(baseline) => baseline,
+        Ok(baseline) => Arc::new(baseline),
         Err(e) => return (Progress::Failed, e.to_string()),
     };
     let (before, now) = (service.in_use().accuracy, golden::accuracy(&baseline));
@@ -124,7 +123,7 @@ fn retrain(service: &Service, id: &str) -> (Progress, String) {
         return (Progress::Refused, why);
     }
     let detail = format!("learnt from {} snapshots; accuracy on the golden set {now:.3}", samples.len());
-    let next = InUse { baseline: Arc::new(baseline), version: format!("retrained-{id}"), accuracy: now };
+    let next = InUse { baseline, version: format!("retrained-{id}"), accuracy: now };
     service.promote(next);
     (Progress::Promoted, detail)
 }

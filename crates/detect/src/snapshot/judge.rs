@@ -135,11 +135,24 @@ impl Judge {
 
     /// Judges a snapshot, then remembers it. What a rule speaks against is not remembered.
     pub fn judge(&mut self, snapshot: &Snapshot) -> Verdict {
-        let signals = self.signals(snapshot);
         let vector = snapshot.vector();
-        let habit = self.history.distance(&vector);
         let sequence = self.follow(snapshot.source, vector);
-        let strangeness = self.baseline.as_ref().map(|b| b.strangeness(&sequence));
+        let verdict = self.assess(snapshot, &sequence, self.history.distance(&vector));
+        if verdict.signals.is_empty() {
+            self.history.add(vector);
+        }
+        verdict
+    }
+
+    /// Judges a snapshot as if it were the first one ever seen, and remembers nothing.
+    #[must_use]
+    pub fn judge_alone(&self, snapshot: &Snapshot) -> Verdict {
+        self.assess(snapshot, &[snapshot.vector(); SEQUENCE], f32::INFINITY)
+    }
+
+    fn assess(&self, snapshot: &Snapshot, sequence: &[Vector; SEQUENCE], habit: f32) -> Verdict {
+        let signals = self.signals(snapshot);
+        let strangeness = self.baseline.as_ref().map(|b| b.strangeness(sequence));
         let conservative = strangeness.is_some_and(|s| s.agreed() > 1.0);
         // Before there is a habit there is nothing to be used to.
         let adaptive = if habit.is_finite() { habit > 1.0 } else { conservative };
@@ -149,10 +162,7 @@ impl Judge {
             Reading::HighConfidenceAttack
         };
         let grade = strangeness.filter(|_| conservative && (adaptive || !signals.is_empty())).map(grade);
-        if signals.is_empty() {
-            self.history.add(vector);
-        }
-        let explanation = self.explain(&signals, &vector, reading, grade);
+        let explanation = self.explain(&signals, &sequence[SEQUENCE - 1], reading, grade);
         Verdict { signals, strangeness, habit, reading, grade, explanation }
     }
 

@@ -17,9 +17,9 @@ use crate::snapshot::Judge;
 use crate::{Detector, RuleSet, Signal};
 use flow::{Census, CensusConfig, Event, Tracker, TrackerConfig};
 pub use login::Logins;
-pub use snapshot::Figures;
 use script::Item;
 use serde::{Deserialize, Serialize};
+pub use snapshot::Figures;
 use wire::Addr;
 
 /// Most packets one vector may expand to; the shipped ones stay below a tenth.
