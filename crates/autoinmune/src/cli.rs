@@ -45,6 +45,18 @@ pub enum Command {
         #[command(subcommand)]
         command: crate::dataset::DatasetCommand,
     },
+    /// Train the learned detectors from captures and write them as a bundle
+    Learn(crate::learned::LearnArgs),
+    /// Learn a classifier from a table with labels, or from captures, and write it as a bundle
+    Train(Box<crate::train::TrainArgs>),
+    /// Learn from one table and test with another, or test a bundle; prints the figures
+    Eval(Box<crate::eval::EvalArgs>),
+    /// List, check, compare, promote and roll back model bundles
+    Models {
+        /// What to do with bundles.
+        #[command(subcommand)]
+        command: crate::models::ModelsCommand,
+    },
     /// Block an address or prefix on the running agent
     Ban(BanArgs),
     /// Lift a block

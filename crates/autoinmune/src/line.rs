@@ -34,6 +34,8 @@ pub trait Tap {
     fn incident(&mut self, at_ns: u64, update: &Update, signal: Option<&Signal>, decision: Option<&Decision>);
     /// A block was put in force, lifted or ran out; also those passed to `incident`.
     fn decision(&mut self, decision: &Decision);
+    /// A flow has grown by [`flow::window::JUDGE_EVERY`] packets.
+    fn grown(&mut self, _at_ns: u64, _record: &FlowRecord) {}
     /// A window of a source is over, judged or not; called only where [`JudgeConfig::tell_windows`] is set.
     fn window(&mut self, _window: &detect::learned::JudgedWindow) {}
     /// Frames that could not be parsed: called at the first and at each power of two, with the count so far.

@@ -14,20 +14,27 @@ mod dataset;
 mod demo;
 mod doctor;
 mod engine;
+mod eval;
 mod eve;
 mod exit;
 mod export;
 mod generate;
 mod intel;
 mod lab;
+mod learned;
 mod line;
+mod models;
+mod pool;
 mod reference;
 mod replay;
 mod rules;
+mod scratch;
 mod service;
 mod sink;
 mod summary;
+mod tables;
 mod text;
+mod train;
 mod truth;
 
 use clap::{CommandFactory, Parser};
@@ -54,11 +61,15 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Lab { command } => lab::run(&command),
         Command::Generate(args) => generate::run(&args),
         Command::Run(args) => agent::run(&args),
-        Command::Sensor(args) => agent::run_sensor(&args),
         Command::Detector(args) => service::run(&args),
+        Command::Learn(args) => learned::run(&args),
+        Command::Sensor(args) => agent::run_sensor(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Capture(args) => capture::run(&args),
         Command::Dataset { command } => dataset::run(&command),
+        Command::Train(args) => train::run(&args),
+        Command::Eval(args) => eval::run(&args),
+        Command::Models { command } => models::run(&command),
         Command::Ban(args) => client::ban(&args),
         Command::Unban(args) => client::unban(&args),
         Command::Bans(args) => client::bans(&args),

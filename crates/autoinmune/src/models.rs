@@ -96,10 +96,12 @@ pub struct TrustArgs {
 /// An error of the bundle crate with its exit code.
 pub fn refused(error: bundle::Error) -> anyhow::Error {
     let exit = match error.root() {
-        bundle::Error::Io { doing: "write" | "make" | "remove" | "lock", source, .. } => match source.kind() {
-            std::io::ErrorKind::PermissionDenied => Exit::Permission,
-            _ => Exit::Failure,
-        },
+        bundle::Error::Io { doing: "write" | "make" | "remove" | "lock", source, .. } => {
+            match source.kind() {
+                std::io::ErrorKind::PermissionDenied => Exit::Permission,
+                _ => Exit::Failure,
+            }
+        }
         _ => Exit::Input,
     };
     fail(exit, error.to_string())
@@ -152,8 +154,9 @@ fn key(text: &str) -> anyhow::Result<PublicKey> {
     if let Some(key) = PublicKey::parse(text) {
         return Ok(key);
     }
-    let read = std::fs::read_to_string(text)
-        .map_err(|e| fail(Exit::Input, format!("--trust {text}: neither 64 hexadecimal digits nor a file: {e}")))?;
+    let read = std::fs::read_to_string(text).map_err(|e| {
+        fail(Exit::Input, format!("--trust {text}: neither 64 hexadecimal digits nor a file: {e}"))
+    })?;
     PublicKey::parse(&read).ok_or_else(|| {
         fail(Exit::Input, format!("--trust {text}: the file does not hold a key, 64 hexadecimal digits"))
     })
@@ -256,16 +259,22 @@ fn list(args: &TrustArgs, output: Output) -> anyhow::Result<Exit> {
         .collect();
     let human = || {
         if entries.is_empty() {
-            return format!("There are no bundles in {}; the built-in one is in use.\n", store.dir().display());
+            return format!(
+                "There are no bundles in {}; the built-in one is in use.\n",
+                store.dir().display()
+            );
         }
-        let mut rows = vec![["bundle", "in use", "made", "models", "AUC", "macro F1"].map(str::to_owned).to_vec()];
+        let mut rows =
+            vec![["bundle", "in use", "made", "models", "AUC", "macro F1"].map(str::to_owned).to_vec()];
         for entry in &entries {
             let active = if entry.active { "yes" } else { "" }.to_owned();
             match &entry.bundle {
                 Ok(bundle) => {
                     let m = bundle.manifest();
                     let models: Vec<&str> = m.models.iter().map(|m| m.name.as_str()).collect();
-                    let figure = |path: &str| share(m.figures.pointer(path).and_then(Value::as_f64).unwrap_or(f64::NAN));
+                    let figure = |path: &str| {
+                        share(m.figures.pointer(path).and_then(Value::as_f64).unwrap_or(f64::NAN))
+                    };
                     rows.push(vec![
                         entry.id.clone(),
                         active,
@@ -324,7 +333,10 @@ fn shown(bundle: &Bundle) -> String {
         row("schema", format!("{name}: {} features, SHA-256 {}", schema.features.len(), schema.sha256));
     }
     for model in &m.models {
-        row("model", format!("{} ({}), {} bytes, SHA-256 {}", model.name, model.kind, model.bytes, model.sha256));
+        row(
+            "model",
+            format!("{} ({}), {} bytes, SHA-256 {}", model.name, model.kind, model.bytes, model.sha256),
+        );
     }
     for (name, value) in &m.thresholds {
         row("threshold", format!("{name} {value}"));

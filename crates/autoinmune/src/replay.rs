@@ -22,7 +22,7 @@ use wire::capture::Block;
 use wire::{Skip, Steering};
 
 /// The line a configuration describes, always in shadow mode: a file cannot be blocked.
-fn shadow_line_config(config: &Config) -> LineConfig {
+pub fn shadow_line_config(config: &Config) -> LineConfig {
     let mut policy = config.policy.clone();
     policy.mode = Mode::Shadow;
     line_config(config, policy)
@@ -265,7 +265,7 @@ impl<'a> Replay<'a> {
 }
 
 /// Runs what comes next of `captures` on this thread.
-fn inline(captures: &mut Captures<'_>, mut line: Line, tap: &mut impl Tap) -> (Judge, Worked) {
+pub fn inline(captures: &mut Captures<'_>, mut line: Line, tap: &mut impl Tap) -> (Judge, Worked) {
     let mut block = Block::default();
     while captures.next(&mut block) == Read::Frames {
         for frame in block.iter() {

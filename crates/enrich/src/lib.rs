@@ -19,6 +19,7 @@ pub mod list;
 mod lists;
 mod network;
 mod prefix;
+mod runs;
 mod score;
 mod service;
 mod shared;

@@ -15,6 +15,7 @@ mod load;
 mod machine;
 mod memory;
 mod process;
+mod rate;
 mod reaction;
 mod replay;
 
@@ -39,13 +40,14 @@ pub(crate) struct Setup {
 /// One part: the name for `--section`, its title, and what measures it.
 type Part = (&'static str, &'static str, fn(&Setup) -> anyhow::Result<Section>);
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("kernel", "Kernel programs", kernel::measure),
     ("replay", "Replay of captures", replay::measure),
     ("reaction", "Reaction", reaction::measure),
     ("memory", "Memory", memory::measure),
     ("load", "Processor", load::measure),
     ("flood", "Floods", flood::measure),
+    ("capture", "Dataset capture", rate::measure),
     ("generate", "Ordinary traffic", generate::measure),
     ("enrich", "Knowledge of addresses", enrich::measure),
 ];
@@ -122,7 +124,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
 
 fn head(machine: &str) -> String {
     format!(
-        "# Benchmarks\n\nWritten by `cargo xtask bench` (as root, with the Debian packages xdp-tools and libndpi-bin; \
+        "# Benchmarks\n\nWritten by `cargo xtask bench` (as root, with the Debian packages xdp-tools, libndpi-bin, netsniff-ng, nginx-light and wrk; \
          captures from `AUTOINMUNE_DATA` if present). `--section NAME` measures one section anew: {}. Figures hold for \
          the machine described here and nothing else; the rows beside them were measured in the same run.\n\n{machine}",
         PARTS.map(|(name, ..)| format!("`{name}`")).join(", ")

@@ -76,6 +76,10 @@ pub struct Config {
     pub geoip: enrich::config::GeoIp,
     /// Reputation lists.
     pub reputation: enrich::config::Reputation,
+    /// What is learnt.
+    pub models: detect::learned::Models,
+    /// Whose model bundles are loaded, beside those of this machine.
+    pub models_trust: Vec<bundle::PublicKey>,
     /// Response policy.
     pub policy: Policy,
     /// EVE destination.
@@ -165,6 +169,13 @@ impl Config {
         raw.respond.validate().map_err(|e| wrong("respond", e.to_string()))?;
         raw.geoip.validate().map_err(|e| wrong(&format!("geoip.{}", e.key), e.why))?;
         raw.reputation.validate().map_err(|e| wrong(&format!("reputation.{}", e.key), e.why))?;
+        let mut models_trust = Vec::new();
+        for text in &raw.models.trust {
+            let key = bundle::PublicKey::parse(text).ok_or_else(|| {
+                wrong("models.trust", format!("'{text}' is no public key, which has 64 hexadecimal digits"))
+            })?;
+            models_trust.push(key);
+        }
         let mut rules = RuleSet::builtin();
         if !raw.rule_files.is_empty() {
             let mut texts = Vec::new();
@@ -217,6 +228,8 @@ impl Config {
             rules,
             geoip: raw.geoip,
             reputation: raw.reputation,
+            models: detect::learned::Models::default(),
+            models_trust,
             policy: raw.respond,
             eve: raw.output.eve,
             eve_queue: raw.output.eve_queue as usize,

@@ -27,6 +27,8 @@ pub struct RawConfig {
     pub geoip: enrich::config::GeoIp,
     /// What others say of addresses.
     pub reputation: enrich::config::Reputation,
+    /// Learned models.
+    pub models: Models,
     /// What to do about incidents.
     pub respond: Policy,
     /// Logs and events.
@@ -51,6 +53,15 @@ pub struct Networks {
     /// inside is judged for uploads and regular calls home.
     #[schemars(with = "Vec<String>")]
     pub inside: Vec<Prefix>,
+}
+
+/// Learned models.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Models {
+    /// Public keys, 64 hexadecimal digits each, whose model bundles are loaded, beside the bundle built in and those that this
+    /// machine trained itself.
+    pub trust: Vec<String>,
 }
 
 /// How to attach to interfaces.

@@ -158,12 +158,15 @@ impl Judged<'_> {
             binary: Binary {
                 auc: ranking.auc(),
                 average_precision: ranking.average_precision(),
-                threshold: f64::from(self.threshold),
+                threshold: as_written(self.threshold),
                 precision: or_zero(counts.precision()),
                 recall: counts.recall(),
                 f1: or_zero(counts.f1()),
                 fpr: counts.false_positive_rate(),
-                recall_at_fpr: RATES.iter().map(|(n, r)| (*n, or_zero(ranking.recall_at_fpr(*r).0))).collect(),
+                recall_at_fpr: RATES
+                    .iter()
+                    .map(|(n, r)| (*n, or_zero(ranking.recall_at_fpr(*r).0)))
+                    .collect(),
             },
             per_class: per_class.collect(),
             macro_f1: or_zero(confusion.macro_f1()),
@@ -172,6 +175,11 @@ impl Judged<'_> {
             confusion: (0..many).map(|t| (0..many).map(|d| confusion.get(t, d)).collect()).collect(),
         }
     }
+}
+
+/// A single-precision number as one of double precision that is written the same: 0.85, not 0.8500000238418579.
+pub fn as_written(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
 }
 
 /// A share for people.
@@ -194,10 +202,12 @@ impl Figures {
             share(b.fpr),
             b.threshold
         );
-        let at: Vec<String> = b.recall_at_fpr.iter().rev().map(|(r, v)| format!("{} at {r}", share(*v))).collect();
+        let at: Vec<String> =
+            b.recall_at_fpr.iter().rev().map(|(r, v)| format!("{} at {r}", share(*v))).collect();
         // Writing to a String does not fail.
         let _ = writeln!(out, "Recall by false-positive rate: {}", at.join(", "));
-        let _ = writeln!(out, "Classes: macro F1 {}, accuracy {}", share(self.macro_f1), share(self.accuracy));
+        let _ =
+            writeln!(out, "Classes: macro F1 {}, accuracy {}", share(self.macro_f1), share(self.accuracy));
         let mut rows = vec![["class", "rows", "precision", "recall", "F1"].map(str::to_owned).to_vec()];
         let mut classes: Vec<(&String, &PerClass)> = self.per_class.iter().collect();
         classes.sort_by(|a, b| b.1.support.cmp(&a.1.support).then(a.0.cmp(b.0)));

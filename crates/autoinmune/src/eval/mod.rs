@@ -3,7 +3,7 @@
 mod figures;
 mod timing;
 
-pub use figures::{Figures, Judged, share};
+pub use figures::{Figures, Judged, as_written, share};
 pub use timing::Inference;
 
 use crate::cli::Format as Output;
@@ -155,7 +155,10 @@ pub fn prepare(
     let table = tables::read_first(&mut plan, sources, survey.rows)?;
     note_draw(&mut plan.notes, option, &table);
     if table.classes.iter().all(|c| table.classes.first() == Some(c)) {
-        return Err(fail(Exit::Input, format!("{option}: the rows drawn are all of one class; raise --max-rows")));
+        return Err(fail(
+            Exit::Input,
+            format!("{option}: the rows drawn are all of one class; raise --max-rows"),
+        ));
     }
     let telling = tables::telling(&table.matrix, &plan.schema, &table.classes, plan.normal, &pool);
     if !telling.is_empty() {
@@ -219,8 +222,7 @@ fn of_training(args: &EvalArgs) -> anyhow::Result<Report> {
     let mut prepared = prepare("--train", &train_sources, label, &args.columns, args.seed, pool)?;
     let test = read_test(&mut prepared.plan, &test_sources)?;
     let options = Options { kind: args.model.into(), seed: args.seed, ..Options::default() };
-    let (model, seconds) =
-        train(&prepared, &prepared.table.matrix, &prepared.table.classes, &options, pool)?;
+    let (model, seconds) = train(&prepared, &prepared.table.matrix, &prepared.table.classes, &options, pool)?;
     let overlap = tables::overlap(&prepared.table.matrix, &test.matrix);
     let mut notes = std::mem::take(&mut prepared.plan.notes);
     if overlap.share > NOTABLE_OVERLAP {
@@ -242,11 +244,17 @@ fn of_training(args: &EvalArgs) -> anyhow::Result<Report> {
 }
 
 /// Reads the tables to test with.
-fn read_test(plan: &mut Plan, sources: &[Source]) -> anyhow::Result<Table> {
+///
+/// # Errors
+/// They cannot be read, lack a column, or have no label.
+pub fn read_test(plan: &mut Plan, sources: &[Source]) -> anyhow::Result<Table> {
     if let Some(column) = plan.labels.column() {
         for source in sources {
             if source.dataset.schema().place(column).is_none() {
-                return Err(fail(Exit::Input, format!("--test: {}", source.dataset.schema().no_column(column))));
+                return Err(fail(
+                    Exit::Input,
+                    format!("--test: {}", source.dataset.schema().no_column(column)),
+                ));
             }
         }
     }

@@ -100,6 +100,7 @@ impl Judge {
                 }
                 match &event.what {
                     What::Message(from, message) => tap.message(event.at_ns, &event.flow, *from, message),
+                    What::Grown(record) => tap.grown(event.at_ns, record),
                     What::Ended(record, reason) => {
                         if is_good(record) {
                             let (client, _) = record.initiator();

@@ -56,7 +56,10 @@ pub fn flows_of(
         if !labels.exists() {
             return Err(fail(
                 Exit::Input,
-                format!("{} is not there: say with --labels what the flows of {option} were", labels.display()),
+                format!(
+                    "{} is not there: say with --labels what the flows of {option} were",
+                    labels.display()
+                ),
             ));
         }
         let labels = labels_of(&labels)?;

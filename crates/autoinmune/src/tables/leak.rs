@@ -16,7 +16,13 @@ const LEAST_ROWS: u64 = 10;
 
 /// Features that alone tell every class, or normal from the rest, nearly without fault: labels by another name, or marks
 /// that the making of the data left in it.
-pub fn telling(matrix: &Matrix, schema: &[Feature], classes: &[u32], normal: u32, pool: &dyn Pool) -> Vec<String> {
+pub fn telling(
+    matrix: &Matrix,
+    schema: &[Feature],
+    classes: &[u32],
+    normal: u32,
+    pool: &dyn Pool,
+) -> Vec<String> {
     let step = matrix.rows().div_ceil(ROWS).max(1);
     let places: Vec<usize> = (0..matrix.rows()).step_by(step).collect();
     let rows = matrix.select(&places);
@@ -83,8 +89,7 @@ mod tests {
 
     fn rows(make: impl Fn(usize) -> [f32; 3]) -> (Matrix, Vec<Feature>) {
         let values = (0..1000).flat_map(make).collect();
-        let schema =
-            ["a", "b", "c"].map(|n| Feature { name: n.into(), kind: Kind::Numeric }).to_vec();
+        let schema = ["a", "b", "c"].map(|n| Feature { name: n.into(), kind: Kind::Numeric }).to_vec();
         (Matrix::new(3, values).expect("rows"), schema)
     }
 

@@ -13,11 +13,11 @@ mod read;
 mod survey;
 
 pub use captures::{LABEL as CAPTURE_LABEL, are_captures, flows_of};
-pub use label::{Labels, guess_normal};
+pub use label::Labels;
 pub use leak::{Overlap, overlap, telling};
 pub use plan::Plan;
 pub use read::{Table, Tally, group, read, read_first};
-pub use survey::{Survey, survey};
+pub use survey::survey;
 
 use crate::dataset::input;
 use crate::exit::{Exit, fail};

@@ -124,7 +124,8 @@ impl Plan {
             let kind = if nature == Nature::Numeric {
                 if contents.strays() > 0 {
                     let strays = contents.strays();
-                    self.notes.push(format!("column '{name}': {strays} values are no numbers and count as absent"));
+                    self.notes
+                        .push(format!("column '{name}': {strays} values are no numbers and count as absent"));
                 }
                 Kind::Numeric
             } else {
@@ -132,8 +133,12 @@ impl Plan {
             };
             self.schema.push(Feature { name: name.clone(), kind });
         }
-        let by_itself: Vec<&str> =
-            self.dropped.iter().filter(|(_, why)| *why != "asked by --drop").map(|(n, _)| n.as_str()).collect();
+        let by_itself: Vec<&str> = self
+            .dropped
+            .iter()
+            .filter(|(_, why)| *why != "asked by --drop")
+            .map(|(n, _)| n.as_str())
+            .collect();
         if !by_itself.is_empty() {
             self.notes.push(format!(
                 "not learnt from, as they say who, when or what ({}); --keep them if they do not",

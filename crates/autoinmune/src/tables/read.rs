@@ -140,7 +140,8 @@ pub fn read(option: &str, plan: &Plan, sources: &[Source], rows: u64) -> anyhow:
     let encoders = plan.schema.iter().map(|f| match &f.kind {
         Kind::Numeric => Encoder::Numeric,
         Kind::Categorical(names) => {
-            let places = names.iter().enumerate().map(|(i, n)| (n.clone(), u32::try_from(i).unwrap_or(u32::MAX)));
+            let places =
+                names.iter().enumerate().map(|(i, n)| (n.clone(), u32::try_from(i).unwrap_or(u32::MAX)));
             Encoder::Fixed(places.collect())
         }
     });

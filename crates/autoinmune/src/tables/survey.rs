@@ -119,15 +119,12 @@ pub fn survey(option: &str, sources: &[Source], labels: &Labels, empty: bool) ->
                 found.rows += 1;
                 match label.name(row) {
                     None => found.unlabelled += 1,
-                    Some(class) => match found.classes.get_mut(&class) {
-                        Some(n) => *n += 1,
-                        None if found.classes.len() < MAX_CLASSES => drop(found.classes.insert(class, 1)),
-                        None => {
-                            return Err(dataset::Error::Request(format!(
-                                "the label has more than {MAX_CLASSES} different values; is it a label? Name another with --label"
-                            )));
-                        }
-                    },
+                    Some(class) => *found.classes.entry(class).or_insert(0) += 1,
+                }
+                if found.classes.len() > MAX_CLASSES {
+                    return Err(dataset::Error::Request(format!(
+                        "the label has more than {MAX_CLASSES} different values; is it a label? Name another with --label"
+                    )));
                 }
                 for (contents, place) in found.columns.iter_mut().zip(&places) {
                     if let Some(cell) = place.and_then(|p| row.get(p)).and_then(Option::as_ref) {

@@ -7,5 +7,7 @@ mod exactness;
 mod export;
 mod generate;
 mod intel;
+mod learning;
+mod models;
 mod replay;
 mod workers;

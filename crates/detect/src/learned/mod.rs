@@ -10,6 +10,7 @@
 //! [`watch`] keeps what is needed of each source, [`vector`] and [`row`] are the tables of features, [`fit`] trains, and
 //! [`measure`] says how good the views are on data they were not trained on.
 
+pub mod calibrate;
 pub mod ensemble;
 pub mod evidence;
 pub mod fit;

@@ -7,9 +7,11 @@
 
 pub mod boosting;
 pub mod forest;
+mod histogram;
 mod leafwise;
 mod pack;
 pub mod shap;
+mod split;
 
 use crate::bins::{Bins, category};
 use crate::matrix::Matrix;
