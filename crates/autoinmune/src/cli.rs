@@ -100,6 +100,9 @@ pub enum Command {
         #[arg(value_hint = ValueHint::DirPath)]
         dir: PathBuf,
     },
+    /// Learn what ordinary seconds of traffic look like, for the detector's API: how models/snapshots was made
+    #[command(hide = true)]
+    LearnSnapshots(LearnSnapshotsArgs),
     /// Print a generated reference page as Markdown
     #[command(hide = true)]
     Reference {
@@ -243,6 +246,26 @@ pub struct SensorArgs {
     /// As for `run`; the detector's API is off if not asked for.
     #[command(flatten)]
     pub run: RunArgs,
+}
+
+/// `learn-snapshots`.
+#[derive(Clone, Debug, Args)]
+pub struct LearnSnapshotsArgs {
+    /// Which captures are learnt from and which are measured with
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub plan: PathBuf,
+    /// A directory of captures by the name that the plan has for it
+    #[arg(long, value_name = "NAME=DIR", value_parser = crate::learned::named)]
+    pub from: Vec<(String, PathBuf)>,
+    /// Whose captures make the golden set, by the name that the plan has for them
+    #[arg(long, default_value = "lab-again")]
+    pub golden: String,
+    /// Directory to write to
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: PathBuf,
+    /// What chance depends on
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
 }
 
 /// `detector`.

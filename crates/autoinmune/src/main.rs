@@ -62,6 +62,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Generate(args) => generate::run(&args),
         Command::Run(args) => agent::run(&args),
         Command::Detector(args) => service::run(&args),
+        Command::LearnSnapshots(args) => service::learn_snapshots(&args),
         Command::Learn(args) => learned::run(&args),
         Command::Sensor(args) => agent::run_sensor(&args),
         Command::Replay(args) => replay::run(&args),

@@ -203,16 +203,14 @@ fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
     let from = args.from.iter().map(|p| open(p)).collect::<anyhow::Result<Vec<Dataset>>>()?;
     let Some(first) = from.first() else { return Ok(Exit::Input) };
     let repeats = if args.dedupe { Repeats::Drop } else { Repeats::Keep };
-    let merged =
-        dataset::merge(&from, &args.target.to, args.target.format(first), repeats).map_err(input)?;
+    let merged = dataset::merge(&from, &args.target.to, args.target.format(first), repeats).map_err(input)?;
     inherit(&from, &args.target.to, |_| {})?;
     let mut text =
         format!("{} rows of {} datasets written to {}", merged.rows, from.len(), args.target.to.display());
     if args.dedupe {
         text.push_str(&format!("; {} repeats left out", merged.repeats));
     }
-    let data =
-        serde_json::json!({"rows": merged.rows, "repeats": merged.repeats, "datasets": from.len()});
+    let data = serde_json::json!({"rows": merged.rows, "repeats": merged.repeats, "datasets": from.len()});
     args.target.report(&text, &data)
 }
 

@@ -49,8 +49,8 @@ pub(super) fn line(attack: bool, s: &Snapshot) -> String {
 }
 
 /// The golden set: whether each second is of an attack, and its figures.
-fn golden() -> impl Iterator<Item = (bool, Snapshot)> {
-    GOLDEN.lines().skip(1).filter_map(|line| {
+fn read(golden: &str) -> impl Iterator<Item = (bool, Snapshot)> {
+    golden.lines().skip(1).filter_map(|line| {
         let mut fields = line.split(',').map(|f| f.parse::<f64>().unwrap_or(0.0));
         let attack = fields.next()? > 0.0;
         let values: Vec<f64> = fields.collect();
@@ -73,10 +73,16 @@ fn golden() -> impl Iterator<Item = (bool, Snapshot)> {
 /// alone, without history.
 #[must_use]
 pub fn accuracy(baseline: &Arc<Baseline>) -> f64 {
+    accuracy_on(baseline, GOLDEN)
+}
+
+/// As [`accuracy`], on another set of the same form.
+#[must_use]
+pub(super) fn accuracy_on(baseline: &Arc<Baseline>, golden: &str) -> f64 {
     let mut right = [0.0_f64; 2];
     let mut all = [0.0_f64; 2];
     let judge = Judge::new(RuleSet::builtin(), Some(Arc::clone(baseline)), 0);
-    for (attack, snapshot) in golden() {
+    for (attack, snapshot) in read(golden) {
         let verdict = judge.judge_alone(&snapshot);
         all[usize::from(attack)] += 1.0;
         right[usize::from(attack)] += f64::from(u8::from(verdict.alerts() == attack));

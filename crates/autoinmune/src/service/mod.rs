@@ -3,9 +3,11 @@
 mod figures;
 pub mod golden;
 mod judge;
+mod learn;
 mod prometheus;
 mod training;
 
+pub use self::learn::run as learn_snapshots;
 pub use judge::Service;
 pub use prometheus::Prometheus;
 

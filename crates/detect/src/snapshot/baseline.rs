@@ -31,6 +31,8 @@ pub struct Options {
     pub seed: u64,
     /// Most samples learnt from, drawn where there are more.
     pub most: usize,
+    /// Share of ordinary snapshots that each view may find stranger than ordinary, above 0 and below 1.
+    pub strange: f64,
     /// The temporal view.
     pub vae: vae::Options,
 }
@@ -38,7 +40,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let vae = vae::Options { hidden: 24, latent: 6, epochs: 30, ..vae::Options::default() };
-        Self { seed: 1, most: 8192, vae }
+        Self { seed: 1, most: 8192, strange: 0.001, vae }
     }
 }
 
@@ -50,14 +52,14 @@ pub struct Baseline {
     spatial: dbscan::Dbscan,
     temporal: vae::Vae,
     statistical: Usual,
-    /// The highest score of ordinary snapshots that were not learnt from, by view, above 0.
+    /// The score that hardly any ordinary snapshot that was not learnt from exceeds, by view, above 0.
     seen: [f32; 3],
     /// How many those were.
     calibrated: u64,
 }
 
-/// How strange a snapshot is, by view (spatial, temporal, statistical): its score over the highest of ordinary ones that
-/// were not learnt from. Above 1 it is stranger than all of them.
+/// How strange a snapshot is, by view (spatial, temporal, statistical): its score over that which one in a thousand of
+/// ordinary ones exceeds. Above 1 it is a vote.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Strangeness {
     /// By view.
@@ -123,14 +125,17 @@ impl Baseline {
             seen: [f32::MIN_POSITIVE; 3],
             calibrated: 0,
         };
-        for sample in side(true) {
-            let scores = baseline.scores(&sample.sequence);
-            baseline.seen.iter_mut().zip(scores).for_each(|(seen, score)| *seen = seen.max(score));
-            baseline.calibrated += 1;
-        }
-        if baseline.calibrated == 0 {
+        let scores: Vec<[f32; 3]> = side(true).map(|s| baseline.scores(&s.sequence)).collect();
+        if scores.is_empty() {
             return Err(LearnError::Empty);
         }
+        for view in 0..3 {
+            let mut all: Vec<f32> = scores.iter().map(|s| s[view]).collect();
+            all.sort_unstable_by(|a, b| b.total_cmp(a));
+            let place = (all.len() as f64 * options.strange) as usize;
+            baseline.seen[view] = all[place.min(all.len() - 1)].max(f32::MIN_POSITIVE);
+        }
+        baseline.calibrated = scores.len() as u64;
         Ok(baseline)
     }
 
