@@ -32,6 +32,7 @@ mod reference;
 mod replay;
 mod rules;
 mod scratch;
+mod service;
 mod sink;
 mod summary;
 mod tables;
@@ -63,7 +64,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Lab { command } => lab::run(&command),
         Command::Generate(args) => generate::run(&args),
         Command::Run(args) => agent::run(&args),
+        Command::Detector(args) => service::run(&args),
+        Command::LearnSnapshots(args) => service::learn_snapshots(&args),
         Command::Learn(args) => learned::run(&args),
+        Command::Sensor(args) => agent::run_sensor(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Capture(args) => capture::run(&args),
         Command::Dataset { command } => dataset::run(&command),

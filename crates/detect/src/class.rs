@@ -152,6 +152,9 @@ impl Class {
             Self::WebAttack => "T1190",
             Self::BruteForce => "T1110.001",
             Self::PasswordSpraying => "T1110.003",
+            Self::CredentialStuffing => "T1110.004",
+            Self::ServiceAccountAbuse => "T1078",
+            Self::CommandInjection => "T1059",
             Self::DnsTunnel => "T1071.004",
             Self::Dga => "T1568.002",
             Self::IcmpTunnel => "T1095",
@@ -165,7 +168,7 @@ impl Class {
             Self::DhcpSpoof => "T1557.003",
             Self::OtAbuse => "T0855",
             Self::Evasion => "T1027",
-            Self::ProtocolAnomaly | Self::Anomaly => "",
+            Self::UsernameConfusion | Self::ProtocolAnomaly | Self::Anomaly => "",
         }
     }
 }

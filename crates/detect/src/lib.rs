@@ -25,6 +25,7 @@ pub mod reputation;
 pub mod rule;
 pub mod ruleset;
 pub mod signal;
+pub mod snapshot;
 pub mod vector;
 
 pub use book::{BookConfig, BookCounters, IncidentBook};

@@ -191,6 +191,24 @@ metrics! {
             "Flow-count rules only: flows of one source to one service that match the rule's `flows` table, within the sliding span."
             |_, _| None;
     }
+    Snapshot {
+        SnapshotPacketsPerSecond "snapshot_packets_per_second" "packets/s" "packets a second"
+            "Packets a second, as told.";
+        SnapshotBytesPerSecond "snapshot_bytes_per_second" "bytes/s" "bytes a second"
+            "Bytes a second, as told.";
+        SnapshotAddresses "snapshot_addresses" "hosts" "different addresses"
+            "Different addresses, as told.";
+        SnapshotPorts "snapshot_ports" "ports" "different ports"
+            "Different destination ports, as told.";
+        SnapshotSynPackets "snapshot_syn_packets" "packets" "connection requests"
+            "TCP packets that ask for a connection, as told.";
+        SnapshotSynShare "snapshot_syn_share" "ratio" "share of connection requests among TCP packets"
+            "Connection requests over TCP packets, at most 1; 0 without TCP packets.";
+        SnapshotUdpShare "snapshot_udp_share" "ratio" "share of UDP"
+            "UDP packets over TCP and UDP packets; 0 without either.";
+        SnapshotBytesPerPacket "snapshot_bytes_per_packet" "bytes" "bytes a packet"
+            "Bytes over packets; 0 without packets.";
+    }
     Beacon {
         BeaconCalls "beacon_calls" "calls" "calls"
             "Calls so far; connections within a second of each other are one.";

@@ -36,6 +36,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("slow_http.toml", include_str!("../../../rules/slow_http.toml")),
     ("evasion.toml", include_str!("../../../rules/evasion.toml")),
     ("icmp_tunnel.toml", include_str!("../../../rules/icmp_tunnel.toml")),
+    ("snapshot.toml", include_str!("../../../rules/snapshot.toml")),
 ];
 
 /// Most bytes of one rule file; the shipped ones are about a tenth of it.

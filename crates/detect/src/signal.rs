@@ -144,6 +144,6 @@ impl Evidence {
 }
 
 /// Whole numbers without a fraction, others with two digits.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.2}") }
 }

@@ -24,7 +24,7 @@ mod score;
 mod service;
 mod shared;
 mod table;
-mod web;
+pub mod web;
 
 pub use database::{DatabaseError, DatabaseFigures, Place};
 pub use fallback::FallbackFigures;

@@ -236,6 +236,12 @@ pub struct Status {
     /// Address of the HTTP API, if it is on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<String>,
+    /// Address of the detector's API, if it is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<String>,
+    /// The detector that figures are sent to, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector: Option<String>,
     /// Configuration file in use, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,

@@ -9,6 +9,7 @@ mod kernel_source;
 mod learning;
 mod logs;
 mod notify;
+mod poster;
 mod publish;
 pub mod reaction;
 mod simulation;
@@ -16,7 +17,7 @@ pub mod source;
 mod state;
 pub mod tap;
 
-use crate::cli::RunArgs;
+use crate::cli::{RunArgs, SensorArgs};
 use crate::config::{self, Config, parse_http};
 use crate::exit::{Exit, fail};
 use crate::line::Line;
@@ -26,6 +27,7 @@ use commands::Desk;
 use intel::Intel;
 use learning::Learning;
 use logs::Logs;
+use poster::Poster;
 use publish::Board;
 use reaction::Reaction;
 use respond::Mode;
@@ -67,6 +69,11 @@ fn configure(args: &RunArgs) -> anyhow::Result<Config> {
     if let Some(text) = &args.http {
         config.http = parse_http(text).map_err(|why| fail(Exit::Input, format!("--http: {why}")))?;
     }
+    match &args.api {
+        Some(text) => config.set_api(text)?,
+        None if args.simulate.is_some() => config.api = None,
+        None => {}
+    }
     if let Some(dir) = &args.run_dir {
         config.run_dir.clone_from(dir);
     }
@@ -102,7 +109,26 @@ fn own_run_dir() -> PathBuf {
 /// # Errors
 /// One sentence with the way out, and its exit code; nothing stays attached.
 pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
-    let config = configure(args)?;
+    protect(args, configure(args)?)
+}
+
+/// `sensor`: as `run`, with figures sent to a detector.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_sensor(args: &SensorArgs) -> anyhow::Result<Exit> {
+    let mut config = configure(&args.run)?;
+    if args.run.api.is_none() {
+        config.api = None;
+    }
+    if let Some(url) = args.detector.as_deref() {
+        config.post.set_url(url).map_err(|why| fail(Exit::Input, format!("--detector: {why}")))?;
+    }
+    config.post.url.get_or_insert_with(|| config::DEFAULT_URL.to_owned());
+    protect(&args.run, config)
+}
+
+fn protect(args: &RunArgs, config: Config) -> anyhow::Result<Exit> {
     crate::logging(&config.log);
     let stop = Arc::new(AtomicBool::new(false));
     let reload = Arc::new(AtomicBool::new(false));
@@ -154,6 +180,8 @@ struct Agent {
     stats_written: Instant,
     blocks_kept: Instant,
     http: Option<server::http::Http>,
+    api: Option<crate::service::Running>,
+    poster: Option<Poster>,
     control: Option<server::control::Control>,
     _lock: Lock,
 }
@@ -172,6 +200,8 @@ impl Agent {
             .map(|addr| server::http::Http::start(addr, Arc::clone(&board) as Arc<dyn server::http::Source>))
             .transpose()
             .map_err(|e| fail(Exit::Busy, e.to_string()))?;
+        let api = config.api.clone().map(|api| crate::service::start(api, &config.rules)).transpose()?;
+        let poster = Poster::start(&config.post)?;
         let (desk, counter) = Desk::open();
         let eve = config.eve.as_deref().map(|p| sink::Queue::start(p, config.eve_queue)).transpose()?;
         let audit = if simulated { None } else { Some(Audit::open(&config.state_dir)?) };
@@ -236,6 +266,8 @@ impl Agent {
             stats_written: now,
             blocks_kept: now,
             http,
+            api,
+            poster,
             control: Some(control),
             _lock: lock,
         };
@@ -266,6 +298,12 @@ impl Agent {
         }
         if let Some(http) = &self.http {
             tracing::info!("HTTP API on http://{}", http.address());
+        }
+        if let Some(api) = &self.api {
+            tracing::info!("detector's API on http://{}", api.http.address());
+        }
+        if let Some(url) = &self.config.post.url {
+            tracing::info!("figures go to {url}");
         }
     }
 
@@ -340,6 +378,9 @@ impl Agent {
     }
 
     fn publish(&mut self) {
+        if let Some(poster) = &mut self.poster {
+            poster.take(&self.line.census().traffic());
+        }
         let board = Arc::clone(&self.board);
         board.update(self);
     }
@@ -381,6 +422,8 @@ impl Agent {
         self.config = Config {
             interfaces: self.config.interfaces.clone(),
             http: self.config.http,
+            api: self.config.api.clone(),
+            post: self.config.post.clone(),
             run_dir: self.config.run_dir.clone(),
             state_dir: self.config.state_dir.clone(),
             eve: self.config.eve.clone(),
@@ -409,6 +452,9 @@ impl Agent {
         }
         self.learning.stop();
         self.logs.stop();
+        if let Some(api) = self.api.take() {
+            api.http.stop();
+        }
         self.source.finish(&mut self.line, &mut self.tap);
         self.line.finish(&mut self.tap);
         self.apply_effects();

@@ -103,6 +103,11 @@ impl Board {
             channels.insert("audit".to_owned(), audit.lost);
         }
 
+        if let Some(poster) = &agent.poster {
+            losses.insert("figures_dropped".into(), poster.dropped());
+        }
+        let post_failures = agent.poster.as_ref().map_or(0, super::Poster::failures);
+
         let traffic = line.census().traffic();
         let mut interfaces = Vec::new();
         {
@@ -159,6 +164,10 @@ impl Board {
             bytes_per_second,
             unique_ips: traffic.unique_ips.into(),
             unique_ports: traffic.unique_ports.into(),
+            tcp_packets: traffic.tcp_packets,
+            udp_packets: traffic.udp_packets,
+            syn_packets: traffic.syn_packets,
+            post_failures,
             packets_processed: sight.intake.packets,
             bytes_processed: sight.intake.bytes,
             ringbuf_lost_events: sight.ringbuf_lost,
@@ -214,6 +223,8 @@ impl Board {
             learner,
             // As bound: the port may have been left to the system.
             http: http.as_ref().map(|h| h.address().to_string()),
+            api: agent.api.as_ref().map(|a| a.http.address().to_string()),
+            detector: config.post.url.clone(),
             config: config.file.as_ref().map(|f| f.display().to_string()),
         };
         shown.intake = sight.intake;

@@ -1,12 +1,12 @@
 //! The learned detectors in the program: trained from captures, kept in bundles, put into the line.
 
 pub mod collect;
-mod plan;
+pub mod plan;
 mod report;
 mod train;
 
 pub use report::markdown;
-pub use train::{LearnArgs, run};
+pub use train::{LearnArgs, named, run};
 
 use crate::config::Config;
 use crate::exit::{Exit, fail};

@@ -56,7 +56,11 @@ pub struct LearnArgs {
     pub output: Format,
 }
 
-fn named(text: &str) -> Result<(String, PathBuf), String> {
+/// Reads `NAME=DIR`.
+///
+/// # Errors
+/// It is not of that form.
+pub fn named(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
         Some((name, dir)) if !name.is_empty() && !dir.is_empty() => Ok((name.to_owned(), dir.into())),
         _ => Err("must be NAME=DIR".to_owned()),

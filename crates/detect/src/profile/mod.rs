@@ -77,6 +77,7 @@ macro_rules! subjects {
 
 subjects! {
     Window "window" "What one entity did in 1, 10 or 60 s.";
+    Snapshot "snapshot" "Figures of a second or so of a whole host or network, counted elsewhere and handed to the detector's API.";
     Beacon "beacon" "Connections of one inside host to one outside service, seen over up to two hours; 16,384 pairs.";
     Upload "upload" "What one inside host sends outwards in a minute, against its own habit once half an hour of activity is known; 16,384 hosts.";
     Reflected "reflected" "Datagrams from ports of services known to amplify, which nobody asked for, towards one address in 10 s; 4,096 addresses.";

@@ -10,13 +10,16 @@ mod kerberos;
 mod login;
 mod odd;
 mod script;
+mod snapshot;
 
 use crate::ruleset::VectorResult;
+use crate::snapshot::Judge;
 use crate::{Detector, RuleSet, Signal};
 use flow::{Census, CensusConfig, Event, Tracker, TrackerConfig};
 pub use login::Logins;
 use script::Item;
 use serde::{Deserialize, Serialize};
+pub use snapshot::Figures;
 use wire::Addr;
 
 /// Most packets one vector may expand to; the shipped ones stay below a tenth.
@@ -36,6 +39,9 @@ pub struct Vector {
     /// Logins that logs tell of.
     #[serde(default)]
     pub logins: Vec<Logins>,
+    /// Figures counted elsewhere.
+    #[serde(default)]
+    pub snapshots: Vec<Figures>,
 }
 
 /// The expected outcome of a vector.
@@ -354,6 +360,7 @@ impl Bench<'_> {
 pub(crate) fn check(set: &RuleSet) -> Vec<VectorResult> {
     let mut results = Vec::new();
     let all_on = set.all_enabled();
+    let snapshots = Judge::new(all_on.clone(), None, 0);
     for rule in set.rules() {
         let states = |wanted: fn(Expect) -> bool| rule.vectors.iter().any(|v| wanted(v.expect));
         if !states(|e| e == Expect::Fires) || !states(|e| e != Expect::Fires) {
@@ -368,8 +375,10 @@ pub(crate) fn check(set: &RuleSet) -> Vec<VectorResult> {
             results.push(VectorResult {
                 rule: rule.id.to_string(),
                 vector: vector.name.clone(),
-                failure: run(vector, &mut detector)
-                    .map_or_else(Some, |s| failure(&rule.id, vector.expect, &s)),
+                failure: run(vector, &mut detector).map_or_else(Some, |mut signals| {
+                    vector.snapshots.iter().for_each(|s| signals.extend(snapshots.signals(&s.snapshot())));
+                    failure(&rule.id, vector.expect, &signals)
+                }),
             });
         }
     }

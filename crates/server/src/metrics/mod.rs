@@ -4,6 +4,8 @@
 //! which [`encode`] derives from the same output, so that the two cannot disagree. Label values are bounded in
 //! alphabet, length and number whatever the source hands over: a metric must never become a way to fill memory.
 
+pub mod detector;
+
 use crate::view::{LearnerView, ProcessView, ProgramView};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -33,6 +35,14 @@ pub struct Metrics {
     pub unique_ips: u64,
     /// Distinct destination ports in the current window.
     pub unique_ports: u64,
+    /// TCP packets of the current window.
+    pub tcp_packets: u64,
+    /// UDP packets of the current window.
+    pub udp_packets: u64,
+    /// TCP packets with SYN from initiators, of the current window.
+    pub syn_packets: u64,
+    /// Attempts to send figures to a detector that failed.
+    pub post_failures: u64,
     /// Packets the sensor has processed.
     pub packets_processed: u64,
     /// Bytes the sensor has processed.
@@ -120,7 +130,7 @@ impl Exposition {
 ///
 /// # Errors
 /// Only if the encoder fails to write to memory, which it does not.
-pub fn encode(metrics: Metrics, form: Exposition) -> Result<String, fmt::Error> {
+pub fn encode(metrics: impl Collector, form: Exposition) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(metrics));
     let mut text = String::with_capacity(8192);
@@ -280,6 +290,14 @@ impl Collector for Metrics {
             None,
             self.unique_ports,
         )?;
+        let tcp = "TCP packets of the current window";
+        p.gauge("ebpf_tcp_packets", tcp, None, self.tcp_packets)?;
+        let udp = "UDP packets of the current window";
+        p.gauge("ebpf_udp_packets", udp, None, self.udp_packets)?;
+        let syn = "TCP packets that ask for a connection, of the current window";
+        p.gauge("ebpf_syn_packets", syn, None, self.syn_packets)?;
+        let failed = "Attempts to send figures to a detector that failed";
+        p.counter("ebpf_ml_post_failures", failed, None, self.post_failures)?;
         p.counter("ebpf_packets_processed", "Packets processed by the sensor", None, self.packets_processed)?;
         p.counter("ebpf_bytes_processed", "Bytes processed by the sensor", None, self.bytes_processed)?;
         p.counter(
@@ -360,6 +378,10 @@ mod tests {
             bytes_per_second: 1e9,
             unique_ips: 7,
             unique_ports: 3,
+            tcp_packets: 900,
+            udp_packets: 300,
+            syn_packets: 40,
+            post_failures: 3,
             packets_processed: 10,
             bytes_processed: u64::MAX,
             ringbuf_lost_events: 2,
@@ -454,6 +476,10 @@ mod tests {
             ("ebpf_bytes_per_second", 1e9),
             ("ebpf_unique_ips", 7.0),
             ("ebpf_unique_ports", 3.0),
+            ("ebpf_tcp_packets", 900.0),
+            ("ebpf_udp_packets", 300.0),
+            ("ebpf_syn_packets", 40.0),
+            ("ebpf_ml_post_failures_total", 3.0),
             ("ebpf_packets_processed_total", 10.0),
             ("ebpf_ringbuf_lost_events_total", 2.0),
             ("autoinmune_learner_quarantine", 12.0),
