@@ -122,6 +122,10 @@ pub enum Page {
     Features,
     /// docs/lab-reference.md
     Lab,
+    /// docs/metrics.md
+    Metrics,
+    /// docs/openapi.json
+    Openapi,
     /// docs/rules.md
     Rules,
 }

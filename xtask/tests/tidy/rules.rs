@@ -94,6 +94,7 @@ pub(crate) const DOCUMENTS: &[(&str, &str)] = &[
     ("docs/config.schema.json", "xtask/src/docs.rs"),
     ("docs/config.toml", "xtask/src/docs.rs"),
     ("docs/datasets.md", "crates/dataset/tests/it/document.rs"),
+    ("docs/detector.md", "crates/autoinmune/tests/binary/detector.rs"),
     ("docs/enrichment.md", "crates/autoinmune/tests/binary/intel.rs"),
     ("docs/events.md", "crates/autoinmune/tests/binary/replay.rs"),
     ("docs/features.md", "xtask/src/docs.rs"),
@@ -103,6 +104,8 @@ pub(crate) const DOCUMENTS: &[(&str, &str)] = &[
     ("docs/lab-scoreboard.md", "xtask/src/e2e"),
     ("docs/lab.md", "crates/lab/tests/scenarios.rs"),
     ("docs/man", "xtask/src/docs.rs"),
+    ("docs/metrics.md", "xtask/src/docs.rs"),
+    ("docs/openapi.json", "xtask/src/docs.rs"),
     ("docs/rules.md", "crates/detect/tests/rules.rs"),
 ];
 
