@@ -136,6 +136,10 @@ pub enum Page {
     Lab,
     /// docs/learning-ensemble.md
     Learning,
+    /// docs/metrics.md
+    Metrics,
+    /// docs/openapi.json
+    Openapi,
     /// docs/rules.md
     Rules,
 }

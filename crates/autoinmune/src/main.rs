@@ -100,6 +100,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
                 Page::Features => print!("{}", flow::feature::markdown()),
                 Page::Lab => print!("{}", ::lab::reference::markdown()),
                 Page::Learning => print!("{}", learned::markdown()?),
+                Page::Metrics => print!("{}", server::metrics::reference()),
+                Page::Openapi => {
+                    println!("{}", serde_json::to_string_pretty(&server::api::openapi::document())?);
+                }
                 Page::Rules => print!("{}", detect::docs::rules_markdown()),
             }
             Ok(Exit::Ok)

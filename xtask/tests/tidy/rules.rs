@@ -95,6 +95,7 @@ pub(crate) const DOCUMENTS: &[(&str, &str)] = &[
     ("docs/config.toml", "xtask/src/docs.rs"),
     ("docs/continuous-learning.md", "crates/learn/tests/life_poisoning.rs"),
     ("docs/datasets.md", "crates/dataset/tests/it/document.rs"),
+    ("docs/detector.md", "crates/autoinmune/tests/binary/detector.rs"),
     ("docs/enrichment.md", "crates/autoinmune/tests/binary/intel.rs"),
     ("docs/events.md", "crates/autoinmune/tests/binary/replay.rs"),
     ("docs/features.md", "xtask/src/docs.rs"),
@@ -108,6 +109,8 @@ pub(crate) const DOCUMENTS: &[(&str, &str)] = &[
     ("docs/logins.md", "crates/autoinmune/tests/binary/logs.rs"),
     ("docs/man", "xtask/src/docs.rs"),
     ("docs/SCOREBOARD.md", "xtask/src/scoreboard"),
+    ("docs/metrics.md", "xtask/src/docs.rs"),
+    ("docs/openapi.json", "xtask/src/docs.rs"),
     ("docs/rules.md", "crates/detect/tests/rules.rs"),
 ];
 

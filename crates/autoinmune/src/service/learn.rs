@@ -124,7 +124,8 @@ pub fn run(args: &LearnSnapshotsArgs) -> anyhow::Result<Exit> {
             continue;
         }
         for path in set.captures(root)? {
-            let labels: Option<Labels> = if set.class.is_some() { None } else { Some(labels_of(&path.with_extension("labels.csv"))?) };
+            let labels: Option<Labels> =
+                if set.class.is_some() { None } else { Some(labels_of(&path.with_extension("labels.csv"))?) };
             let hostile = |start_ns: u64| match (&labels, &set.class) {
                 (Some(labels), _) => labels.rows().iter().any(|l| {
                     l.class != BENIGN && l.start_ns < start_ns + 1_000_000_000 && l.end_ns > start_ns

@@ -16,7 +16,7 @@ use crate::config::{self, Api};
 use crate::exit::{Exit, fail};
 use anyhow::Context as _;
 use detect::RuleSet;
-use server::api::{ApiConfig, Detector};
+use server::api::{ApiConfig, ApiError, Detector};
 use server::http::Http;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::sync::Arc;
@@ -42,7 +42,10 @@ pub fn start(api: Api, rules: &RuleSet) -> anyhow::Result<Running> {
         ..ApiConfig::default()
     };
     let http = server::api::start(config, Arc::clone(&service) as Arc<dyn Detector>)
-        .map_err(|e| fail(Exit::Busy, format!("{e} (api.address)")))?;
+        .map_err(|e| {
+            let exit = if matches!(e, ApiError::Open(_)) { Exit::Config } else { Exit::Busy };
+            fail(exit, format!("{e} (api.address)"))
+        })?;
     Ok(Running { http, service })
 }
 

@@ -3,6 +3,7 @@
 mod cli;
 mod common;
 mod datasets;
+mod detector;
 mod exactness;
 mod export;
 mod generate;
