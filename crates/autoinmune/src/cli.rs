@@ -275,9 +275,9 @@ pub struct LearnSnapshotsArgs {
     /// A directory of captures by the name that the plan has for it
     #[arg(long, value_name = "NAME=DIR", value_parser = crate::learned::named)]
     pub from: Vec<(String, PathBuf)>,
-    /// Whose captures make the golden set, by the name that the plan has for them
-    #[arg(long, default_value = "lab-again")]
-    pub golden: String,
+    /// Captures with labels that make the golden set; nothing is learnt from them
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub golden: PathBuf,
     /// Directory to write to
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: PathBuf,

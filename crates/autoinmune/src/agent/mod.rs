@@ -180,7 +180,7 @@ struct Agent {
     stats_written: Instant,
     blocks_kept: Instant,
     http: Option<server::http::Http>,
-    api: Option<crate::service::Running>,
+    api: Option<server::http::Http>,
     poster: Option<Poster>,
     control: Option<server::control::Control>,
     _lock: Lock,
@@ -300,7 +300,7 @@ impl Agent {
             tracing::info!("HTTP API on http://{}", http.address());
         }
         if let Some(api) = &self.api {
-            tracing::info!("detector's API on http://{}", api.http.address());
+            tracing::info!("detector's API on http://{}", api.address());
         }
         if let Some(url) = &self.config.post.url {
             tracing::info!("figures go to {url}");
@@ -453,7 +453,7 @@ impl Agent {
         self.learning.stop();
         self.logs.stop();
         if let Some(api) = self.api.take() {
-            api.http.stop();
+            api.stop();
         }
         self.source.finish(&mut self.line, &mut self.tap);
         self.line.finish(&mut self.tap);

@@ -58,6 +58,13 @@ impl Plan {
 }
 
 impl Set {
+    /// All captures of a directory, with labels beside them.
+    #[must_use]
+    pub fn all(dir: &Path) -> Self {
+        let from = dir.display().to_string();
+        Self { from, path: PathBuf::new(), class: None, confidence: 1.0, until: None, only: None }
+    }
+
     /// Its captures below `root`, in order of name.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use super::golden::{self, HEADER};
 use crate::cli::LearnSnapshotsArgs;
 use crate::exit::{Exit, fail};
-use crate::learned::plan::{Plan, Use};
+use crate::learned::plan::{Plan, Set};
 use crate::truth::labels_of;
 use anyhow::Context as _;
 use detect::snapshot::{Baseline, Options, Sample, Snapshot};
@@ -18,6 +18,8 @@ use wire::capture::Reader;
 /// Packets a second at which it is as likely as not that a second is no more than ordinary. Busier ones are ordinary to many
 /// hosts, but not surely: what is busy here is learnt from history, there.
 const BUSY: f64 = 400.0;
+/// A second, ns.
+const SECOND_NS: u64 = 1_000_000_000;
 /// Seconds of the golden set, of each side, at most.
 const GOLDEN: usize = 400;
 
@@ -101,6 +103,22 @@ fn samples(group: u64, seconds: &[Second], random: &mut Random, out: &mut Vec<Sa
     }
 }
 
+/// The whole seconds of a capture, with what is known of each.
+fn known(path: &Path, class: Option<&str>) -> anyhow::Result<Vec<Second>> {
+    let labels: Option<Labels> = match class {
+        Some(_) => None,
+        None => Some(labels_of(&path.with_extension("labels.csv"))?),
+    };
+    let hostile = |start_ns: u64| match &labels {
+        Some(labels) => labels
+            .rows()
+            .iter()
+            .any(|l| l.class != BENIGN && l.start_ns < start_ns + SECOND_NS && l.end_ns > start_ns),
+        None => class != Some(BENIGN),
+    };
+    seconds(path, hostile)
+}
+
 /// `learn-snapshots`.
 ///
 /// # Errors
@@ -108,46 +126,29 @@ fn samples(group: u64, seconds: &[Second], random: &mut Random, out: &mut Vec<Sa
 pub fn run(args: &LearnSnapshotsArgs) -> anyhow::Result<Exit> {
     let plan = Plan::read(&args.plan)?;
     let mut random = Random::new(args.seed, 9);
-    let (mut ordinary, mut golden) = (Vec::new(), [Vec::new(), Vec::new()]);
-    let mut group = 0;
+    let (mut ordinary, mut group) = (Vec::new(), 0);
     for set in &plan.set {
-        let Some((_, root)) = args.from.iter().find(|(name, _)| *name == set.from) else {
-            return Err(fail(
-                Exit::Input,
-                format!("the plan has captures of '{0}'; say where with --from {0}=DIR", set.from),
-            ));
-        };
-        // What nobody vouches for is not surely ordinary; and of what is measured with, only our own lab is kept.
-        if (set.r#use == Use::Train && set.confidence < 1.0)
-            || (set.r#use == Use::Test && set.from != args.golden)
-        {
+        // What nobody vouches for is not surely ordinary.
+        if set.confidence < 1.0 || set.class.as_deref().is_some_and(|c| c != BENIGN) {
             continue;
         }
+        let Some((_, root)) = args.from.iter().find(|(name, _)| *name == set.from) else {
+            let why = format!("the plan has captures of '{0}'; say where with --from {0}=DIR", set.from);
+            return Err(fail(Exit::Input, why));
+        };
         for path in set.captures(root)? {
-            let labels: Option<Labels> =
-                if set.class.is_some() { None } else { Some(labels_of(&path.with_extension("labels.csv"))?) };
-            let hostile = |start_ns: u64| match (&labels, &set.class) {
-                (Some(labels), _) => labels.rows().iter().any(|l| {
-                    l.class != BENIGN && l.start_ns < start_ns + 1_000_000_000 && l.end_ns > start_ns
-                }),
-                (None, class) => class.as_deref() != Some(BENIGN),
-            };
-            let seconds = seconds(&path, hostile)?;
             group += 1;
-            match set.r#use {
-                Use::Train => samples(group, &seconds, &mut random, &mut ordinary),
-                Use::Test => {
-                    for second in &seconds {
-                        golden[usize::from(second.attack)]
-                            .push(golden::line(second.attack, &second.snapshot));
-                    }
-                }
-            }
+            samples(group, &known(&path, set.class.as_deref())?, &mut random, &mut ordinary);
         }
     }
     let options = Options { seed: args.seed, ..Options::default() };
     let baseline = Arc::new(Baseline::fit(&ordinary, &options, &learn::Inline)?);
-    std::fs::create_dir_all(&args.out)?;
+    let mut golden = [Vec::new(), Vec::new()];
+    for path in Set::all(&args.golden).captures(&args.golden)? {
+        for second in known(&path, None)? {
+            golden[usize::from(second.attack)].push(golden::line(second.attack, &second.snapshot));
+        }
+    }
     let mut text = format!("{HEADER}\n");
     for side in &mut golden {
         random.shuffle(side);
@@ -157,10 +158,16 @@ pub fn run(args: &LearnSnapshotsArgs) -> anyhow::Result<Exit> {
             text.push('\n');
         });
     }
-    std::fs::write(args.out.join("golden.csv"), &text)?;
-    std::fs::write(args.out.join("baseline.model"), learn::codec::to_bytes(baseline.as_ref()))?;
+    let write = |name: &str, bytes: &[u8]| {
+        let path = args.out.join(name);
+        std::fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
+    };
+    std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
+    write("golden.csv", text.as_bytes())?;
+    write("baseline.model", &learn::codec::to_bytes(baseline.as_ref()))?;
     println!(
-        "{} ordinary seconds learnt from and calibrated with ({}); golden set {} + {} seconds, judged rightly {:.3}",
+        "{} ordinary seconds, {} of them to calibrate with; golden set of {} ordinary and {} hostile seconds, \
+         accuracy {:.3}",
         ordinary.len(),
         baseline.calibrated(),
         golden[0].len(),

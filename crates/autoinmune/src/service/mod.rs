@@ -21,19 +21,11 @@ use server::http::Http;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::sync::Arc;
 
-/// A running API and what is behind it.
-pub struct Running {
-    /// The API; dropping it stops it.
-    pub http: Http,
-    /// What judges.
-    pub service: Arc<Service>,
-}
-
-/// Starts the API.
+/// Starts the API; dropping it stops it.
 ///
 /// # Errors
 /// The address cannot be had; models cannot be read.
-pub fn start(api: Api, rules: &RuleSet) -> anyhow::Result<Running> {
+pub fn start(api: Api, rules: &RuleSet) -> anyhow::Result<Http> {
     let service = Service::start(rules, api.prometheus, 0)?;
     let config = ApiConfig {
         address: api.address,
@@ -41,11 +33,10 @@ pub fn start(api: Api, rules: &RuleSet) -> anyhow::Result<Running> {
         requests_per_second: api.requests_per_second,
         ..ApiConfig::default()
     };
-    let http = server::api::start(config, Arc::clone(&service) as Arc<dyn Detector>)
-        .map_err(|e| {
-            let exit = if matches!(e, ApiError::Open(_)) { Exit::Config } else { Exit::Busy };
-            fail(exit, format!("{e} (api.address)"))
-        })?;
+    server::api::start(config, service as Arc<dyn Detector>).map_err(|e| {
+        let exit = if matches!(e, ApiError::Open(_)) { Exit::Config } else { Exit::Busy };
+        fail(exit, format!("{e} (api.address)"))
+    })?;
     Ok(Running { http, service })
 }
 
@@ -76,9 +67,9 @@ pub fn run(args: &DetectorArgs) -> anyhow::Result<Exit> {
     let mut signals =
         signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context("cannot handle signals")?;
     let running = start(api, &config.rules)?;
-    tracing::info!("detector on http://{}; its contract is at /openapi.json", running.http.address());
+    tracing::info!("detector on http://{}; its contract is at /openapi.json", running.address());
     signals.forever().next();
-    running.http.stop();
+    running.stop();
     tracing::info!("stopped");
     Ok(Exit::Ok)
 }

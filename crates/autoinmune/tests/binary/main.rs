@@ -10,7 +10,7 @@ mod generate;
 mod intel;
 mod learned;
 mod learning;
-mod models;
 mod logs;
+mod models;
 mod replay;
 mod workers;
