@@ -27,7 +27,7 @@ pub struct Set {
     #[serde(default = "sure")]
     pub confidence: f32,
     /// What ends the part of a name that tells what a capture is of: captures whose names begin alike are one group. Without it
-    /// a group is what has the same name.
+    /// each capture is a group of its own.
     pub until: Option<String>,
     /// Only captures whose names begin with one of these.
     pub only: Option<Vec<String>>,
@@ -85,10 +85,10 @@ impl Set {
     /// What a capture is of: those of one family are judged by models that saw none of them.
     #[must_use]
     pub fn family(&self, path: &Path) -> String {
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         match &self.until {
-            Some(end) => stem.split(end.as_str()).next().unwrap_or_default().to_owned(),
-            None => stem.into_owned(),
+            Some(end) => name.split(end.as_str()).next().unwrap_or_default().to_owned(),
+            None => path.to_string_lossy().into_owned(),
         }
     }
 }

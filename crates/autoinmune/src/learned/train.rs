@@ -284,8 +284,7 @@ fn manifest(
     Manifest {
         format: bundle::FORMAT,
         name: args.name.clone(),
-        // The same captures and seed are to give the same bytes.
-        created: String::new(),
+        created: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         program: format!("autoinmune {}", env!("CARGO_PKG_VERSION")),
         schemas: BTreeMap::from([
             (FLOW.to_owned(), Schema::new(features.to_vec())),

@@ -7,6 +7,7 @@ mod exactness;
 mod export;
 mod generate;
 mod intel;
+mod learned;
 mod learning;
 mod models;
 mod replay;
