@@ -15,12 +15,16 @@ use std::collections::BTreeMap;
 /// Share of attacks of known families that may be called unknown.
 const UNKNOWN_SHARE: f64 = 0.02;
 /// Exponents tried for the weight of a family by its size.
-const EXPONENTS: [f64; 11] = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
+const EXPONENTS: [f64; 10] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
 
 /// Passes over the families to find their weights.
 const PASSES: usize = 3;
+/// Least rise of the mean F1 for which families are weighed by size at all: less is a matter of single rows of rare ones.
+const LEAST_BETTER: f64 = 0.01;
 /// Least rise of the mean F1 for which a family's weight changes.
-const LEAST_BETTER: f64 = 1e-3;
+const LEAST_STEP: f64 = 1e-3;
+/// Least rows held out of a family whose weight may change by itself.
+const LEAST_ROWS: usize = 30;
 
 /// What to learn from.
 #[derive(Clone, Copy, Debug)]
@@ -163,26 +167,27 @@ impl Hybrid {
             }
             confusion.macro_f1()
         };
-        let mut best = (0.0, vec![1.0; k]);
-        let mut offer = |factors: Vec<f32>, least: f64| {
-            let f1 = f1(&factors);
-            if f1 > best.0 + least {
-                best = (f1, factors);
-            }
-            best.1.clone()
+        let by_size = |exponent: f64| -> Vec<f32> {
+            self.shares.iter().map(|s| f64::from(s.max(1e-6)).powf(-exponent) as f32).collect()
         };
-        let mut factors = Vec::new();
+        let (plain, mut factors) = (f1(&by_size(0.0)), by_size(0.0));
+        let mut best = plain;
         for exponent in EXPONENTS {
-            let by_size = |s: &f32| f64::from(s.max(1e-6)).powf(-exponent) as f32;
-            factors = offer(self.shares.iter().map(by_size).collect(), 1e-4);
+            let found = f1(&by_size(exponent));
+            if found > best.max(plain + LEAST_BETTER) {
+                (best, factors) = (found, by_size(exponent));
+            }
         }
         // One family at a time, in steps too coarse to fit single rows.
-        for _ in 0..PASSES {
-            for family in 0..k {
-                for by in [0.6, 1.0 / 0.6] {
-                    let mut moved = factors.clone();
-                    moved[family] *= by;
-                    factors = offer(moved, LEAST_BETTER);
+        let mut rows = vec![0; k];
+        truth.iter().for_each(|t| rows[*t] += 1);
+        for family in (0..k).cycle().take(k * PASSES).filter(|f| rows[*f] >= LEAST_ROWS) {
+            for by in [0.6, 1.0 / 0.6] {
+                let mut moved = factors.clone();
+                moved[family] *= by;
+                let found = f1(&moved);
+                if found > best + LEAST_STEP {
+                    (best, factors) = (found, moved);
                 }
             }
         }
