@@ -19,11 +19,11 @@ const EXPONENTS: [f64; 10] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
 
 /// Passes over the families to find their weights.
 const PASSES: usize = 3;
-/// Least rise of the mean F1 for which families are weighed by size at all: less is a matter of single rows of rare ones.
+/// Least rise of the mean F1 for which families are weighed by size at all: less is a matter of chance.
 const LEAST_BETTER: f64 = 0.01;
 /// Least rise of the mean F1 for which a family's weight changes.
 const LEAST_STEP: f64 = 1e-3;
-/// Least rows held out of a family whose weight may change by itself.
+/// Least rows held out of a family that counts when families are weighed.
 const LEAST_ROWS: usize = 30;
 
 /// What to learn from.
@@ -158,6 +158,10 @@ impl Hybrid {
             }
         }
         let truth: Vec<usize> = fitted.rows.iter().map(|r| families[*r] as usize).collect();
+        let mut rows = vec![0; k];
+        truth.iter().for_each(|t| rows[*t] += 1);
+        // Of a family of few rows each is worth more than any rule could gain.
+        let counted: Vec<usize> = (0..k).filter(|f| rows[*f] >= LEAST_ROWS).collect();
         let f1 = |factors: &[f32]| {
             let mut confusion = Confusion::new(k);
             for (p, truth) in p.chunks(k).zip(&truth) {
@@ -165,7 +169,7 @@ impl Hybrid {
                 let decided = (0..k).reduce(|a, b| if value(b) > value(a) { b } else { a });
                 confusion.add(*truth, decided.unwrap_or(0));
             }
-            confusion.macro_f1()
+            counted.iter().map(|f| confusion.of(*f).f1()).sum::<f64>() / counted.len().max(1) as f64
         };
         let by_size = |exponent: f64| -> Vec<f32> {
             self.shares.iter().map(|s| f64::from(s.max(1e-6)).powf(-exponent) as f32).collect()
@@ -179,9 +183,7 @@ impl Hybrid {
             }
         }
         // One family at a time, in steps too coarse to fit single rows.
-        let mut rows = vec![0; k];
-        truth.iter().for_each(|t| rows[*t] += 1);
-        for family in (0..k).cycle().take(k * PASSES).filter(|f| rows[*f] >= LEAST_ROWS) {
+        for family in counted.iter().copied().cycle().take(counted.len() * PASSES) {
             for by in [0.6, 1.0 / 0.6] {
                 let mut moved = factors.clone();
                 moved[family] *= by;
