@@ -39,8 +39,8 @@ const DIRECTION: &[(&str, &[&str])] = &[
     (
         "autoinmune",
         &[
-            "wire", "auth", "flow", "learn", "detect", "respond", "kernel", "server", "lab", "enrich", "dataset",
-            "bundle",
+            "wire", "auth", "flow", "learn", "detect", "respond", "kernel", "server", "lab", "enrich",
+            "dataset", "bundle",
         ],
     ),
     ("xtask", &["wire", "detect", "learn", "server", "lab"]),
