@@ -9,6 +9,8 @@ mod list;
 #[path = "../../crates/enrich/src/prefix.rs"]
 #[expect(dead_code, reason = "the rest of the crate uses more of it")]
 mod prefix;
+#[path = "../../crates/enrich/src/runs.rs"]
+mod runs;
 #[path = "../../crates/enrich/src/table.rs"]
 #[expect(dead_code, reason = "the rest of the crate uses more of it")]
 mod table;

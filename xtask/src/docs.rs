@@ -20,7 +20,10 @@ enum Form {
 const GENERATED: &[(&str, Form, &[&str])] = &[
     ("docs/cli.md", Form::File, &["reference", "commands"]),
     ("docs/features.md", Form::File, &["reference", "features"]),
+    ("docs/learning-ensemble.md", Form::File, &["reference", "learning"]),
     ("docs/lab-reference.md", Form::File, &["reference", "lab"]),
+    ("docs/metrics.md", Form::File, &["reference", "metrics"]),
+    ("docs/openapi.json", Form::File, &["reference", "openapi"]),
     ("docs/rules.md", Form::File, &["reference", "rules"]),
     ("docs/config.schema.json", Form::File, &["config", "schema"]),
     ("docs/config.toml", Form::File, &["config", "default"]),

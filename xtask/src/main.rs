@@ -7,6 +7,7 @@ mod bpf;
 mod docs;
 mod e2e;
 mod exactness;
+mod scoreboard;
 mod sections;
 mod shell;
 mod test;
@@ -15,8 +16,12 @@ mod usernames;
 use std::process::ExitCode;
 
 /// Name, arguments and purpose of each task, in the order of the help text.
-const TASKS: [(&str, &str, &str); 7] = [
-    ("test", "[-v] [-p NAME]…", "run every test and check that can run here, list those that cannot"),
+const TASKS: [(&str, &str, &str); 8] = [
+    (
+        "test",
+        "[-v] [--no-e2e] [-p NAME]…",
+        "run every test and check that can run here, list those that cannot",
+    ),
     ("docs", "[--check]", "write the generated documents, or fail if one differs from its source"),
     ("bench", "[--quick] [--section NAME]…", "measure, print, and write docs/benchmarks.md"),
     (
@@ -26,8 +31,13 @@ const TASKS: [(&str, &str, &str); 7] = [
     ),
     (
         "e2e",
-        "[--jobs N] [--program PATH] [SCENARIO]…",
+        "[--check] [--jobs N] [--program PATH] [SCENARIO]…",
         "play the lab's scenarios against the agent, and write docs/lab-scoreboard.md",
+    ),
+    (
+        "scoreboard",
+        "[--program PATH] [--section NAME]…",
+        "train and test classifiers on shared data, and write docs/SCOREBOARD.md",
     ),
     ("usernames", "", "train the classifier of user names anew, and write its figures to docs/logins.md"),
     ("bpf", "[--check]", "compile the kernel programs, or fail if they differ from their sources"),
@@ -43,6 +53,7 @@ fn main() -> ExitCode {
         Some("bench") => bench::run(&rest),
         Some("exactness") => exactness::run(&rest),
         Some("e2e") => e2e::run(&rest),
+        Some("scoreboard") => scoreboard::run(&rest),
         Some("usernames") => usernames::run(&rest),
         Some("bpf") => bpf::run(&rest).map(|()| true),
         Some("help" | "--help" | "-h") => {

@@ -31,6 +31,10 @@ pub enum Command {
     Generate(crate::generate::GenerateArgs),
     /// Protect this host: attach, detect, and answer (shadow mode unless --enforce)
     Run(Box<RunArgs>),
+    /// Protect this host as `run` does, and send its figures to a detector; it goes on by itself while the detector is away
+    Sensor(Box<SensorArgs>),
+    /// Judge figures of traffic and logins that are posted to it: the detector's HTTP API on its own
+    Detector(DetectorArgs),
     /// Run capture files through the same line as live traffic
     Replay(ReplayArgs),
     /// Record the flows of live traffic as a dataset, until told to stop or until it is complete; nothing is ever blocked
@@ -40,6 +44,18 @@ pub enum Command {
         /// What to do with datasets.
         #[command(subcommand)]
         command: crate::dataset::DatasetCommand,
+    },
+    /// Train the learned detectors from captures and write them as a bundle
+    Learn(crate::learned::LearnArgs),
+    /// Learn a classifier from a table with labels, or from captures, and write it as a bundle
+    Train(Box<crate::train::TrainArgs>),
+    /// Learn from one table and test with another, or test a bundle; prints the figures
+    Eval(Box<crate::eval::EvalArgs>),
+    /// List, check, compare, promote and roll back model bundles
+    Models {
+        /// What to do with bundles.
+        #[command(subcommand)]
+        command: crate::models::ModelsCommand,
     },
     /// Block an address or prefix on the running agent
     Ban(BanArgs),
@@ -51,6 +67,12 @@ pub enum Command {
     Limits(LimitsArgs),
     /// Say whether an address is allowed or blocked, why, until when, and what was seen of it
     Explain(ExplainArgs),
+    /// Tell the running agent what an incident was, so that it learns from it
+    Feedback {
+        /// What to tell, or to ask.
+        #[command(subcommand)]
+        command: crate::feedback::FeedbackCommand,
+    },
     /// Show, fetch or try out databases of addresses and reputation lists
     Intel {
         /// What to do with them.
@@ -90,6 +112,9 @@ pub enum Command {
         #[arg(value_hint = ValueHint::DirPath)]
         dir: PathBuf,
     },
+    /// Learn what ordinary seconds of traffic look like, for the detector's API: how models/snapshots was made
+    #[command(hide = true)]
+    LearnSnapshots(LearnSnapshotsArgs),
     /// Print a generated reference page as Markdown
     #[command(hide = true)]
     Reference {
@@ -109,6 +134,12 @@ pub enum Page {
     Features,
     /// docs/lab-reference.md
     Lab,
+    /// docs/learning-ensemble.md
+    Learning,
+    /// docs/metrics.md
+    Metrics,
+    /// docs/openapi.json
+    Openapi,
     /// docs/rules.md
     Rules,
 }
@@ -207,6 +238,9 @@ pub struct RunArgs {
     /// Address of the HTTP API, or `off`
     #[arg(long, value_name = "ADDR|off")]
     pub http: Option<String>,
+    /// Address of the detector's HTTP API, or `off` (in a simulation it is off if not given)
+    #[arg(long, value_name = "ADDR|off")]
+    pub api: Option<String>,
     /// Directory of control socket and lock
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub run_dir: Option<PathBuf>,
@@ -219,6 +253,48 @@ pub struct RunArgs {
     /// Seed of the scenario
     #[arg(long, requires = "simulate", default_value_t = 1)]
     pub seed: u64,
+}
+
+/// `sensor`.
+#[derive(Clone, Debug, Args)]
+pub struct SensorArgs {
+    /// The detector [default: http://127.0.0.1:5000/detect, or post.url of the configuration]
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub detector: Option<String>,
+    /// As for `run`; the detector's API is off if not asked for.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// `learn-snapshots`.
+#[derive(Clone, Debug, Args)]
+pub struct LearnSnapshotsArgs {
+    /// Which captures are learnt from and which are measured with
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub plan: PathBuf,
+    /// A directory of captures by the name that the plan has for it
+    #[arg(long, value_name = "NAME=DIR", value_parser = crate::learned::named)]
+    pub from: Vec<(String, PathBuf)>,
+    /// Whose captures make the golden set, by the name that the plan has for them
+    #[arg(long, default_value = "lab-again")]
+    pub golden: String,
+    /// Directory to write to
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: PathBuf,
+    /// What chance depends on
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// `detector`.
+#[derive(Clone, Debug, Args)]
+pub struct DetectorArgs {
+    /// Configuration file, TOML or JSON [default: /etc/autoinmune/config.toml if it exists]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// Address and port to listen on, instead of the configuration's
+    #[arg(short, long, value_name = "ADDR")]
+    pub listen: Option<String>,
 }
 
 /// `replay`.
@@ -243,6 +319,9 @@ pub struct ReplayArgs {
     /// What to print on standard output
     #[arg(short, long, value_enum, default_value_t)]
     pub output: ReplayOutput,
+    /// Learned models to judge with: default, none, or the directory of a bundle [default: models.bundle of the configuration]
+    #[arg(long, value_name = "default|none|DIR", value_hint = ValueHint::DirPath)]
+    pub models: Option<String>,
     /// Compare what is found with what is known: labels of the captures (docs/datasets.md); the figures are part of the summary
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub labels: Option<PathBuf>,

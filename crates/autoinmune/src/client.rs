@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use wire::Addr;
 
 /// Sends a request; errors carry their exit code.
-fn ask(client: &ClientArgs, request: &Request) -> anyhow::Result<Value> {
+pub fn ask(client: &ClientArgs, request: &Request) -> anyhow::Result<Value> {
     call(&socket_in(&client.run_dir), request).map_err(|e| {
         let exit = match &e {
             CallError::NotRunning(_) => Exit::NoAgent,
@@ -25,7 +25,11 @@ fn ask(client: &ClientArgs, request: &Request) -> anyhow::Result<Value> {
     })
 }
 
-fn show<T: DeserializeOwned>(
+/// Prints an answer as asked for.
+///
+/// # Errors
+/// It is not what was expected.
+pub fn show<T: DeserializeOwned>(
     client: &ClientArgs,
     data: Value,
     render: impl FnOnce(&T) -> String,
@@ -320,6 +324,9 @@ fn report(s: &Status) -> String {
     }
     if let Some(totals) = &s.limits {
         let _ = writeln!(out, "{}", limited(totals));
+    }
+    if let Some(learner) = &s.learner {
+        out.push_str(&crate::feedback::learner(learner));
     }
     let lost: Vec<String> =
         s.losses.iter().filter(|(_, n)| **n > 0).map(|(name, n)| format!("{name} {n}")).collect();

@@ -11,7 +11,7 @@ pub use judge::{Judge, JudgeConfig, Reputation};
 pub use worker::{Cursor, Intake, Report, Reports, Worked, Worker};
 
 use auth::LoginEvent;
-use detect::{Detector, Incident, IncidentBook, RuleSet, Signal, Update};
+use detect::{Detector, Exceptions, Incident, IncidentBook, RuleSet, Signal, Update};
 use flow::fragment::OddFragment;
 use flow::{
     Census, Conversation, Direction, EndReason, FlowKey, FlowRecord, FlowStats, Segment, TrackerConfig,
@@ -35,6 +35,10 @@ pub trait Tap {
     fn incident(&mut self, at_ns: u64, update: &Update, signal: Option<&Signal>, decision: Option<&Decision>);
     /// A block was put in force, lifted or ran out; also those passed to `incident`.
     fn decision(&mut self, decision: &Decision);
+    /// A flow has grown by [`flow::window::JUDGE_EVERY`] packets.
+    fn grown(&mut self, _at_ns: u64, _record: &FlowRecord) {}
+    /// A window of a source is over, judged or not; called only where [`JudgeConfig::tell_windows`] is set.
+    fn window(&mut self, _window: &detect::learned::JudgedWindow) {}
     /// Frames that could not be parsed: called at the first and at each power of two, with the count so far.
     fn anomaly(&mut self, at_ns: u64, reason: &'static str, count: u64);
 }
@@ -205,6 +209,27 @@ impl Line {
     /// Replaces rules after a reload; the state of rules begins anew, incidents, windows and flows stay.
     pub fn set_rules(&mut self, rules: RuleSet) {
         self.judge.set_rules(rules);
+    }
+
+    /// Puts other models in place; evidence against sources begins anew.
+    ///
+    /// # Errors
+    /// Models made for other features; those at work stay.
+    pub fn set_models(
+        &mut self,
+        models: &detect::learned::Models,
+    ) -> Result<(), detect::learned::ModelError> {
+        self.judge.set_models(models)
+    }
+
+    /// What operators declared to be no attack.
+    pub const fn exceptions(&self) -> &Exceptions {
+        self.judge.exceptions()
+    }
+
+    /// The same, to change it.
+    pub const fn exceptions_mut(&mut self) -> &mut Exceptions {
+        self.judge.exceptions_mut()
     }
 
     /// Has signals weighed by the reputation of their actors from now on.

@@ -14,20 +14,30 @@ mod dataset;
 mod demo;
 mod doctor;
 mod engine;
+mod eval;
 mod eve;
 mod exit;
 mod export;
+mod feedback;
 mod generate;
 mod intel;
 mod lab;
+mod learned;
+mod learner;
 mod line;
+mod models;
+mod pool;
 mod logs;
 mod reference;
 mod replay;
 mod rules;
+mod scratch;
+mod service;
 mod sink;
 mod summary;
+mod tables;
 mod text;
+mod train;
 mod truth;
 
 use clap::{CommandFactory, Parser};
@@ -54,9 +64,16 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Lab { command } => lab::run(&command),
         Command::Generate(args) => generate::run(&args),
         Command::Run(args) => agent::run(&args),
+        Command::Detector(args) => service::run(&args),
+        Command::LearnSnapshots(args) => service::learn_snapshots(&args),
+        Command::Learn(args) => learned::run(&args),
+        Command::Sensor(args) => agent::run_sensor(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Capture(args) => capture::run(&args),
         Command::Dataset { command } => dataset::run(&command),
+        Command::Train(args) => train::run(&args),
+        Command::Eval(args) => eval::run(&args),
+        Command::Models { command } => models::run(&command),
         Command::Ban(args) => client::ban(&args),
         Command::Unban(args) => client::unban(&args),
         Command::Bans(args) => client::bans(&args),
@@ -64,6 +81,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Intel { command } => intel::run(&command),
         Command::Logs { command } => logs::run(&command),
         Command::Explain(args) => client::explain(&args),
+        Command::Feedback { command } => feedback::run(&command),
         Command::Status(args) => client::status(&args),
         Command::Doctor(args) => doctor::run(args.output),
         Command::Rules { command: RulesCommand::List { config, output } } => {
@@ -81,6 +99,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
                 Page::Commands => print!("{}", reference::markdown()),
                 Page::Features => print!("{}", flow::feature::markdown()),
                 Page::Lab => print!("{}", ::lab::reference::markdown()),
+                Page::Learning => print!("{}", learned::markdown()?),
+                Page::Metrics => print!("{}", server::metrics::reference()),
+                Page::Openapi => {
+                    println!("{}", serde_json::to_string_pretty(&server::api::openapi::document())?);
+                }
                 Page::Rules => print!("{}", detect::docs::rules_markdown()),
             }
             Ok(Exit::Ok)

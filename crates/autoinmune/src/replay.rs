@@ -8,8 +8,9 @@ use crate::export::{self, Export, Request};
 use crate::line::{Intake, Judge, JudgeConfig, Line, LineConfig, Tap, Worked, Worker};
 use crate::summary::{Collector, Summary, TakeFlow};
 use crate::truth::{Truth, labels_of};
-use crate::{eve, intel, sink};
+use crate::{eve, intel, learned, sink};
 use anyhow::Context as _;
+use detect::learned::Models;
 use flow::FlowRecord;
 use flow::feature::Set;
 use respond::Mode;
@@ -22,19 +23,21 @@ use wire::capture::Block;
 use wire::{Skip, Steering};
 
 /// The line a configuration describes, always in shadow mode: a file cannot be blocked.
-fn shadow_line_config(config: &Config) -> LineConfig {
+pub fn shadow_line_config(config: &Config) -> LineConfig {
     let mut policy = config.policy.clone();
     policy.mode = Mode::Shadow;
     line_config(config, policy)
 }
 
-/// The parts of a configuration that make a line.
+/// The parts of a configuration that make a line, as yet without learned models ([`crate::learned::load`]).
 pub fn line_config(config: &Config, policy: respond::Policy) -> LineConfig {
     LineConfig {
         tracker: config.tracker,
         judge: JudgeConfig {
             census: config.census,
             rules: config.rules.clone(),
+            models: Models::default(),
+            tell_windows: false,
             book: detect::BookConfig {
                 quiet_ns: u64::try_from(config.incident_quiet.as_nanos()).unwrap_or(u64::MAX),
                 ..detect::BookConfig::default()
@@ -49,7 +52,10 @@ pub fn line_config(config: &Config, policy: respond::Policy) -> LineConfig {
 /// # Errors
 /// Exit code 2 if nothing of any file could be read.
 pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
-    let config = config::resolve(args.config.as_deref())?;
+    let mut config = config::resolve(args.config.as_deref())?;
+    if let Some(models) = &args.models {
+        config.models = learned::Choice::parse(models);
+    }
     let args = &with_output(args)?;
     if args.feature_set != FeatureSet::All && args.features.is_none() {
         return Err(fail(
@@ -106,7 +112,9 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Exit> {
     let mut replay = Replay::new(&config, workers, eve);
     let mut take_flow = |record: &FlowRecord, reason| export.flow(record, reason);
     replay.set_flows(&mut take_flow);
-    replay.collector.truth = args.labels.as_deref().map(labels_of).transpose()?.map(Truth::new);
+    if let Some(labels) = &args.labels {
+        replay.set_labels(labels_of(labels)?);
+    }
     let summary = replay.files(&args.files)?;
     export.finish()?;
 
@@ -168,6 +176,7 @@ pub struct Replay<'a> {
     summary: Summary,
     started: Instant,
     losses: BTreeMap<String, u64>,
+    models: Option<Models>,
 }
 
 impl<'a> Replay<'a> {
@@ -189,6 +198,7 @@ impl<'a> Replay<'a> {
             summary: Summary::default(),
             started: Instant::now(),
             losses: BTreeMap::new(),
+            models: None,
         }
     }
 
@@ -197,16 +207,31 @@ impl<'a> Replay<'a> {
         self.collector.flows = Some(take);
     }
 
+    /// Puts learned models in place of those of the configuration.
+    pub fn set_models(&mut self, models: Models) {
+        self.models = Some(models);
+    }
+
+    /// Has what is found weighed against labels.
+    pub fn set_labels(&mut self, labels: flow::Labels) {
+        self.collector.truth = Some(Truth::new(labels));
+    }
+
     /// Runs files, and ends. A file that begins before the last one ended starts a line of its own, as its packets are of
     /// another time; one that follows continues, as rotated captures do.
     ///
     /// # Errors
     /// If a worker failed. Files that cannot be read are no failure: the summary names them.
     pub fn files(mut self, paths: &[PathBuf]) -> anyhow::Result<Summary> {
+        let models = match self.models.take() {
+            Some(models) => models,
+            None => learned::load(self.config)?,
+        };
         let block = if self.workers > 1 { engine::BLOCK_SHARED } else { engine::BLOCK_INLINE };
         let mut captures = Captures::new(paths, block);
         loop {
-            let config = shadow_line_config(self.config);
+            let mut config = shadow_line_config(self.config);
+            config.judge.models = models.clone();
             let (judge, worked) = if self.workers > 1 {
                 let steering = Steering::new(config.tracker.seed, self.workers);
                 let own = engine::share(&config.tracker, self.workers);
@@ -263,7 +288,7 @@ impl<'a> Replay<'a> {
 }
 
 /// Runs what comes next of `captures` on this thread.
-fn inline(captures: &mut Captures<'_>, mut line: Line, tap: &mut impl Tap) -> (Judge, Worked) {
+pub fn inline(captures: &mut Captures<'_>, mut line: Line, tap: &mut impl Tap) -> (Judge, Worked) {
     let mut block = Block::default();
     while captures.next(&mut block) == Read::Frames {
         for frame in block.iter() {
@@ -292,6 +317,8 @@ pub fn losses(worked: &Worked, judge: &Judge) -> BTreeMap<String, u64> {
     out.insert("rule_memories_evicted".into(), detector.spoken_evicted);
     out.insert("rule_counts_evicted".into(), detector.counts_evicted);
     out.insert("window_sets_refused".into(), census.sets_refused);
+    let learned = judge.learned().unwrap_or_default();
+    out.insert("learned_sources_evicted".into(), learned.evicted + learned.flows.evicted);
     out
 }
 

@@ -3,18 +3,14 @@
 //! Each row is remembered as 25 bytes. Up to [`HELD`] rows stay in memory; more go to temporary files by the first byte of
 //! their hash, so that equal rows meet in one of them, and each is looked at by itself.
 
+use crate::Result;
+use crate::spill::{PARTITIONS, Spill};
 use crate::tuple::Digest;
-use crate::{Error, Result};
 use serde::Serialize;
-use std::fs::File;
-use std::io::{BufReader, BufWriter, Read as _, Write as _};
-use std::path::PathBuf;
+use std::io::Read as _;
 
 /// Rows held in memory: 64 MB.
 pub const HELD: usize = 2 << 20;
-
-/// Temporary files. With them a billion rows take 4 million at a time, twice what is held.
-const PARTITIONS: usize = 256;
 
 /// Bytes of a row in a temporary file.
 const RECORD: usize = 16 + 8 + 1;
@@ -68,12 +64,6 @@ impl Leakage {
     }
 }
 
-/// Temporary files that vanish with this value.
-struct Spill {
-    dir: PathBuf,
-    files: Vec<BufWriter<File>>,
-}
-
 /// Counts equal rows.
 pub struct Duplicates {
     entries: Vec<Entry>,
@@ -105,7 +95,7 @@ impl Duplicates {
 
     fn write_out(&mut self) -> Result<()> {
         if self.spill.is_none() {
-            self.spill = Some(Spill::new()?);
+            self.spill = Some(Spill::new("autoinmune-duplicates")?);
         }
         let Some(spill) = &mut self.spill else { return Ok(()) };
         for e in self.entries.drain(..) {
@@ -113,9 +103,7 @@ impl Duplicates {
             record[..16].copy_from_slice(&e.digest);
             record[16..24].copy_from_slice(&e.class.to_le_bytes());
             record[24] = e.side as u8;
-            if let Some(file) = spill.files.get_mut(usize::from(e.digest[0])) {
-                file.write_all(&record).map_err(|source| Error::io("write", &spill.dir, source))?;
-            }
+            spill.write(e.digest[0], &record)?;
         }
         Ok(())
     }
@@ -132,14 +120,11 @@ impl Duplicates {
             tally(&mut self.entries, &mut found);
         }
         let Some(mut spill) = self.spill.take() else { return Ok(found) };
-        let fault = |source| Error::io("read", &spill.dir, source);
-        for file in &mut spill.files {
-            file.flush().map_err(fault)?;
-        }
+        spill.flush()?;
         let mut entries = Vec::new();
         for at in 0..PARTITIONS {
             entries.clear();
-            let mut file = BufReader::new(File::open(spill.dir.join(at.to_string())).map_err(fault)?);
+            let mut file = spill.read(at)?;
             let mut record = [0; RECORD];
             while file.read_exact(&mut record).is_ok() {
                 let mut digest = Digest::default();
@@ -170,25 +155,6 @@ fn tally(entries: &mut [Entry], found: &mut Leakage) {
         let classes = same.iter().map(|e| e.class);
         let (least, most) = (classes.clone().min(), classes.max());
         found.contradictory += u64::from(least != most);
-    }
-}
-
-impl Spill {
-    fn new() -> Result<Self> {
-        let dir = crate::parts::scratch_dir("autoinmune-duplicates")?;
-        let mut files = Vec::with_capacity(PARTITIONS);
-        for at in 0..PARTITIONS {
-            let file = File::create_new(dir.join(at.to_string())).map_err(|e| Error::io("write", &dir, e))?;
-            files.push(BufWriter::new(file));
-        }
-        Ok(Self { dir, files })
-    }
-}
-
-impl Drop for Spill {
-    fn drop(&mut self) {
-        // What cannot be removed is left to whoever clears temporary files.
-        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 

@@ -13,6 +13,7 @@ pub mod distinct;
 pub mod drift;
 pub mod duplicates;
 mod error;
+mod firsts;
 mod flows;
 pub mod histogram;
 mod infer;
@@ -23,6 +24,7 @@ pub mod schema;
 pub mod score;
 pub mod skew;
 pub mod source;
+mod spill;
 pub mod table;
 mod transform;
 mod tuple;
@@ -40,7 +42,7 @@ pub use profile::{ColumnProfile, Profile};
 pub use schema::{Column, Role, Schema};
 pub use score::{Goals, Score, Scorer};
 pub use source::Dataset;
-pub use transform::{Labelled, SplitBy, SplitOptions, SplitReport, label, merge, split};
+pub use transform::{Labelled, Merged, Repeats, SplitBy, SplitOptions, SplitReport, label, merge, split};
 pub use tuple::{Digest, tuple_digest};
 
 /// Result of this crate's functions.

@@ -13,7 +13,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// Format of a table, told by the ending of its file.
+/// Format of a table, told by the ending of its file. CSV is also read packed by gzip (RFC 1952), from `.csv.gz`; what is
+/// written is not packed, so that a part that was cut off can be mended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -26,12 +27,18 @@ pub enum Format {
 
 const PARTIAL: &str = "partial";
 
+/// Whether a table is a CSV packed by gzip.
+pub(crate) fn is_packed(path: &Path) -> bool {
+    path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.ends_with(".csv.gz"))
+}
+
 impl Format {
     /// By the ending of a path.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()? {
             "csv" => Some(Self::Csv),
+            "gz" if is_packed(path) => Some(Self::Csv),
             "parquet" => Some(Self::Parquet),
             _ => None,
         }
@@ -99,6 +106,10 @@ impl Parts {
     /// If something is there already.
     pub fn create(target: &Path, schema: Schema, format: Format, limits: PartLimits) -> Result<Self> {
         let one = Format::of(target);
+        if is_packed(target) {
+            let what = "tables are read packed, but not written so; name a .csv or .parquet";
+            return Err(Error::table(target, what));
+        }
         if one.is_some() && target.exists() {
             return Err(Error::Request(format!("{} exists; name another file", target.display())));
         }
@@ -262,7 +273,7 @@ fn part_number(path: &Path) -> Option<u32> {
     let name = path.file_name()?.to_str()?;
     let (number, ending) = name.strip_prefix("part-")?.split_once('.')?;
     let ending = ending.strip_suffix(PARTIAL).map_or(ending, |e| e.trim_end_matches('.'));
-    matches!(ending, "csv" | "parquet").then(|| number.parse().ok()).flatten()
+    matches!(ending, "csv" | "csv.gz" | "parquet").then(|| number.parse().ok()).flatten()
 }
 
 /// Cuts a file behind its last line feed; false if there is none.

@@ -16,7 +16,8 @@ pub struct Column {
     pub kind: Kind,
 }
 
-/// What a column says of a flow, known by its name. Names are those of our own tables, UNSW-NB15 and CICIDS2017.
+/// What a column says of a flow, known by its name. Names are those of our own tables, UNSW-NB15, CICIDS2017
+/// and Wireshark's conversations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -56,10 +57,12 @@ impl Role {
     pub fn of(name: &str) -> Self {
         match name.to_ascii_lowercase().as_str() {
             "ts" | "stime" | "timestamp" | "start" | "start_time" => Self::Time,
-            "src_ip" | "srcip" | "src ip" | "source ip" | "saddr" | "id.orig_h" => Self::Source,
-            "src_port" | "sport" | "src port" | "source port" | "id.orig_p" => Self::SourcePort,
-            "dst_ip" | "dstip" | "dst ip" | "destination ip" | "daddr" | "id.resp_h" => Self::Target,
-            "dst_port" | "dsport" | "dport" | "dst port" | "destination port" | "id.resp_p" => {
+            "src_ip" | "srcip" | "src ip" | "source ip" | "saddr" | "id.orig_h" | "address a" => Self::Source,
+            "src_port" | "sport" | "src port" | "source port" | "id.orig_p" | "port a" => Self::SourcePort,
+            "dst_ip" | "dstip" | "dst ip" | "destination ip" | "daddr" | "id.resp_h" | "address b" => {
+                Self::Target
+            }
+            "dst_port" | "dsport" | "dport" | "dst port" | "destination port" | "id.resp_p" | "port b" => {
                 Self::TargetPort
             }
             "protocol" => Self::Protocol,
@@ -70,7 +73,7 @@ impl Role {
             "community_id" => Self::CommunityId,
             "class" | "attack_cat" | "label" => Self::Class,
             "id" | "uid" | "flow_id" | "flow id" | "ltime" | "vlan" | "tunnel" | "end_reason" | "actor"
-            | "technique" | "scenario" | "attack" | "attempted category" => Self::Identity,
+            | "technique" | "scenario" | "attack" | "attempted category" | "rel start" => Self::Identity,
             _ => Self::Feature,
         }
     }

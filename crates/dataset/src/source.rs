@@ -1,7 +1,7 @@
 //! A dataset as it lies on disk: a file, or a directory of parts.
 
 use crate::infer::Inference;
-use crate::parts::Format;
+use crate::parts::{Format, is_packed};
 use crate::schema::{Column, Schema};
 use crate::table::{CsvReader, ParquetReader, TableReader};
 use crate::{Error, Result, Row};
@@ -22,21 +22,22 @@ fn open(path: &Path) -> Result<Box<dyn TableReader>> {
     match Format::of(path) {
         Some(Format::Csv) => Ok(Box::new(CsvReader::open(path)?)),
         Some(Format::Parquet) => Ok(Box::new(ParquetReader::open(path)?)),
-        None => {
-            Err(Error::table(path, "the format follows from the ending; it is neither .csv nor .parquet"))
-        }
+        None => Err(Error::table(
+            path,
+            "the format follows from the ending; it is neither .csv, .csv.gz nor .parquet",
+        )),
     }
 }
 
 impl Dataset {
-    /// Opens a file, or every `.csv` and `.parquet` directly in a directory but for label files.
+    /// Opens a file, or every `.csv`, `.csv.gz` and `.parquet` directly in a directory but for label files.
     ///
     /// # Errors
     /// If there is no table, or parts have other columns than the first.
     pub fn open(path: &Path) -> Result<Self> {
         let files = if path.is_dir() { parts_in(path)? } else { vec![path.to_owned()] };
         let Some(first) = files.first() else {
-            return Err(Error::table(path, "there is no .csv or .parquet in this directory"));
+            return Err(Error::table(path, "there is no .csv, .csv.gz or .parquet in this directory"));
         };
         let schema = open(first)?.schema().clone();
         for file in files.iter().skip(1) {
@@ -126,7 +127,8 @@ fn parts_in(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(list)? {
         let path = entry.map_err(list)?.path();
-        let labels = path.to_str().is_some_and(|p| p.ends_with(".labels.csv"));
+        let labels =
+            path.to_str().is_some_and(|p| p.ends_with(".labels.csv") || p.ends_with(".labels.csv.gz"));
         if !labels && path.is_file() && Format::of(&path).is_some() {
             files.push(path);
         }
@@ -135,5 +137,12 @@ fn parts_in(dir: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     files.sort();
+    // A file and what it was packed into lie side by side in the order of names.
+    let twice = files.windows(2).find(
+        |pair| matches!(pair, [plain, packed] if is_packed(packed) && packed.with_extension("") == *plain),
+    );
+    if let Some([plain, _]) = twice {
+        return Err(Error::table(plain, "is there packed and unpacked; remove one, or its rows count twice"));
+    }
     Ok(files)
 }

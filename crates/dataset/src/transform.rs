@@ -1,6 +1,7 @@
 //! Datasets into datasets: merged, split, labelled. A row at a time.
 
 use crate::cell::{Cell, put_text};
+use crate::firsts::Firsts;
 use crate::parts::{Format, PartLimits, Parts};
 use crate::schema::{Column, Role, Schema};
 use crate::tuple::tuple_digest;
@@ -12,13 +13,32 @@ use sha2::{Digest as _, Sha256};
 use std::path::Path;
 use wire::Addr;
 
+/// What [`merge`] does with rows that repeat an earlier one, of whichever dataset, in every feature and in class. Equal rows
+/// of different classes are no repeats: which of them is wrong nobody can tell from the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Repeats {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They are left out; takes a second pass.
+    Drop,
+}
+
+/// What merging did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Merged {
+    /// Rows written.
+    pub rows: u64,
+    /// Rows left out because they repeat an earlier one.
+    pub repeats: u64,
+}
+
 /// Copies rows of several datasets, one after the other, into one. Columns are matched by name: those of the first come first,
-/// others behind them in the order in which they turn up; where a dataset has no such column its values are absent. Returns
-/// the rows written.
+/// others behind them in the order in which they turn up; where a dataset has no such column its values are absent.
 ///
 /// # Errors
-/// Of reading or writing.
-pub fn merge(from: &[Dataset], to: &Path, format: Format) -> Result<u64> {
+/// Of reading or writing; if repeats are to be left out and there is no feature to tell them by.
+pub fn merge(from: &[Dataset], to: &Path, format: Format, repeats: Repeats) -> Result<Merged> {
     let mut columns: Vec<Column> = Vec::new();
     for dataset in from {
         for column in dataset_schema(dataset, format)?.columns() {
@@ -30,17 +50,46 @@ pub fn merge(from: &[Dataset], to: &Path, format: Format) -> Result<u64> {
         }
     }
     let schema = Schema::new(columns).map_err(Error::Request)?;
+    let mut told_by = schema.features();
+    if repeats == Repeats::Drop && told_by.is_empty() {
+        return Err(Error::Request("there is no feature by which rows could repeat each other".into()));
+    }
+    told_by.extend(schema.class(None)?);
     let mut parts = Parts::create(to, schema.clone(), format, PartLimits::default())?;
+    let mut marks = match repeats {
+        Repeats::Keep => None,
+        Repeats::Drop => {
+            let mut firsts = Firsts::new()?;
+            merged_rows(from, &schema, |row| firsts.add(&tuple_digest(row, &told_by)))?;
+            Some(firsts.finish()?)
+        }
+    };
+    let mut merged = Merged::default();
+    merged_rows(from, &schema, |row| {
+        if let Some(marks) = &mut marks
+            && !marks.next(&tuple_digest(row, &told_by))?
+        {
+            merged.repeats += 1;
+            return Ok(());
+        }
+        parts.row(row, 0)
+    })?;
+    merged.rows = parts.finish()?;
+    Ok(merged)
+}
+
+/// Calls `each` with every row of the datasets, its cells at the places of `schema`.
+fn merged_rows(from: &[Dataset], schema: &Schema, mut each: impl FnMut(&Row) -> Result<()>) -> Result<()> {
     let mut out = Row::new();
     for dataset in from {
         let places: Vec<Option<usize>> = schema.names().map(|n| dataset.schema().place(n)).collect();
         dataset.rows(|row| {
             out.clear();
             out.extend(places.iter().map(|p| p.and_then(|p| row.get_mut(p)).and_then(Option::take)));
-            parts.row(&out, 0)
+            each(&out)
         })?;
     }
-    parts.finish()
+    Ok(())
 }
 
 /// Columns with the types that the format of the output wants: CSV needs none.

@@ -164,7 +164,7 @@ impl IncidentBook {
 }
 
 fn begin(id: u64, signal: Signal) -> Incident {
-    Incident {
+    let mut incident = Incident {
         id,
         actor: signal.actor,
         class: signal.class,
@@ -172,26 +172,37 @@ fn begin(id: u64, signal: Signal) -> Incident {
         kinds: vec![signal.kind.to_string()],
         rules: vec![signal.rule.to_string()],
         severity: signal.severity,
-        techniques: vec![signal.technique.to_string()],
+        techniques: Vec::new(),
         targets: signal.target.into_iter().collect(),
         details: signal.detail.iter().map(ToString::to_string).collect(),
         first_ns: signal.since_ns.min(signal.at_ns),
         last_ns: signal.at_ns,
         confidence: signal.confidence,
-        may_block: signal.may_block,
+        may_block: false,
+        origins: Vec::new(),
+        agreed: false,
+        agreeing: Vec::new(),
         signals: 1,
         led_by: signal.confidence,
-        evidence: signal.evidence,
+        evidence: signal.evidence.clone(),
+    };
+    incident.heed(&signal);
+    if !signal.technique.is_empty() {
+        incident.techniques.push(signal.technique.to_string());
     }
+    incident
 }
 
 /// Merges `signal` into `incident` and says whether that is worth a report.
 fn merge(incident: &mut Incident, signal: Signal) -> Option<Change> {
     let new_rule = add(&mut incident.rules, &signal.rule);
     add(&mut incident.kinds, &signal.kind);
-    add(&mut incident.techniques, &signal.technique);
-    let escalated =
-        new_rule || signal.severity > incident.severity || (signal.may_block && !incident.may_block);
+    if !signal.technique.is_empty() {
+        add(&mut incident.techniques, &signal.technique);
+    }
+    let could_block = incident.may_block;
+    incident.heed(&signal);
+    let escalated = new_rule || signal.severity > incident.severity || (incident.may_block && !could_block);
     if (signal.severity, signal.confidence) > (incident.severity, incident.led_by) {
         incident.class = signal.class;
         incident.led_by = signal.confidence;
@@ -200,7 +211,6 @@ fn merge(incident: &mut Incident, signal: Signal) -> Option<Change> {
         incident.classes.push(signal.class);
     }
     incident.severity = incident.severity.max(signal.severity);
-    incident.may_block |= signal.may_block;
     incident.confidence = incident.confidence.max(signal.confidence);
     incident.first_ns = incident.first_ns.min(signal.since_ns);
     incident.last_ns = incident.last_ns.max(signal.at_ns);
@@ -252,7 +262,7 @@ fn stronger(new: &Evidence, old: &Evidence) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Class, Severity};
+    use crate::{Class, Origin, Severity};
 
     const S: u64 = 1_000_000_000;
 
@@ -262,6 +272,7 @@ mod tests {
 
     fn signal(actor: Actor, rule: &str, at_s: u64, observed: f64) -> Signal {
         Signal {
+            origin: Origin::Rule,
             rule: rule.into(),
             sid: 1,
             rev: 1,
@@ -279,7 +290,14 @@ mod tests {
             since_ns: at_s * S,
             confidence: 0.5,
             may_block: false,
-            evidence: vec![Evidence { metric: "failed_ports", observed, threshold: 10.0, at_least: true }],
+            may_agree: false,
+            evidence: vec![Evidence {
+                metric: "failed_ports",
+                observed,
+                threshold: 10.0,
+                at_least: true,
+                contribution: None,
+            }],
         }
     }
 

@@ -5,11 +5,11 @@ use crate::count::Counts;
 use crate::metric::Metric;
 use crate::profile::{self, Fact, Observation, Profile, Subject};
 use crate::rule::Rule;
-use crate::{Actor, Evidence, RuleSet, Signal};
+use crate::{Actor, Evidence, Origin, RuleSet, Signal};
 use auth::LoginEvent;
 use flow::{
-    Census, Conversation, Direction, EndReason, EntityId, Event, FlowKey, FlowRecord, Role, Span, TcpState,
-    What, Window,
+    Census, Conversation, Direction, EndReason, EntityId, Event, FlowKey, FlowRecord, Role, Share, Span,
+    TcpState, What, Window,
 };
 use rustc_hash::FxHashMap;
 use serde::Serialize;
@@ -182,7 +182,11 @@ impl Detector {
     fn hear(&mut self, event: &Event, signals: &mut Vec<Signal>) {
         let (now_ns, flow) = (event.at_ns, &event.flow);
         match &event.what {
-            What::Started { .. } => self.learn(now_ns, &Fact::Started(flow), signals),
+            What::Started { share, .. } => {
+                self.learn(now_ns, &Fact::Started(flow), signals);
+                self.datagrams(now_ns, flow, share, signals);
+            }
+            What::Counted { share, .. } => self.datagrams(now_ns, flow, share, signals),
             What::Recognised => self.learn(now_ns, &Fact::Recognised(flow), signals),
             What::Message(from, message) => {
                 self.learn(now_ns, &Fact::Message { flow, from: *from, message }, signals);
@@ -201,11 +205,14 @@ impl Detector {
                 }
                 self.learn(now_ns, &Fact::Ended(record, *reason), signals);
             }
-            What::Opened(_)
-            | What::Counted { .. }
-            | What::Failed { .. }
-            | What::Handshake { .. }
-            | What::Fragment(_) => {}
+            What::Opened(_) | What::Failed { .. } | What::Handshake { .. } | What::Fragment(_) => {}
+        }
+    }
+
+    /// Learns of a flow's packets, if it is one of UDP.
+    fn datagrams(&mut self, now_ns: u64, flow: &Conversation, share: &Share, signals: &mut Vec<Signal>) {
+        if flow.key.protocol == wire::packet::protocol::UDP && !share.is_empty() {
+            self.learn(now_ns, &Fact::Datagrams(flow, share), signals);
         }
     }
 
@@ -459,11 +466,18 @@ impl Compiled {
             let Some(observed) = value(*metric) else { continue };
             for (threshold, at_least) in [(bound.at_least, true), (bound.at_most, false)] {
                 if let Some(threshold) = threshold {
-                    evidence.push(Evidence { metric: metric.name(), observed, threshold, at_least });
+                    evidence.push(Evidence {
+                        metric: metric.name(),
+                        observed,
+                        threshold,
+                        at_least,
+                        contribution: None,
+                    });
                 }
             }
         }
         Signal {
+            origin: Origin::Rule,
             rule: rule.id.clone(),
             sid: rule.sid,
             rev: rule.rev,
@@ -481,6 +495,7 @@ impl Compiled {
             since_ns: since_ns.min(now_ns),
             confidence: confidence(rule.confidence, &evidence),
             may_block: rule.may_block,
+            may_agree: false,
             evidence,
         }
     }
@@ -510,8 +525,13 @@ mod tests {
 
     #[test]
     fn confidence_grows_with_the_smallest_excess() {
-        let evidence =
-            |observed: f64, at_least: bool| Evidence { metric: "m", observed, threshold: 10.0, at_least };
+        let evidence = |observed: f64, at_least: bool| Evidence {
+            metric: "m",
+            observed,
+            threshold: 10.0,
+            at_least,
+            contribution: None,
+        };
         for (list, expected) in [
             (vec![evidence(10.0, true)], 0.8),
             (vec![evidence(40.0, true)], 0.9),

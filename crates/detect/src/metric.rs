@@ -182,7 +182,7 @@ metrics! {
             "Mean IP length of the packets sent, of any protocol; absent if none was sent."
             |w, _| (w.packets > 0).then(|| w.bytes as f64 / f64::from(w.packets));
         IcmpPacketsPerSecond "icmp_packets_per_second" "packets/s" "ICMP packets a second"
-            "ICMP and ICMPv6 packets sent, over the length of the window."
+            "ICMP and ICMPv6 packets sent, over the length of the window; of errors only those beyond the packets the sender received lately."
             |w, s| rate(w.icmp_packets, s);
         PacketsPerFlow "packets_per_flow" "packets" "packets for each connection begun"
             "Packets sent over flows begun in the window, a window without beginnings counting as one."
@@ -190,6 +190,24 @@ metrics! {
         MatchingFlows "matching_flows" "flows" "connections of the shape of a failed login"
             "Flow-count rules only: flows of one source to one service that match the rule's `flows` table, within the sliding span."
             |_, _| None;
+    }
+    Snapshot {
+        SnapshotPacketsPerSecond "snapshot_packets_per_second" "packets/s" "packets a second"
+            "Packets a second, as told.";
+        SnapshotBytesPerSecond "snapshot_bytes_per_second" "bytes/s" "bytes a second"
+            "Bytes a second, as told.";
+        SnapshotAddresses "snapshot_addresses" "hosts" "different addresses"
+            "Different addresses, as told.";
+        SnapshotPorts "snapshot_ports" "ports" "different ports"
+            "Different destination ports, as told.";
+        SnapshotSynPackets "snapshot_syn_packets" "packets" "connection requests"
+            "TCP packets that ask for a connection, as told.";
+        SnapshotSynShare "snapshot_syn_share" "ratio" "share of connection requests among TCP packets"
+            "Connection requests over TCP packets, at most 1; 0 without TCP packets.";
+        SnapshotUdpShare "snapshot_udp_share" "ratio" "share of UDP"
+            "UDP packets over TCP and UDP packets; 0 without either.";
+        SnapshotBytesPerPacket "snapshot_bytes_per_packet" "bytes" "bytes a packet"
+            "Bytes over packets; 0 without packets.";
     }
     Beacon {
         BeaconCalls "beacon_calls" "calls" "calls"
@@ -219,19 +237,19 @@ metrics! {
     }
     Reflected {
         ReflectedPacketsPerSecond "reflected_packets_per_second" "packets/s" "unasked answers a second"
-            "UDP packets towards the address, the higher of the running second and of the mean over 10 s.";
+            "Packets from those ports towards the address, the higher of the running second and of the mean over 10 s.";
         ReflectedBytesPerPacket "reflected_bytes_per_packet" "bytes" "bytes an answer"
-            "Mean IP length of packets towards the address in 10 s.";
+            "Mean IP length of those packets.";
         ReflectedReplyRatio "reflected_reply_ratio" "ratio" "packets back for each answer"
-            "UDP packets from the address over UDP packets towards it in 10 s.";
+            "Packets from the address in the same flows over those packets.";
         Reflectors "reflectors" "hosts" "services answering"
-            "Distinct senders towards the address; absent below 64 packets.";
+            "Distinct senders of those packets.";
     }
     Reflector {
         AmplifiedMegabytes "amplified_megabytes" "MB" "megabytes answered"
-            "IP bytes back to the asking address from that service, in the flow at hand and in those that ended within a minute.";
+            "IP bytes back to the asking address from that service.";
         AmplificationFactor "amplification_factor" "ratio" "bytes answered for each one asked"
-            "IP bytes back over IP bytes sent, of the same flows.";
+            "IP bytes back over IP bytes sent.";
         AmplifiedQuestionBytes "amplified_question_bytes" "bytes" "bytes a question"
             "Mean IP length of the packets asked.";
     }
@@ -259,7 +277,7 @@ metrics! {
         DhcpServers "dhcp_servers" "servers" "servers on the network"
             "Servers that offered or acknowledged within an hour, at most 8.";
         DhcpContradictions "dhcp_contradictions" "" "contradictions between servers"
-            "1 where this server's router or name server differs from that of another.";
+            "1 where this server's router or name server differs from that of one heard before it.";
     }
     DhcpClients {
         DhcpClients "dhcp_clients" "clients" "clients asking for an address"
@@ -352,6 +370,8 @@ metrics! {
             "Characters of all names asked below the domain, in the hour.";
         DomainKilobytesDown "domain_kilobytes_down" "kB" "kilobytes in answers"
             "Data of all answer records below the domain, in the hour.";
+        DomainListingShare "domain_listing_share" "ratio" "share of answers that are verdicts of a list"
+            "Share of the hour's responses with addresses whose addresses all lie in 127.0.0.0/8, by which block lists and reputation services answer (RFC 5782); 0 without any.";
         DomainDays "domain_days" "days" "days since the client first asked below the domain"
             "Days since the first query, as long as none of three days without any lies between.";
     }
@@ -416,6 +436,36 @@ metrics! {
             "Refusals told by size: wrong passwords, keys not accepted, and the question which methods there are.";
         SshAccepted "ssh_accepted" "logins" "logins accepted"
             "Sessions opened, told by size.";
+    }
+    SmbLogins {
+        SmbRefusals "smb_refusals" "refusals" "logins refused"
+            "Session setups refused for a wrong user or password, or because the account is locked or disabled.";
+        SmbRefusedUsers "smb_refused_users" "users" "users refused"
+            "Different users of those, as NTLM names them, at most 64.";
+        SmbRefusedShare "smb_refused_share" "ratio" "share of logins refused"
+            "Refusals over refusals and logins accepted.";
+    }
+    HttpLogins {
+        HttpLoginRefusals "http_login_refusals" "refusals" "logins refused"
+            "Logins answered with a status of 400, 401, 403, 422, 423 or 429.";
+        HttpLoginFormAgain "http_login_form_again" "answers" "logins answered with a page"
+            "Logins by form answered with 200 and a page: the form again, as a rule, since who is let in is sent on.";
+        HttpLoginRefusedShare "http_login_refused_share" "ratio" "share of logins refused"
+            "Refusals and pages over all logins answered.";
+        HttpLoginUsers "http_login_users" "users" "users refused"
+            "Different users of refusals and pages, at most 64.";
+        HttpLoginsPerUser "http_logins_per_user" "logins" "logins refused for each user"
+            "Refusals and pages over `http_login_users`.";
+    }
+    HttpErrors {
+        HttpFailedTargets "http_failed_targets" "targets" "different things asked for in vain"
+            "Different targets, query included, answered with 400, 403, 404, 405, 406, 414, 500 or 501, at most 64; images, styles, scripts and fonts are not counted.";
+        HttpFailedShare "http_failed_share" "ratio" "share of answers that are such errors"
+            "Those answers over all answers.";
+    }
+    AckProbes {
+        AckProbePorts "ack_probe_ports" "ports" "ports that got a lone ACK"
+            "Different ports below 32,768, at most 64, of flows that began with an ACK and were reset, or not answered, before anything was said.";
     }
     KerberosClient {
         KerberosWeakServices "kerberos_weak_services" "services" "services whose tickets came with RC4"

@@ -39,6 +39,7 @@ impl Signal {
             observed: score.into(),
             threshold: HEEDED.into(),
             at_least: true,
+            contribution: None,
         });
     }
 }
@@ -51,6 +52,7 @@ mod tests {
 
     fn signal(severity: Severity, confidence: f64, may_block: bool) -> Signal {
         Signal {
+            origin: crate::Origin::Rule,
             rule: "r".into(),
             sid: 1,
             rev: 1,
@@ -68,6 +70,7 @@ mod tests {
             since_ns: 0,
             confidence,
             may_block,
+            may_agree: false,
             evidence: Vec::new(),
         }
     }

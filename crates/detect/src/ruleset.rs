@@ -16,6 +16,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("port_scan.toml", include_str!("../../../rules/port_scan.toml")),
     ("flood.toml", include_str!("../../../rules/flood.toml")),
     ("brute_force.toml", include_str!("../../../rules/brute_force.toml")),
+    ("web.toml", include_str!("../../../rules/web.toml")),
     ("login.toml", include_str!("../../../rules/login.toml")),
     ("kerberos.toml", include_str!("../../../rules/kerberos.toml")),
     ("ot_abuse.toml", include_str!("../../../rules/ot_abuse.toml")),
@@ -35,6 +36,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("slow_http.toml", include_str!("../../../rules/slow_http.toml")),
     ("evasion.toml", include_str!("../../../rules/evasion.toml")),
     ("icmp_tunnel.toml", include_str!("../../../rules/icmp_tunnel.toml")),
+    ("snapshot.toml", include_str!("../../../rules/snapshot.toml")),
 ];
 
 /// Most bytes of one rule file; the shipped ones are about a tenth of it.

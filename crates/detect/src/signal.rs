@@ -21,27 +21,45 @@ pub enum Actor {
     },
 }
 
-/// One observed quantity against what the rule tolerates; the unit of explanation.
+/// Which kind of detector speaks. Those of different origin look at different things, or were made in different ways, so
+/// that they can confirm each other; the three views of the ensemble are one origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// A rule: somebody wrote down what is looked for.
+    Rule,
+    /// The two-stage classifier of flows ([`crate::learned::flows`]).
+    LearnedFlow,
+    /// The ensemble that knows what windows of sources are usual ([`crate::learned::ensemble`]).
+    LearnedWindow,
+}
+
+/// One observed quantity against what a rule tolerates or a model is used to; the unit of explanation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Evidence {
-    /// The metric's name, as in docs/rules.md.
+    /// The metric's name, as in docs/rules.md or, of learned signals, docs/learning-ensemble.md.
     pub metric: &'static str,
     /// What was observed, in the metric's unit.
     pub observed: f64,
-    /// Bound that was crossed.
+    /// Bound that was crossed; of learned signals, what is usual.
     pub threshold: f64,
     /// Whether crossing means reaching it from below (`true`) or falling to it from above.
     pub at_least: bool,
+    /// Of learned signals: the share of the judgement that is due to it, 0..=1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contribution: Option<f64>,
 }
 
 /// One detector's statement about one subject.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Signal {
+    /// Which kind of detector speaks.
+    pub origin: Origin,
     /// Rule identifier, such as `scan-vertical`.
     pub rule: std::sync::Arc<str>,
     /// Numeric rule identifier, stable for ever (EVE `signature_id`).
     pub sid: u32,
-    /// Rule revision.
+    /// Rule revision; of learned signals, the version of their format.
     pub rev: u32,
     /// Class of threat.
     pub class: Class,
@@ -49,7 +67,7 @@ pub struct Signal {
     pub kind: std::sync::Arc<str>,
     /// Severity.
     pub severity: Severity,
-    /// MITRE ATT&CK technique, such as `T1046`.
+    /// MITRE ATT&CK technique, such as `T1046`; empty where none can be named.
     pub technique: std::sync::Arc<str>,
     /// Who it is about.
     pub actor: Actor,
@@ -70,8 +88,10 @@ pub struct Signal {
     pub since_ns: u64,
     /// 0..=1. For a rule: the prior it states, raised by how far the thresholds were exceeded.
     pub confidence: f64,
-    /// Whether the rule alone may cause a block.
+    /// Whether it may cause a block by itself; never of a learned signal.
     pub may_block: bool,
+    /// Whether it may cause a block together with another such signal of another origin.
+    pub may_agree: bool,
     /// Why.
     pub evidence: Vec<Evidence>,
 }
@@ -111,13 +131,19 @@ impl Evidence {
     /// The observation beside its bound, such as `40 failed connections (15 or more are not tolerated)`.
     #[must_use]
     pub fn explain(&self) -> String {
-        let label = self.metric.parse::<Metric>().map_or(self.metric, Metric::label);
+        let label = self
+            .metric
+            .parse::<Metric>()
+            .map_or_else(|_| crate::learned::words::label(self.metric), Metric::label);
+        if self.contribution.is_some() {
+            return format!("{} {label} (usually {})", number(self.observed), number(self.threshold));
+        }
         let side = if self.at_least { "or more" } else { "or less" };
         format!("{} {label} (alarm at {} {side})", number(self.observed), number(self.threshold))
     }
 }
 
 /// Whole numbers without a fraction, others with two digits.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.2}") }
 }

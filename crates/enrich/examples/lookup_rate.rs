@@ -7,7 +7,7 @@ use enrich::config::{GeoIp, List, Reputation};
 use enrich::list::Kind;
 use enrich::{Builder, Prefix, Service, Table};
 use rustix::time::{ClockId, clock_gettime};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -47,6 +47,29 @@ impl Random {
     fn v6(&mut self) -> IpAddr {
         let bits = u128::from(self.next()) << 64 | u128::from(self.next());
         IpAddr::V6(Ipv6Addr::from_bits(bits >> 3 | 1 << 125))
+    }
+
+    /// Below `end`, low numbers far more often than high ones.
+    fn low(&mut self, end: u64) -> u64 {
+        let share = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
+        (share.powi(3) * end as f64) as u64
+    }
+
+    /// As lists are in truth: a few networks of 16 bits hold most.
+    fn crowded_v4(&mut self) -> IpAddr {
+        let network = Self(self.low(4000)).v4();
+        let host = self.next() & 0xffff;
+        let IpAddr::V4(network) = network else { return network };
+        IpAddr::V4(Ipv4Addr::from_bits(network.to_bits() & 0xffff_0000 | u32::try_from(host).unwrap_or(0)))
+    }
+
+    /// Likewise: a few providers, their customers in order, of each the first subnets and hosts.
+    fn crowded_v6(&mut self) -> IpAddr {
+        let provider = Self(self.low(500)).v6();
+        let IpAddr::V6(provider) = provider else { return provider };
+        let customer = u128::from(self.low(1 << 16)) << 80;
+        let rest = u128::from(self.low(1 << 16)) << 64 | u128::from(self.low(1 << 20));
+        IpAddr::V6(Ipv6Addr::from_bits(provider.to_bits() >> 96 << 96 | customer | rest))
     }
 }
 
@@ -148,16 +171,41 @@ fn table(name: &str, draw: impl Fn(&mut Random) -> IpAddr, lens: [u8; 2]) {
             black_box(table.hits(a));
         })
     );
-    // The standard library's ordered map over the same prefixes, for scale: the last start not above the address.
-    let sorted: BTreeMap<IpAddr, u8> = members
+    // Each question waits for the answer before, as questions of a real packet path do not follow at once.
+    let mut found = 0;
+    println!(
+        "{name}_chained_ns {:.1}",
+        cost(&addrs, |a| {
+            let IpAddr::V4(a) = a else {
+                let IpAddr::V6(a) = a else { return };
+                found = black_box(
+                    table.hits(Ipv6Addr::from_bits(a.to_bits() ^ found).into()).len() as u128 >> 60,
+                );
+                return;
+            };
+            let flipped = a.to_bits() ^ u32::try_from(found).unwrap_or(0);
+            found = black_box(table.hits(Ipv4Addr::from_bits(flipped).into()).len() as u128 >> 60);
+        })
+    );
+    // For scale: the same prefixes in one sorted vector, searched by halves for the last start not above the address; and
+    // the listed addresses in the standard library's hash map, which knows no prefixes.
+    let mut sorted: Vec<(IpAddr, u8)> = members
         .iter()
         .zip(lens.into_iter().cycle())
         .filter_map(|(a, len)| Prefix::new(*a, len).ok().map(|p| (p.addr(), len)))
         .collect();
+    sorted.sort_unstable();
     println!(
-        "{name}_btree_ns {:.1}",
+        "{name}_sorted_ns {:.1}",
         cost(&addrs, |a| {
-            black_box(sorted.range(..=a).next_back());
+            black_box(sorted.get(sorted.partition_point(|(start, _)| *start <= a).wrapping_sub(1)));
+        })
+    );
+    let hosts: HashMap<IpAddr, u8> = members.iter().map(|a| (*a, 100)).collect();
+    println!(
+        "{name}_hash_ns {:.1}",
+        cost(&addrs, |a| {
+            black_box(hosts.get(&a));
         })
     );
 }
@@ -165,7 +213,9 @@ fn table(name: &str, draw: impl Fn(&mut Random) -> IpAddr, lens: [u8; 2]) {
 fn main() -> Result<(), Box<dyn Error>> {
     memory();
     table("v4", Random::v4, [32, 24]);
+    table("v4_crowded", Random::crowded_v4, [32, 32]);
     table("v6", Random::v6, [64, 48]);
+    table("v6_crowded", Random::crowded_v6, [128, 64]);
 
     let dir = std::env::temp_dir().join(format!("aim-lookup-rate-{}", std::process::id()));
     std::fs::create_dir_all(&dir)?;

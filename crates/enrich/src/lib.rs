@@ -19,11 +19,12 @@ pub mod list;
 mod lists;
 mod network;
 mod prefix;
+mod runs;
 mod score;
 mod service;
 mod shared;
 mod table;
-mod web;
+pub mod web;
 
 pub use database::{DatabaseError, DatabaseFigures, Place};
 pub use fallback::FallbackFigures;

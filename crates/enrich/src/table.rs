@@ -1,20 +1,13 @@
 //! Prefixes of several lists in one table that is searched fast and never changed.
 //!
-//! Prefixes nest or are disjoint, so that the lists together cut the addresses into runs of equal answers. The table holds
-//! where each run begins and which answer it has, in blocks of a few neighbouring cache lines; above them stand samples: of
-//! the first key of each block (of IPv6 its upper half), of every 16th of those, and so on. A search looks at one place of
-//! each level, and only the lowest is large enough to be out of the caches.
+//! Prefixes nest or are disjoint, so that the lists together cut the addresses into runs of equal answers: the table holds
+//! where each run begins and which answer it has, in the order of addresses ([`Runs`]).
 
 use crate::Prefix;
+use crate::runs::{Key, Runs};
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-/// Samples of one level that a search compares at once: of IPv4 one cache line, of IPv6 two.
-const SAMPLES: usize = 16;
-/// Runs of IPv4 in a block: two cache lines.
-const BLOCK_V4: usize = 16;
-/// Runs of IPv6 in a block: two and a half cache lines.
-const BLOCK_V6: usize = 8;
 /// Prefixes one table takes; beyond, further ones are refused and counted. Twice what the figures promise.
 pub const MAX_PREFIXES: usize = 2_000_000;
 
@@ -29,167 +22,18 @@ pub struct Hit {
     pub note: u16,
 }
 
-/// An address as a number of its own width.
-trait Key: Copy + Ord {
-    /// What samples keep of it: as much as one register holds.
-    type Sample: Copy + Ord;
-    /// The lowest address.
-    const MIN: Self;
-    /// The highest address.
-    const MAX: Self;
-    /// Its sample; a higher address has no lower one.
-    fn sample(self) -> Self::Sample;
-    /// The last address of a prefix that begins here.
-    fn last(self, len: u8) -> Self;
-    /// The address after; `None` after the last one there is.
-    fn next(self) -> Option<Self>;
-}
-
-impl Key for u32 {
-    type Sample = Self;
-    fn sample(self) -> Self {
-        self
-    }
-    const MIN: Self = Self::MIN;
-    const MAX: Self = Self::MAX;
-    fn last(self, len: u8) -> Self {
-        self | Self::MAX.checked_shr(len.into()).unwrap_or(0)
-    }
-    fn next(self) -> Option<Self> {
-        self.checked_add(1)
-    }
-}
-
-impl Key for u128 {
-    type Sample = u64;
-    fn sample(self) -> u64 {
-        (self >> 64) as u64
-    }
-    const MIN: Self = Self::MIN;
-    const MAX: Self = Self::MAX;
-    fn last(self, len: u8) -> Self {
-        self | Self::MAX.checked_shr(len.into()).unwrap_or(0)
-    }
-    fn next(self) -> Option<Self> {
-        self.checked_add(1)
-    }
-}
-
-/// Neighbouring runs: where each begins, ascending, and its answer. What is not used is like the last one, at the highest
-/// address.
-#[derive(Clone, Debug)]
-struct Block<K, const N: usize> {
-    keys: [K; N],
-    answers: [u32; N],
-}
-
-impl<K: Key, const N: usize> Block<K, N> {
-    /// Where its first run begins.
-    fn begin(&self) -> K {
-        self.keys.first().copied().unwrap_or(K::MAX)
-    }
-}
-
-/// Runs of equal answers.
-#[derive(Debug)]
-struct Runs<K: Key, const N: usize> {
-    blocks: Vec<Block<K, N>>,
-    /// Runs in the last block.
-    used: usize,
-    last: Option<(K, u32)>,
-    /// Samples: level 0 of each block's first key, level 1 of every 16th of those, …
-    levels: Vec<Vec<K::Sample>>,
-}
-
-impl<K: Key, const N: usize> Runs<K, N> {
-    fn new() -> Self {
-        let mut runs = Self { blocks: Vec::new(), used: N, last: None, levels: Vec::new() };
-        runs.begin(K::MIN, 0);
-        runs.finish();
-        runs
-    }
-
-    /// Has the run that begins at `key` the answer `answer`. Keys come ascending; the last of equal ones counts.
-    fn begin(&mut self, key: K, answer: u32) {
-        match self.last {
-            // Held back until the next key, so that it can still be overruled.
-            Some((last, _)) if last == key => self.last = Some((key, answer)),
-            _ => {
-                self.push();
-                self.last = Some((key, answer));
-            }
-        }
-    }
-
-    /// Writes the run that was held back, unless it goes on with the answer of the one before.
-    fn push(&mut self) {
-        let Some((key, answer)) = self.last.take() else { return };
-        let before = self.blocks.last().and_then(|b| b.answers.get(self.used.wrapping_sub(1)));
-        if before == Some(&answer) {
-            return;
-        }
-        if self.used == N {
-            self.blocks.push(Block { keys: [K::MAX; N], answers: [answer; N] });
-            self.used = 0;
-        }
-        if let Some(block) = self.blocks.last_mut() {
-            for (at, (k, a)) in block.keys.iter_mut().zip(&mut block.answers).enumerate().skip(self.used) {
-                *k = if at == self.used { key } else { K::MAX };
-                *a = answer;
-            }
-        }
-        self.used += 1;
-    }
-
-    fn finish(&mut self) {
-        self.push();
-        self.blocks.shrink_to_fit();
-        let mut levels: Vec<Vec<K::Sample>> = vec![self.blocks.iter().map(|b| b.begin().sample()).collect()];
-        while let Some(below) = levels.last().filter(|l| l.len() > SAMPLES) {
-            let above = below.iter().step_by(SAMPLES).copied().collect();
-            levels.push(above);
-        }
-        self.levels = levels;
-    }
-
-    fn answer(&self, key: K) -> u32 {
-        let mut at = 0;
-        for level in self.levels.iter().rev() {
-            let from = at * SAMPLES;
-            let samples = level.get(from..level.len().min(from + SAMPLES)).unwrap_or(&[]);
-            at = from + rank(samples, key.sample()).saturating_sub(1);
-        }
-        // More runs within one sample than a block holds, which is so only where a list names much of one /64.
-        if self.blocks.get(at).is_some_and(|b| b.begin() > key) {
-            at = self.blocks.partition_point(|b| b.begin() <= key).saturating_sub(1);
-        }
-        let Some(block) = self.blocks.get(at) else { return 0 };
-        block.answers.get(rank(&block.keys, key).saturating_sub(1)).copied().unwrap_or(0)
-    }
-
-    fn bytes(&self) -> usize {
-        let levels: usize = self.levels.iter().map(Vec::capacity).sum();
-        self.blocks.capacity() * size_of::<Block<K, N>>() + levels * size_of::<K::Sample>()
-    }
-}
-
-/// How many of a few ascending keys are not above `key`. Counting all of them has no branch to guess wrong.
-fn rank<K: Copy + Ord>(keys: &[K], key: K) -> usize {
-    keys.iter().filter(|k| **k <= key).count()
-}
-
 /// The table.
 #[derive(Debug)]
 pub struct Table {
-    v4: Runs<u32, BLOCK_V4>,
-    v6: Runs<u128, BLOCK_V6>,
+    v4: Runs<u32>,
+    v6: Runs<u128>,
     /// Answers: at most one hit of each list, by list. Answer 0 is no hit.
     answers: Vec<Box<[Hit]>>,
 }
 
 impl Default for Table {
     fn default() -> Self {
-        Self { v4: Runs::new(), v6: Runs::new(), answers: vec![Box::default()] }
+        Self::merge(&[])
     }
 }
 
@@ -199,14 +43,14 @@ impl Table {
     /// Where several prefixes of one list hold an address, the most sure of them counts.
     #[must_use]
     pub fn merge(lists: &[&Builder]) -> Self {
-        let mut table = Self::default();
+        let mut table = Self { v4: Runs::new(), v6: Runs::new(), answers: Vec::new() };
         let mut answers = Answers::default();
         let v4: Vec<_> = lists.iter().map(|l| l.v4.as_slice()).collect();
         let v6: Vec<_> = lists.iter().map(|l| l.v6.as_slice()).collect();
         let hit = |list: usize, entry: usize, is_v4: bool| {
             let of = lists.get(list).copied();
             let hit = of.and_then(|l| {
-                if is_v4 { l.v4.get(entry).map(|e| e.hit) } else { l.v6_hits.get(entry).map(|e| e.0) }
+                if is_v4 { l.v4.get(entry).map(|e| e.hit) } else { l.v6_hits.get(entry).copied() }
             });
             let (strength, note) =
                 of.zip(hit).and_then(|(l, h)| l.hits.get(usize::from(h))).copied().unwrap_or_default();
@@ -216,7 +60,7 @@ impl Table {
         sweep(
             &v6,
             |list, i, start: &u128| {
-                let len = lists.get(list).and_then(|l| l.v6_hits.get(i)).map_or(128, |e| e.1);
+                let len = lists.get(list).and_then(|l| l.v6_lens.get(i)).copied().unwrap_or(128);
                 (*start, len, hit(list, i, false))
             },
             &mut table.v6,
@@ -228,14 +72,27 @@ impl Table {
         table
     }
 
-    /// What the lists say of an address, by list.
+    /// What the lists say of an address, by list. IPv4 in IPv6 is IPv4.
+    // Inlined, so that the address comes in registers: one that was just written to memory would be waited for.
+    #[inline]
     #[must_use]
     pub fn hits(&self, addr: IpAddr) -> &[Hit] {
-        let answer = match addr.to_canonical() {
-            IpAddr::V4(a) => self.v4.answer(a.to_bits()),
-            IpAddr::V6(a) => self.v6.answer(a.to_bits()),
-        };
-        self.answers.get(answer as usize).map_or(&[], |hits| hits)
+        match addr {
+            IpAddr::V4(a) => self.hits_v4(a.to_bits()),
+            IpAddr::V6(a) => self.hits_v6(a.to_bits()),
+        }
+    }
+
+    fn hits_v4(&self, addr: u32) -> &[Hit] {
+        self.answers.get(self.v4.answer(addr) as usize).map_or(&[], |hits| hits)
+    }
+
+    fn hits_v6(&self, addr: u128) -> &[Hit] {
+        // ::ffff:0:0/96 (RFC 4291, section 2.5.5.2).
+        if addr >> 32 == 0xffff {
+            return self.hits_v4(addr as u32);
+        }
+        self.answers.get(self.v6.answer(addr) as usize).map_or(&[], |hits| hits)
     }
 
     /// Memory it takes, bytes.
@@ -293,10 +150,10 @@ impl Answers {
 
 /// Walks all lists in order of address and writes down where the answer changes. `read` gives start, length and hit of an
 /// entry.
-fn sweep<K: Key, const N: usize, E>(
+fn sweep<K: Key, E>(
     lists: &[&[E]],
     read: impl Fn(usize, usize, &E) -> (K, u8, Hit),
-    runs: &mut Runs<K, N>,
+    runs: &mut Runs<K>,
     answers: &mut Answers,
 ) {
     let mut heads = vec![0_usize; lists.len()];
@@ -342,9 +199,10 @@ struct Entry4 {
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
     v4: Vec<Entry4>,
-    /// Starts of IPv6 prefixes; apart from their hits, for the sake of alignment.
+    /// Starts of IPv6 prefixes; lengths and hits apart, as together they would be padded to twice the size.
     v6: Vec<u128>,
-    v6_hits: Vec<(u16, u8)>,
+    v6_lens: Vec<u8>,
+    v6_hits: Vec<u16>,
     /// Strength and note of hits: entries name them by number.
     hits: Vec<(u8, u16)>,
     numbers: HashMap<(u8, u16), u16>,
@@ -369,7 +227,8 @@ impl Builder {
             IpAddr::V4(a) => self.v4.push(Entry4 { start: a.to_bits(), len: prefix.len(), hit }),
             IpAddr::V6(a) => {
                 self.v6.push(a.to_bits());
-                self.v6_hits.push((hit, prefix.len()));
+                self.v6_lens.push(prefix.len());
+                self.v6_hits.push(hit);
             }
         }
     }
@@ -391,16 +250,14 @@ impl Builder {
         self.v4.sort_unstable();
         self.v4.dedup();
         self.v4.shrink_to_fit();
-        let mut v6: Vec<(u128, u8, u16)> = self
-            .v6
-            .drain(..)
-            .zip(self.v6_hits.drain(..))
-            .map(|(start, (hit, len))| (start, len, hit))
-            .collect();
+        let lens = self.v6_lens.drain(..).zip(self.v6_hits.drain(..));
+        let mut v6: Vec<(u128, u8, u16)> =
+            self.v6.drain(..).zip(lens).map(|(start, (len, hit))| (start, len, hit)).collect();
         v6.sort_unstable();
         v6.dedup();
         self.v6 = v6.iter().map(|e| e.0).collect();
-        self.v6_hits = v6.iter().map(|e| (e.2, e.1)).collect();
+        self.v6_lens = v6.iter().map(|e| e.1).collect();
+        self.v6_hits = v6.iter().map(|e| e.2).collect();
     }
 
     /// Prefixes held.
@@ -426,7 +283,8 @@ impl Builder {
     pub fn bytes(&self) -> usize {
         self.v4.capacity() * size_of::<Entry4>()
             + self.v6.capacity() * size_of::<u128>()
-            + self.v6_hits.capacity() * size_of::<(u16, u8)>()
+            + self.v6_lens.capacity()
+            + self.v6_hits.capacity() * size_of::<u16>()
             + self.hits.capacity() * size_of::<(u8, u16)>()
             + self.numbers.capacity() * size_of::<((u8, u16), u16)>()
     }

@@ -48,7 +48,7 @@ pub(crate) enum Fetched {
 
 /// A client.
 #[derive(Clone, Debug)]
-pub(crate) struct Client {
+pub struct Client {
     open: Agent,
     /// Follows no redirects: a secret goes nowhere but where it was meant to.
     closed: Agent,
@@ -56,7 +56,8 @@ pub(crate) struct Client {
 
 impl Client {
     /// One that waits for an answer as long as `timeout`, from beginning to end.
-    pub(crate) fn new(timeout: Duration) -> Self {
+    #[must_use]
+    pub fn new(timeout: Duration) -> Self {
         let tls = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
             .root_certs(RootCerts::PlatformVerifier)
@@ -98,14 +99,41 @@ impl Client {
         Ok(Fetched::New(body, version))
     }
 
-    /// Asks a service with a secret, in the address or as a header.
-    pub(crate) fn ask(&self, url: &str, header: Option<(&str, &str)>, max: u64) -> Result<Vec<u8>, WebError> {
+    /// Asks a service with a secret, in the address or as a header. At most `max` bytes of its answer are read.
+    ///
+    /// # Errors
+    /// No answer, another status than 200, or too long an answer.
+    pub fn ask(&self, url: &str, header: Option<(&str, &str)>, max: u64) -> Result<Vec<u8>, WebError> {
         let mut request = self.closed.get(url);
         if let Some((name, value)) = header {
             request = request.header(name, value);
         }
         let mut answer = request.call().map_err(|e| transport(&e))?;
         if answer.status() != StatusCode::OK {
+            return Err(WebError::Status(answer.status().as_u16()));
+        }
+        answer.body_mut().with_config().limit(max).read_to_vec().map_err(|e| transport(&e))
+    }
+}
+
+impl Client {
+    /// Sends JSON to a service, with a secret as a header if one is needed. At most `max` bytes of its answer are read.
+    ///
+    /// # Errors
+    /// No answer, a status that is none of success, or too long an answer.
+    pub fn post(
+        &self,
+        url: &str,
+        header: Option<(&str, &str)>,
+        json: &[u8],
+        max: u64,
+    ) -> Result<Vec<u8>, WebError> {
+        let mut request = self.closed.post(url).content_type("application/json");
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        let mut answer = request.send(json).map_err(|e| transport(&e))?;
+        if !answer.status().is_success() {
             return Err(WebError::Status(answer.status().as_u16()));
         }
         answer.body_mut().with_config().limit(max).read_to_vec().map_err(|e| transport(&e))

@@ -8,7 +8,7 @@ use crate::event::{Conversation, Share, What};
 use crate::rates::Rates;
 use crate::sketch::addr_hash;
 use crate::tracker::{CLOCK_RESTART_NS, MAX_CAPACITY, TICK_NS, is_end_of_tick};
-use crate::window::{Allowance, Peer, Role, Span, Window};
+use crate::window::{Allowance, Errors, JUDGE_EVERY, PastWindow, Peer, Role, Span, Window};
 use crate::{Event, Traffic};
 use serde::Serialize;
 use wire::Addr;
@@ -17,6 +17,8 @@ use wire::Addr;
 const JUDGE_ALL: u32 = 32;
 /// See [`JUDGE_ALL`].
 const JUDGE_THIN: u32 = 16;
+/// Packets received that may not have been told when ICMP errors about them are: those of one flow.
+const PROVOCATION_LAG: u64 = JUDGE_EVERY as u64;
 
 /// Sizes of a [`Census`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -138,6 +140,26 @@ impl Census {
         self.entities.sweep(self.clock);
     }
 
+    /// Has 10-s windows of sources handed out by [`Self::take_past`] when they are over: when the source is next heard, else
+    /// within 16 s of [`Self::advance`], or when the table gives the source up.
+    pub const fn keep_past(&mut self) {
+        self.entities.allowance.keep_past = true;
+    }
+
+    /// Moves the windows that are over to the end of `into`. To be called after each [`Self::take`] and [`Self::advance`]: what is
+    /// not taken stays in memory.
+    #[inline]
+    pub fn take_past(&mut self, into: &mut Vec<PastWindow>) {
+        into.append(&mut self.entities.allowance.past);
+    }
+
+    /// Ends the 10-s windows of all sources, at the end of input.
+    pub fn end_windows(&mut self) {
+        if self.entities.allowance.keep_past {
+            self.entities.retire_all();
+        }
+    }
+
     /// An entity by its handle.
     #[must_use]
     pub fn entity(&self, id: EntityId) -> Option<&Entity> {
@@ -148,6 +170,12 @@ impl Census {
     #[must_use]
     pub fn entity_at(&self, addr: Addr, role: Role) -> Option<&Entity> {
         self.entities.find(addr, role)
+    }
+
+    /// Seed of all hashes.
+    #[must_use]
+    pub const fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// What was counted so far.
@@ -234,10 +262,11 @@ impl Census {
         self.rates.turn(last);
         self.rates.count(proto, share);
         self.rates.count_flow([&source, &target], proto, flow.responder().1);
+        let errors = self.errors(flow, share, last);
         for (role, addr, peer) in ends(flow) {
             let (seed, port) = (self.seed, flow.responder().1);
             let (id, e, allowance) = self.entities.resolve(addr, role, last);
-            let due = e.add((begins, last), proto, share, allowance);
+            let due = e.add((begins, last), (proto, share, errors), allowance);
             if e.wants(proto, share) {
                 e.insert_peer(Peer { seed, hash: addr_hash(seed, &peer), port }, proto, allowance);
             }
@@ -246,6 +275,24 @@ impl Census {
                 active.push(id);
             }
         }
+    }
+
+    /// How many of a flow's packets are ICMP errors, and how many of these its sender was provoked to: an error answers a
+    /// packet, so nobody sends more of them than he receives, unless they are the attack.
+    fn errors(&self, flow: &Conversation, share: &Share, now: u64) -> Errors {
+        let (source, kind) = flow.initiator();
+        if !wire::is_icmp_error(flow.key.protocol, u8::try_from(kind).unwrap_or(u8::MAX)) {
+            return Errors::default();
+        }
+        let target = self.entities.find(source, Role::Target);
+        let own = self.entities.find(source, Role::Source);
+        let left = |span| {
+            let (received, told) = Entity::provocation(target, own, span, now);
+            received.saturating_add(PROVOCATION_LAG).saturating_sub(told)
+        };
+        // The windows of both roles do not begin at the same moment: where one has just begun, the longer one tells.
+        let provoked = u64::from(share.packets).min(left(Span::S10).max(left(Span::S60))) as u32;
+        Errors { packets: share.packets, provoked }
     }
 
     /// Has entities of a flow judged, thinned out where `count` says of the shortest window that there is a lot to judge.

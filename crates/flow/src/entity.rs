@@ -3,7 +3,7 @@
 use crate::event::Share;
 use crate::index::Index;
 use crate::sketch::addr_hash;
-use crate::window::{Allowance, JUDGE_EVERY, Peer, Role, Span, Tally, Window};
+use crate::window::{Allowance, Errors, JUDGE_EVERY, Peer, Role, Span, Tally, Window};
 use crate::{Direction, FlowKey};
 use wire::Addr;
 use wire::packet::protocol;
@@ -93,15 +93,14 @@ impl Entity {
     pub(crate) fn add(
         &mut self,
         (begins, at): (u64, u64),
-        proto: u8,
-        share: &Share,
+        (proto, share, errors): (u8, &Share, Errors),
         allowance: &mut Allowance,
     ) -> bool {
         if at >= self.fold_by_ns {
             self.turn(at, begins, allowance);
         }
         self.last_ns = self.last_ns.max(at);
-        self.pending.add(proto, share);
+        self.pending.add(proto, share, errors);
         self.unjudged = self.unjudged.saturating_add(share.packets.saturating_add(share.reply_packets));
         let due = self.unjudged >= JUDGE_EVERY;
         if due {
@@ -134,10 +133,26 @@ impl Entity {
         }
         self.fold_by_ns = u64::MAX;
         for (bit, (w, span)) in self.windows.iter_mut().zip(Span::ALL).enumerate() {
-            if w.roll(span, at, begins, allowance) {
+            if let Some(mut past) = w.roll(span, at, begins) {
                 self.wanting &= !(1 << bit);
+                if span == Span::S10 && self.role == Role::Source {
+                    allowance.bury(self.addr, past);
+                } else {
+                    past.release(allowance);
+                }
             }
             self.fold_by_ns = self.fold_by_ns.min(w.start_ns.saturating_add(span.nanos()));
+        }
+    }
+
+    /// Gives up the 10-s window of a source if it is over at `now`: who is silent would otherwise be judged when next heard.
+    fn retire(&mut self, now: u64, allowance: &mut Allowance) {
+        if self.role == Role::Source && !self.window(Span::S10).covers(now, Span::S10) {
+            self.fold();
+            let window = &mut self.windows[Span::S10 as usize];
+            // What is left has run out too: the next packet begins a new one.
+            let left = Window::opened(window.start_ns);
+            allowance.bury(self.addr, std::mem::replace(window, left));
         }
     }
 
@@ -160,6 +175,22 @@ impl Entity {
         let w = self.window(span);
         let packets = u64::from(w.packets) + u64::from(self.pending.packets);
         (packets, w.bytes.saturating_add(self.pending.bytes))
+    }
+
+    /// Packets received and ICMP errors sent, of an address as a target and the same as a source, in the windows of a length
+    /// at `now`.
+    pub(crate) fn provocation(
+        target: Option<&Self>,
+        source: Option<&Self>,
+        span: Span,
+        now: u64,
+    ) -> (u64, u64) {
+        let lasts = |e: &Self| e.window(span).covers(now, span);
+        let received = target.map_or(0, |e| if lasts(e) { e.sent(span).0 } else { e.pending.packets.into() });
+        let told = source.map_or(0, |e| {
+            u64::from(e.pending.icmp_errors) + if lasts(e) { e.window(span).icmp_errors.into() } else { 0 }
+        });
+        (received, told)
     }
 
     /// Whether eviction should rather take another: the entity failed repeatedly or is busy, so it is under
@@ -307,6 +338,7 @@ impl Entities {
 
     fn remove(&mut self, slot: usize) {
         let e = &mut self.slots[slot];
+        e.retire(u64::MAX, &mut self.allowance);
         for w in &mut e.windows {
             w.release(&mut self.allowance);
         }
@@ -346,10 +378,21 @@ impl Entities {
                 continue;
             }
             at += word.trailing_zeros() as usize;
-            if at < to && now.saturating_sub(self.slots[at].last_ns) > Span::S60.nanos() {
-                self.remove(at);
+            if at < to {
+                if now.saturating_sub(self.slots[at].last_ns) > Span::S60.nanos() {
+                    self.remove(at);
+                } else if self.allowance.keep_past {
+                    self.slots[at].retire(now, &mut self.allowance);
+                }
             }
             at += 1;
+        }
+    }
+
+    /// Gives up the 10-s windows of all sources.
+    pub(crate) fn retire_all(&mut self) {
+        for e in self.slots.iter_mut().filter(|e| e.live) {
+            e.retire(u64::MAX, &mut self.allowance);
         }
     }
 

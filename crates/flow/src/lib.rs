@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod age;
+pub mod amplifier;
 pub mod app;
 pub mod census;
 mod community_id;
@@ -47,4 +48,4 @@ pub use recent::Recent;
 pub use session::Segment;
 pub use stats::{Accumulator, FlowStats, TcpState};
 pub use tracker::{Tracker, TrackerConfig, TrackerCounters};
-pub use window::{Role, SourceCounts, Span, Window, WindowSets};
+pub use window::{PastWindow, Role, SourceCounts, Span, Window, WindowSets};

@@ -120,7 +120,7 @@ impl Tracker {
         let s = self.flows.at_mut(slot);
         s.begun_ms = millis(begun);
         let opening = opening(&s.key, stats);
-        s.mark(Mark::Exempt, is_exempt(&s.key, opening, &s.target().0));
+        s.mark(Mark::Exempt, is_exempt(&s.key, stats, opening, &s.target().0));
         self.watch_idle(slot);
         self.tell(slot, What::Opened(opening), events);
         let nothing = FlowStats { dir: [Accumulator::EMPTY; 2], established_ns: 0, ..*stats };

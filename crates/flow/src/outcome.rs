@@ -11,10 +11,13 @@
 //! - towards multicast or limited broadcast addresses,
 //! - of TCP that do not begin with SYN (the sensor started late, or only the answers are visible), except stealth probes,
 //!   whose first packet has none of SYN, RST and ACK,
+//! - of UDP that look like answers of a service known to amplify ([`crate::amplifier`]), whose question was not seen: what a
+//!   forged question provokes is no scan of its victim's ports,
 //! - of ICMP that do not begin with an echo request, and of protocols other than TCP, UDP and ICMP,
 //! - without ports (later fragments whose first fragment went elsewhere),
 //! - that continue a flow cut by the active timeout.
 
+use crate::amplifier;
 use crate::event::{Opening, What};
 use crate::slot::Mark;
 use crate::{Event, FlowKey, FlowStats, Outcome, TcpState, Tracker};
@@ -115,10 +118,10 @@ pub(crate) fn opening(key: &FlowKey, stats: &FlowStats) -> Opening {
 }
 
 /// Whether a flow towards `target` can't fail; see the module.
-pub(crate) fn is_exempt(key: &FlowKey, opening: Opening, target: &Addr) -> bool {
+pub(crate) fn is_exempt(key: &FlowKey, stats: &FlowStats, opening: Opening, target: &Addr) -> bool {
     let counts = match key.protocol {
         protocol::TCP => opening.syn || opening.stealth,
-        protocol::UDP => has_ports(key),
+        protocol::UDP => has_ports(key) && !amplifier::is_answer(key, stats),
         _ => opening.echo,
     };
     !counts || target.is_multicast()

@@ -121,8 +121,9 @@ pub(crate) fn halves(addr: &Addr) -> (u64, u64) {
 }
 
 /// A 32-bit hash of an address, never 0 so that 0 can mean none.
+#[must_use]
 #[inline]
-pub(crate) fn addr_hash(seed: u64, addr: &Addr) -> u32 {
+pub fn addr_hash(seed: u64, addr: &Addr) -> u32 {
     let (a, b) = halves(addr);
     let h = mix(seed, a, b);
     ((h ^ (h >> 32)) as u32).max(1)
@@ -130,7 +131,8 @@ pub(crate) fn addr_hash(seed: u64, addr: &Addr) -> u32 {
 
 /// A 32-bit hash of a small number in the context of another hash.
 #[inline]
-pub(crate) fn pair_hash(seed: u64, hash: u32, n: u16) -> u32 {
+#[must_use]
+pub fn pair_hash(seed: u64, hash: u32, n: u16) -> u32 {
     let h = mix(seed, u64::from(hash), u64::from(n));
     ((h ^ (h >> 32)) as u32).max(1)
 }

@@ -482,7 +482,7 @@ impl Tracker {
     ) -> u32 {
         let record = self.flows.draft();
         let opening = opening(&record.key, &record.stats);
-        let exempt = arrival.resumed || is_exempt(&record.key, opening, &record.responder().0);
+        let exempt = arrival.resumed || is_exempt(&record.key, &record.stats, opening, &record.responder().0);
         let slot = self.flows.insert(hash, millis(begun_ns), arrival, exempt);
         self.counters.flows_total += 1;
         let opening = (!arrival.resumed).then_some(opening);

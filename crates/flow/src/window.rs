@@ -5,6 +5,7 @@ use crate::event::{Opening, Share};
 use crate::fragment::Finding;
 use crate::sketch::{Distinct, pair_hash};
 use serde::{Deserialize, Serialize};
+use wire::Addr;
 use wire::packet::protocol;
 
 /// Packets of an entity, both ways together, after which [`crate::Census::take`] has it judged; and of a flow, after which
@@ -89,10 +90,11 @@ pub struct Window {
     pub udp_packets: u32,
     /// UDP packets back.
     pub udp_reply_packets: u32,
-    /// ICMP and ICMPv6 packets from initiator to responder.
+    /// ICMP and ICMPv6 packets from initiator to responder; of errors only those beyond what the sender received lately, since
+    /// a host that is flooded answers with errors.
     pub icmp_packets: u32,
-    /// ICMP and ICMPv6 packets back.
-    pub icmp_reply_packets: u32,
+    /// ICMP and ICMPv6 errors from initiator to responder.
+    pub icmp_errors: u32,
     /// Packets with SYN from the initiator, retransmissions included.
     pub syn_packets: u32,
     /// TCP packets with RST from the responder.
@@ -173,16 +175,40 @@ pub struct WindowSets {
     pub sources: Distinct,
 }
 
-/// How many [`WindowSets`] may exist at once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A 10-s window of a source that is over, sets included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastWindow {
+    /// Whose.
+    pub addr: Addr,
+    /// The window.
+    pub window: Window,
+}
+
+/// What windows take from their table and give back to it: [`WindowSets`] while they run, of which so many may exist at
+/// once, and themselves when they are over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Allowance {
     pub(crate) capacity: u32,
     pub(crate) used: u32,
     /// Times a set was wanted and not to be had.
     pub(crate) refused: u64,
+    /// Whether windows that are over are wanted.
+    pub(crate) keep_past: bool,
+    /// Those not handed out yet.
+    pub(crate) past: Vec<PastWindow>,
 }
 
 impl Allowance {
+    /// Takes a window that is over, and its sets.
+    pub(crate) fn bury(&mut self, addr: Addr, window: Window) {
+        if window.sets.is_some() {
+            self.used = self.used.saturating_sub(1);
+        }
+        if self.keep_past && !window.is_empty() {
+            self.past.push(PastWindow { addr, window });
+        }
+    }
+
     fn take(&mut self) -> bool {
         let granted = self.used < self.capacity;
         if granted {
@@ -192,6 +218,14 @@ impl Allowance {
         }
         granted
     }
+}
+
+/// Of packets of a flow, those that are ICMP errors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Errors {
+    pub(crate) packets: u32,
+    /// Of them, those that packets which their sender received account for.
+    pub(crate) provoked: u32,
 }
 
 /// Packets of an entity on their way into its windows.
@@ -207,12 +241,13 @@ pub(crate) struct Tally {
     udp_packets: u32,
     udp_reply_packets: u32,
     icmp_packets: u32,
-    icmp_reply_packets: u32,
+    pub(crate) icmp_errors: u32,
 }
 
 impl Tally {
+    /// Adds packets of a flow, of which `errors` tells how many are ICMP errors.
     #[inline]
-    pub(crate) fn add(&mut self, proto: u8, s: &Share) {
+    pub(crate) fn add(&mut self, proto: u8, s: &Share, errors: Errors) {
         raise(&mut self.packets, s.packets);
         raise(&mut self.reply_packets, s.reply_packets);
         self.bytes = self.bytes.saturating_add(s.bytes);
@@ -228,8 +263,8 @@ impl Tally {
                 raise(&mut self.udp_reply_packets, s.reply_packets);
             }
             protocol::ICMP | protocol::ICMPV6 => {
-                raise(&mut self.icmp_packets, s.packets);
-                raise(&mut self.icmp_reply_packets, s.reply_packets);
+                raise(&mut self.icmp_packets, s.packets.saturating_sub(errors.provoked));
+                raise(&mut self.icmp_errors, errors.packets);
             }
             _ => {}
         }
@@ -277,14 +312,16 @@ impl Window {
     }
 
     /// Starts over if the window ran out before `at`; the new one opens at `begins`, which is not after `at`, or as far
-    /// back as its span allows. Whether it did.
-    pub(crate) fn roll(&mut self, span: Span, at: u64, begins: u64, allowance: &mut Allowance) -> bool {
+    /// back as its span allows. The one that is over, if it is.
+    pub(crate) fn roll(&mut self, span: Span, at: u64, begins: u64) -> Option<Self> {
         let over = !self.covers(at, span);
-        if over {
-            self.release(allowance);
-            *self = Self::opened(begins.max(at.saturating_sub(span.nanos() - 1)));
-        }
-        over
+        over.then(|| std::mem::replace(self, Self::opened(begins.max(at.saturating_sub(span.nanos() - 1)))))
+    }
+
+    /// Whether nothing happened in it.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.packets == 0 && self.reply_packets == 0 && self.flows == 0 && self.failed_flows == 0
     }
 
     /// Gives the sets back.
@@ -312,7 +349,7 @@ impl Window {
         raise(&mut self.udp_packets, t.udp_packets);
         raise(&mut self.udp_reply_packets, t.udp_reply_packets);
         raise(&mut self.icmp_packets, t.icmp_packets);
-        raise(&mut self.icmp_reply_packets, t.icmp_reply_packets);
+        raise(&mut self.icmp_errors, t.icmp_errors);
     }
 
     /// Whether peers of further packets are to be inserted with [`Self::add_peer`].
@@ -516,12 +553,6 @@ impl Window {
         ratio_or(self.udp_reply_packets, self.udp_packets, 1.0)
     }
 
-    /// ICMP packets back per ICMP packet sent; 1 if none was sent.
-    #[must_use]
-    pub fn icmp_reply_ratio(&self) -> f64 {
-        ratio_or(self.icmp_reply_packets, self.icmp_packets, 1.0)
-    }
-
     /// Mean packets per second sent, over the whole span.
     #[must_use]
     pub fn packets_per_second(&self, span: Span) -> f64 {
@@ -589,7 +620,7 @@ pub struct SourceCounts {
     pub tcp_packets: u32,
     /// UDP packets sent.
     pub udp_packets: u32,
-    /// ICMP and ICMPv6 packets sent.
+    /// ICMP and ICMPv6 packets sent, without errors.
     pub icmp_packets: u32,
     /// SYN without ACK sent.
     pub syn_packets: u32,

@@ -125,7 +125,7 @@ struct source_stats {
 	__u32 packets;
 	__u32 tcp_packets;
 	__u32 udp_packets;
-	__u32 icmp_packets; /* ICMP and ICMPv6 */
+	__u32 icmp_packets; /* ICMP and ICMPv6, without errors */
 	__u32 syn_packets;  /* SYN without ACK */
 	__u32 handshakes;   /* flows that became established */
 	__u32 flows;        /* flows begun */

@@ -405,7 +405,7 @@ static __always_inline int account(void *ctx, enum hook hook, struct packet *p, 
 			return 0;
 		s = source_window(initiator, 1, now, c);
 		if (s) {
-			source_settle(s, f, p->protocol);
+			source_settle(s, f, p);
 			source_check(s, initiator, now, p->ifindex, c);
 		}
 		return 0;
@@ -413,7 +413,7 @@ static __always_inline int account(void *ctx, enum hook hook, struct packet *p, 
 	s = source_window(initiator, from_initiator, now, c);
 	if (s) {
 		source_account(s, p, from_initiator);
-		source_settle(s, f, p->protocol);
+		source_settle(s, f, p);
 		s->flows += begun;
 		s->handshakes += before != TCP_STATE_ESTABLISHED && f->state == TCP_STATE_ESTABLISHED;
 		source_check(s, initiator, now, p->ifindex, c);

@@ -71,8 +71,21 @@ static __always_inline int source_gather(struct flow_stats *f, const struct pack
 	return f->pending_packets[0] + f->pending_packets[1] >= most;
 }
 
-/* Adds what a flow initiated by `s` has gathered. */
-static __always_inline void source_settle(struct source_stats *s, struct flow_stats *f, __u8 protocol)
+/*
+ * Whether a packet is ICMP that counts towards a flood: not an error (wire::is_icmp_error), which answers a packet. A host
+ * that is flooded sends many; user space knows whether somebody provoked them.
+ */
+static __always_inline int source_icmp_counts(const struct packet *p)
+{
+	__u16 type = p->src_port;
+
+	if (p->protocol == PROTOCOL_ICMPV6)
+		return type >= 128;
+	return p->protocol == PROTOCOL_ICMP && type != 3 && type != 4 && type != 5 && type != 11 && type != 12;
+}
+
+/* Adds what the flow of packet `p`, initiated by `s`, has gathered. */
+static __always_inline void source_settle(struct source_stats *s, struct flow_stats *f, const struct packet *p)
 {
 	__u32 from = f->initiator & 1;
 	__u32 back = from ^ 1;
@@ -80,13 +93,13 @@ static __always_inline void source_settle(struct source_stats *s, struct flow_st
 	if (!(f->pending_packets[0] + f->pending_packets[1]))
 		return;
 	s->packets += f->pending_packets[from];
-	if (protocol == PROTOCOL_TCP) {
+	if (p->protocol == PROTOCOL_TCP) {
 		s->tcp_packets += f->pending_packets[from];
 		s->syn_packets += f->dir[from].pending_syns;
-	} else if (protocol == PROTOCOL_UDP) {
+	} else if (p->protocol == PROTOCOL_UDP) {
 		s->udp_packets += f->pending_packets[from];
 		s->udp_reply_packets += f->pending_packets[back];
-	} else if (protocol == PROTOCOL_ICMP || protocol == PROTOCOL_ICMPV6) {
+	} else if (source_icmp_counts(p)) {
 		s->icmp_packets += f->pending_packets[from];
 	}
 	s->bytes += f->pending_bytes[from];
@@ -112,7 +125,7 @@ static __always_inline void source_account(struct source_stats *s, const struct 
 				s->syn_packets++;
 		} else if (p->protocol == PROTOCOL_UDP) {
 			s->udp_packets++;
-		} else if (p->protocol == PROTOCOL_ICMP || p->protocol == PROTOCOL_ICMPV6) {
+		} else if (source_icmp_counts(p)) {
 			s->icmp_packets++;
 		}
 	} else {

@@ -227,7 +227,7 @@ pub struct SourceStats {
     pub tcp_packets: u32,
     /// UDP packets sent.
     pub udp_packets: u32,
-    /// ICMP and ICMPv6 packets sent.
+    /// ICMP and ICMPv6 packets sent, without errors.
     pub icmp_packets: u32,
     /// SYN without ACK sent.
     pub syn_packets: u32,

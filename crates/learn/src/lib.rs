@@ -11,6 +11,7 @@ pub mod bins;
 pub mod calibrate;
 pub mod codec;
 pub mod hybrid;
+pub mod life;
 pub mod matrix;
 pub mod metric;
 pub mod pool;

@@ -358,7 +358,7 @@ impl Responder {
     /// Whether policy may block for this incident at all.
     fn blockable(&self, incident: &Incident, host: &Prefix) -> Result<(), Refusal> {
         let min = (self.policy.min_severity, self.policy.min_confidence);
-        if !incident.may_block {
+        if !incident.suffices() {
             Err(Refusal::Evidence)
         } else if incident.severity < min.0 {
             Err(Refusal::Severity { severity: incident.severity, min: min.0 })

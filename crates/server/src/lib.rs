@@ -4,6 +4,7 @@
 //! which are asked from this crate's own threads and must answer from what is at hand, within milliseconds. Everything
 //! that can be asked for from outside is bounded: connections, request sizes, the time a peer may take, label values.
 
+pub mod api;
 pub mod control;
 pub mod http;
 pub mod metrics;

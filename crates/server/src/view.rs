@@ -3,6 +3,10 @@
 //! Times named `_ns` are nanoseconds of the wall clock since 1970. Counters count since the agent started. Fields are
 //! added, never renamed: scripts read them.
 
+mod learning;
+
+pub use learning::{FeedbackView, LabelledView, LearnerView};
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use wire::Addr;
@@ -226,9 +230,18 @@ pub struct Status {
     pub allowlist: u64,
     /// Incidents not yet ended.
     pub incidents_open: u64,
+    /// What is being learnt; absent where nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learner: Option<LearnerView>,
     /// Address of the HTTP API, if it is on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<String>,
+    /// Address of the detector's API, if it is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<String>,
+    /// The detector that figures are sent to, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector: Option<String>,
     /// Configuration file in use, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,

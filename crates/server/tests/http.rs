@@ -61,7 +61,7 @@ struct Answer {
 
 impl Answer {
     fn json(&self) -> serde_json::Value {
-        assert!(self.head.contains("content-type: application/json"), "{}", self.head);
+        assert!(self.head.contains("content-type: application/"), "{}", self.head);
         serde_json::from_str(&self.body).expect("JSON")
     }
 }
@@ -149,13 +149,14 @@ fn not_ready_is_503_and_says_why() {
 }
 
 #[test]
-fn wrong_requests_are_refused_in_json() {
+fn wrong_requests_are_refused_with_problem_documents() {
     let http = start(Limits::default());
     let check = |method: &str, path: &str, headers: &str, status: u16| {
         let answer = request(&http, method, path, headers);
         assert_eq!(answer.status, status, "{method} {path} {headers}: {}", answer.body);
         assert_eq!(answer.json()["status"], status);
-        assert!(answer.json()["error"].as_str().is_some_and(|e| !e.is_empty()));
+        assert!(answer.head.contains("content-type: application/problem+json"), "{}", answer.head);
+        assert!(answer.json()["detail"].as_str().is_some_and(|e| !e.is_empty()));
         assert!(answer.head.contains("nosniff") && answer.head.contains("no-store"), "{}", answer.head);
         answer
     };

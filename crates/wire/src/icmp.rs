@@ -34,6 +34,19 @@ pub const fn icmp_counterpart(protocol: u8, kind: u8) -> Option<u8> {
     }
 }
 
+/// Whether ICMP type `kind` tells of an error, so that it answers a packet of whoever it is sent to, which it quotes: of
+/// ICMP destination unreachable, source quench, redirect, time exceeded and parameter problem (RFC 792, RFC 1122 §3.2.2), of
+/// ICMPv6 the types below 128 (RFC 4443 §2.1).
+#[must_use]
+#[inline]
+pub const fn is_icmp_error(protocol: u8, kind: u8) -> bool {
+    match protocol {
+        protocol::ICMP => matches!(kind, 3 | 4 | 5 | 11 | 12),
+        protocol::ICMPV6 => kind < 128,
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,5 +64,20 @@ mod tests {
             }
         }
         assert_eq!(icmp_counterpart(protocol::TCP, 8), None);
+    }
+
+    #[test]
+    fn errors_are_told_from_questions() {
+        for (protocol, kind, expected) in [
+            (protocol::ICMP, 3, true),
+            (protocol::ICMP, 11, true),
+            (protocol::ICMP, 8, false),
+            (protocol::ICMP, 0, false),
+            (protocol::ICMPV6, 1, true),
+            (protocol::ICMPV6, 128, false),
+            (protocol::UDP, 3, false),
+        ] {
+            assert_eq!(is_icmp_error(protocol, kind), expected, "{protocol} {kind}");
+        }
     }
 }

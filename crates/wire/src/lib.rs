@@ -21,7 +21,7 @@ pub mod steer;
 pub mod tunnel;
 
 pub use addr::Addr;
-pub use icmp::icmp_counterpart;
+pub use icmp::{icmp_counterpart, is_icmp_error};
 pub use packet::{Fragment, LinkType, Packet, Skip};
 pub use parse::{outermost, parse};
 pub use steer::Steering;

@@ -13,9 +13,10 @@ mod generate;
 mod kernel;
 mod load;
 mod logs;
-mod machine;
+pub(crate) mod machine;
 mod memory;
 mod process;
+mod rate;
 mod reaction;
 mod replay;
 
@@ -27,6 +28,9 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 const DOCUMENT: &str = "docs/benchmarks.md";
+
+/// Load average from which on a section says that it was not measured alone: one other program all the time.
+const BUSY: f64 = 1.5;
 
 /// What every part needs.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +51,7 @@ const PARTS: [Part; 9] = [
     ("memory", "Memory", memory::measure),
     ("load", "Processor", load::measure),
     ("flood", "Floods", flood::measure),
+    ("capture", "Dataset capture", rate::measure),
     ("generate", "Ordinary traffic", generate::measure),
     ("enrich", "Knowledge of addresses", enrich::measure),
     ("logs", "Logs", logs::measure),
@@ -101,10 +106,16 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
     let mut complete = true;
     for (_, title, measure) in PARTS.into_iter().filter(|(name, ..)| selection.sections.has(name)) {
         let before = machine::load();
-        let section = measure(&setup).unwrap_or_else(|why| {
+        let mut section = measure(&setup).unwrap_or_else(|why| {
             complete = false;
             Section::new(format!("**Not measured:** {why:#}."))
         });
+        if before >= BUSY {
+            section.note(format!(
+                "Other programs ran meanwhile (load average {before:.1} before this section) and took processors and caches \
+                 from it."
+            ));
+        }
         let section = section.markdown(title);
         println!("{section}");
         progress(&format!("load average before this section {before:.2}, after it {:.2}", machine::load()));
@@ -124,7 +135,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
 
 fn head(machine: &str) -> String {
     format!(
-        "# Benchmarks\n\nWritten by `cargo xtask bench` (as root, with the Debian packages xdp-tools and libndpi-bin; \
+        "# Benchmarks\n\nWritten by `cargo xtask bench` (as root, with the Debian packages xdp-tools, libndpi-bin, netsniff-ng, nginx-light and wrk; \
          captures from `AUTOINMUNE_DATA` if present). `--section NAME` measures one section anew: {}. Figures hold for \
          the machine described here and nothing else; the rows beside them were measured in the same run.\n\n{machine}",
         PARTS.map(|(name, ..)| format!("`{name}`")).join(", ")

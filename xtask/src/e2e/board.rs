@@ -1,7 +1,7 @@
 //! The scoreboard: what came of each scenario, as Markdown and for the terminal.
 
-use super::Outcome;
-use lab::scenario::{Scenario, ScenarioKind};
+use super::{Outcome, Row};
+use lab::scenario::ScenarioKind;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -10,13 +10,14 @@ const HEAD: &str = "# Lab scoreboard\n\n\
     Written by `cargo xtask e2e`: each scenario of `crates/lab/scenarios` is played in a network of namespaces of its own \
     against the agent in enforce mode with its default configuration, watching one interface of the gateway \
     ([lab.md](lab.md)). Times are seconds from the first hostile packet on the wire to the event and to the block. They \
-    depend on the machine and vary by tens of milliseconds from run to run, more where several scenarios share it. The \
+    depend on the machine and vary by tens of milliseconds from run to run, more where several scenarios share it. A \
+    scenario that comes out otherwise than expected is played once more, by itself, and the notes say so. The \
     scenarios were made by the authors of the rules: they show that a rule works on real traffic of real tools, not how \
     well it does on attacks nobody here has seen; for those see [exactness.md](exactness.md).\n";
 
 /// Everything that came of a run.
 pub(crate) struct Board {
-    rows: Vec<(&'static str, Scenario, Outcome)>,
+    rows: Vec<Row>,
     took: Duration,
     jobs: usize,
     cores: usize,
@@ -30,8 +31,20 @@ fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
     value[key].as_array().into_iter().flatten()
 }
 
-fn words(value: &Value) -> Vec<&str> {
+pub(super) fn words(value: &Value) -> Vec<&str> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// Whether somebody who did nothing was blocked.
+pub(super) fn has_innocent_block(report: &Value) -> bool {
+    list(report, "blocks").any(|b| b["innocent"] == true)
+}
+
+/// Of some figures by scenario the middle one, and the largest with its scenario.
+fn spread(mut figures: Vec<(f64, &str)>) -> Option<(f64, f64, &str)> {
+    figures.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let ((middle, _), (most, name)) = figures.get(figures.len() / 2).zip(figures.last())?;
+    Some((*middle, *most, *name))
 }
 
 /// Classes of incidents as a list without repetition.
@@ -67,50 +80,72 @@ pub(crate) fn line(name: &str, outcome: &Outcome) -> String {
 }
 
 impl Board {
-    pub(crate) fn new(
-        mut rows: Vec<(&'static str, Scenario, Outcome)>,
-        took: Duration,
-        jobs: usize,
-        cores: usize,
-    ) -> Self {
-        rows.sort_by_key(|(name, ..)| *name);
+    pub(crate) fn new(mut rows: Vec<Row>, took: Duration, jobs: usize, cores: usize) -> Self {
+        rows.sort_by_key(|row| row.name);
         Self { rows, took, jobs, cores }
     }
 
     /// Whether every scenario that was played came out as its file expects.
     pub(crate) fn is_good(&self) -> bool {
-        self.rows.iter().all(|(.., o)| match o {
+        self.rows.iter().all(|row| match &row.outcome {
             Outcome::Played(r) => r["verdict"] != "failed",
             Outcome::Skipped(_) => true,
             Outcome::Broken(_) => false,
         })
     }
 
-    fn of(&self, kind: ScenarioKind) -> impl Iterator<Item = &(&'static str, Scenario, Outcome)> {
-        self.rows.iter().filter(move |(_, s, _)| s.kind == kind)
+    /// Scenarios that could not be played here, each with the reason.
+    pub(crate) fn skipped(&self) -> String {
+        let why = |row: &Row| match &row.outcome {
+            Outcome::Skipped(why) => Some(format!("{} ({why})", row.name)),
+            Outcome::Played(_) | Outcome::Broken(_) => None,
+        };
+        self.rows.iter().filter_map(why).collect::<Vec<_>>().join(", ")
+    }
+
+    fn of(&self, kind: ScenarioKind) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(move |row| row.scenario.kind == kind)
+    }
+
+    /// How long networks took to come and go, where any did.
+    fn ranges(&self) -> Option<String> {
+        let figures = |key: &str| {
+            let of = |row: &Row| match &row.outcome {
+                Outcome::Played(report) => Some((report[key].as_f64()?, row.name)),
+                Outcome::Skipped(_) | Outcome::Broken(_) => None,
+            };
+            spread(self.rows.iter().filter_map(of).collect())
+        };
+        let (up, up_most, slowest) = figures("up_seconds")?;
+        let (down, down_most, last) = figures("down_seconds")?;
+        Some(format!(
+            "Networks with their servers were up after {up:.2} s in the middle and {up_most:.2} s at most (`{slowest}`; asked: 3 s), \
+             and down after {down:.2} s and {down_most:.2} s (`{last}`; asked: 1 s), several beginning at the same time.\n"
+        ))
     }
 
     fn count(&self, kind: ScenarioKind, is: impl Fn(&Value) -> bool) -> usize {
-        self.of(kind).filter(|(.., o)| matches!(o, Outcome::Played(r) if is(r))).count()
+        self.of(kind).filter(|row| matches!(&row.outcome, Outcome::Played(r) if is(r))).count()
     }
 
     /// What it comes to, in sentences.
     pub(crate) fn summary(&self) -> String {
         let (attacks, benign) = (ScenarioKind::Attack, ScenarioKind::Benign);
         let verdict = |what: &'static str| move |r: &Value| r["verdict"] == what;
-        let skipped = self.rows.iter().filter(|(.., o)| matches!(o, Outcome::Skipped(_))).count();
-        let broken = self.rows.iter().filter(|(.., o)| matches!(o, Outcome::Broken(_))).count();
+        let skipped = self.rows.iter().filter(|row| matches!(row.outcome, Outcome::Skipped(_))).count();
+        let broken = self.rows.iter().filter(|row| matches!(row.outcome, Outcome::Broken(_))).count();
+        let again = self.rows.iter().filter(|row| row.first.is_some()).count();
         let blocks: usize = self
             .of(benign)
-            .map(|(.., o)| match o {
+            .map(|row| match &row.outcome {
                 Outcome::Played(r) => list(r, "blocks").count(),
                 _ => 0,
             })
             .sum();
         format!(
             "{} attacks: {} recognised as expected, {} missed as is known, {} otherwise. {} benign scenarios: {} as \
-             expected, {} with a known false alarm, {} otherwise, {blocks} blocks. {skipped} skipped, {broken} could not be played. {:.0} s, {} at a time on {} \
-             processors.\n",
+             expected, {} with a known false alarm, {} otherwise, {blocks} blocks. {skipped} skipped, {broken} could not be played, {again} played twice. {:.0} s, {} at a time on {} \
+             processors.\n{}",
             self.of(attacks).count(),
             self.count(attacks, verdict("passed")),
             self.count(attacks, verdict("missed")),
@@ -122,6 +157,7 @@ impl Board {
             self.took.as_secs_f64(),
             self.jobs,
             self.cores,
+            self.ranges().map_or_else(String::new, |text| format!("\n{text}")),
         )
     }
 
@@ -130,7 +166,7 @@ impl Board {
         let mut out = format!("{HEAD}\n{}\n", self.summary());
         out += "## Attacks\n\n| scenario | what | expected | recognised | after s | blocked after s | others told of | others blocked | twin |\n\
                 |---|---|---|---|---|---|---|---|---|\n";
-        for (name, scenario, outcome) in self.of(ScenarioKind::Attack) {
+        for Row { name, scenario, outcome, .. } in self.of(ScenarioKind::Attack) {
             let expected = scenario.expect.as_ref().map_or("-", |e| e.class.as_str());
             let twin = scenario.twin.as_deref().unwrap_or("-");
             let came = match outcome {
@@ -152,7 +188,7 @@ impl Board {
         }
         out += "\n## Benign\n\nNone may be blocked, and no incident of severity medium or above may be told of anybody but \
                 who is on the allowlist.\n\n| scenario | what | incidents | blocks |\n|---|---|---|---|\n";
-        for (name, scenario, outcome) in self.of(ScenarioKind::Benign) {
+        for Row { name, scenario, outcome, .. } in self.of(ScenarioKind::Benign) {
             let came = match outcome {
                 Outcome::Played(r) => {
                     let incidents: Vec<String> = list(r, "incidents").map(incident).collect();
@@ -169,10 +205,13 @@ impl Board {
         out
     }
 
-    /// What a table cannot say: known misses, time compressed, and failures.
+    /// What a table cannot say: second tries, known misses, time compressed, and failures.
     fn notes(&self, out: &mut String) {
         let mut notes = Vec::new();
-        for (name, scenario, outcome) in &self.rows {
+        for Row { name, scenario, outcome, first } in &self.rows {
+            if let Some(why) = first {
+                notes.push(format!("- `{name}` was played twice; the first time: {why}."));
+            }
             if let Some(why) = scenario.expect.as_ref().and_then(|e| e.missed.as_deref()) {
                 notes.push(format!("- `{name}` is missed: {why}."));
             }

@@ -7,7 +7,7 @@
 mod attacks;
 mod benign;
 mod community_id;
-mod data;
+pub(crate) mod data;
 mod evidence;
 mod modbus;
 mod ndpi;

@@ -21,6 +21,8 @@ use tally::Tally;
 struct Selection {
     /// Show everything that cargo and the tests print.
     verbose: bool,
+    /// Leave the lab's scenarios out, which take some minutes.
+    no_e2e: bool,
     /// Only the tests of these packages, and no checks; empty is everything.
     packages: Vec<String>,
 }
@@ -32,11 +34,12 @@ impl Selection {
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--verbose" | "-v" => selection.verbose = true,
+                "--no-e2e" => selection.no_e2e = true,
                 "--package" | "-p" => {
                     selection.packages.push(args.next().context("--package needs a name")?.clone());
                 }
                 _ => anyhow::bail!(
-                    "unknown argument '{arg}'; usage: cargo xtask test [--verbose] [--package NAME]…"
+                    "unknown argument '{arg}'; usage: cargo xtask test [--verbose] [--no-e2e] [--package NAME]…"
                 ),
             }
         }
@@ -63,6 +66,13 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
         for (name, args) in CHECKS {
             check(&mut tally, name, shell::command(&own.to_string_lossy(), args))?;
         }
+        // Last, with nothing beside it: it is measured in real time.
+        if selection.no_e2e {
+            println!("--   {SCENARIOS}: left out (--no-e2e)");
+            tally.skip(SCENARIOS, "left out (--no-e2e)");
+        } else {
+            check(&mut tally, SCENARIOS, shell::command(&own.to_string_lossy(), &["e2e", "--check"]))?;
+        }
     }
     print!("{}", tally.summary());
     println!("Finished in {} s.\n", begun.elapsed().as_secs());
@@ -70,6 +80,9 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
     std::io::stdout().flush()?;
     Ok(tally.failed() == 0)
 }
+
+/// What the lab's scenarios are called, also by themselves where they cannot be played.
+const SCENARIOS: &str = "e2e";
 
 /// Tasks of this program that compare a committed file with its source. The name of one that can be skipped is what it
 /// calls itself then.

@@ -35,9 +35,13 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("dataset", &["wire", "flow"]),
     ("lab", &["wire", "flow"]),
     ("learn", &[]),
+    ("bundle", &["learn"]),
     (
         "autoinmune",
-        &["wire", "auth", "flow", "detect", "respond", "kernel", "server", "lab", "enrich", "dataset"],
+        &[
+            "wire", "auth", "flow", "learn", "detect", "respond", "kernel", "server", "lab", "enrich", "dataset",
+            "bundle",
+        ],
     ),
     ("xtask", &["wire", "detect", "learn", "server", "lab"]),
 ];
@@ -89,7 +93,9 @@ pub(crate) const DOCUMENTS: &[(&str, &str)] = &[
     ("docs/cli.md", "xtask/src/docs.rs"),
     ("docs/config.schema.json", "xtask/src/docs.rs"),
     ("docs/config.toml", "xtask/src/docs.rs"),
+    ("docs/continuous-learning.md", "crates/learn/tests/life_poisoning.rs"),
     ("docs/datasets.md", "crates/dataset/tests/it/document.rs"),
+    ("docs/detector.md", "crates/autoinmune/tests/binary/detector.rs"),
     ("docs/enrichment.md", "crates/autoinmune/tests/binary/intel.rs"),
     ("docs/events.md", "crates/autoinmune/tests/binary/replay.rs"),
     ("docs/features.md", "xtask/src/docs.rs"),
@@ -97,9 +103,14 @@ pub(crate) const DOCUMENTS: &[(&str, &str)] = &[
     ("docs/generate.md", "crates/lab/tests/visit/lists.rs"),
     ("docs/lab-reference.md", "xtask/src/docs.rs"),
     ("docs/lab-scoreboard.md", "xtask/src/e2e"),
+    ("docs/learning.md", "crates/autoinmune/tests/binary/learning.rs"),
     ("docs/lab.md", "crates/lab/tests/scenarios.rs"),
+    ("docs/learning-ensemble.md", "xtask/src/docs.rs"),
     ("docs/logins.md", "crates/autoinmune/tests/binary/logs.rs"),
     ("docs/man", "xtask/src/docs.rs"),
+    ("docs/SCOREBOARD.md", "xtask/src/scoreboard"),
+    ("docs/metrics.md", "xtask/src/docs.rs"),
+    ("docs/openapi.json", "xtask/src/docs.rs"),
     ("docs/rules.md", "crates/detect/tests/rules.rs"),
 ];
 

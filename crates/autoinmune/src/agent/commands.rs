@@ -55,6 +55,10 @@ impl server::control::Agent for Counter {
 
 /// Answers one request.
 pub fn answer(agent: &mut Agent, request: Request) -> Answer {
+    let Agent { learning, line, tap, .. } = &mut *agent;
+    if let Some(answer) = learning.answer(&request, line, tap) {
+        return answer;
+    }
     match request {
         Request::Ping => Ok(json!({"pid": std::process::id(), "version": env!("CARGO_PKG_VERSION")})),
         Request::Status => {
@@ -96,6 +100,13 @@ pub fn answer(agent: &mut Agent, request: Request) -> Answer {
         }
         // Handled before: it replaces what this function borrows.
         Request::Reload => Err(AgentError::new(Code::Internal, "reload is answered elsewhere")),
+        // Answered above.
+        Request::Confirm { .. }
+        | Request::Dismiss { .. }
+        | Request::Feedback
+        | Request::Retract { .. }
+        | Request::Labelled
+        | Request::Learner => Err(AgentError::new(Code::Internal, "learning does not answer")),
     }
 }
 

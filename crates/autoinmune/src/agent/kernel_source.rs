@@ -87,6 +87,12 @@ fn answer(
     }
 }
 
+/// Whether a flow is one of ICMP errors.
+fn is_icmp_error(key: &FlowKey, stats: &flow::FlowStats) -> bool {
+    let (_, kind) = key.source(stats.initiator);
+    u8::try_from(kind).is_ok_and(|kind| wire::is_icmp_error(key.protocol, kind))
+}
+
 /// What limits did, as the kernel counts it.
 fn limit_totals(counters: &KernelCounters) -> LimitTotals {
     let dropped = [
@@ -181,9 +187,13 @@ impl KernelSource {
             let mut now = wall_ns();
             let mut stretch = 0;
             let mut failure = None;
+            // Errors are counted against what provoked them, so that has to be known before.
+            let mut errors = Vec::new();
             let mut each = |sensor: &mut Sensor, key: &FlowKey, stats: &flow::FlowStats| {
                 // An entry the program has made and not yet counted its first packet in.
-                if stats.dir.iter().any(|d| d.packets > 0) {
+                if is_icmp_error(key, stats) {
+                    errors.push((*key, *stats));
+                } else if stats.dir.iter().any(|d| d.packets > 0) {
                     line.snapshot(now, *key, stats, tap);
                 }
                 stretch += 1;
@@ -200,6 +210,9 @@ impl KernelSource {
             self.sensor.flows_with(self.grace_ns, &mut each).map_err(gone)?;
             if let Some(e) = failure {
                 return Err(gone(e));
+            }
+            for (key, stats) in errors {
+                line.snapshot(now, key, &stats, tap);
             }
             self.report_anomalies(line, tap);
         }

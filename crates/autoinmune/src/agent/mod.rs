@@ -6,8 +6,10 @@
 mod commands;
 mod intel;
 mod kernel_source;
+mod learning;
 mod logs;
 mod notify;
+mod poster;
 mod publish;
 pub mod reaction;
 mod simulation;
@@ -15,15 +17,17 @@ pub mod source;
 mod state;
 pub mod tap;
 
-use crate::cli::RunArgs;
+use crate::cli::{RunArgs, SensorArgs};
 use crate::config::{self, Config, parse_http};
 use crate::exit::{Exit, fail};
 use crate::line::Line;
-use crate::{eve, replay, sink};
+use crate::{eve, learned, replay, sink};
 use anyhow::Context as _;
 use commands::Desk;
 use intel::Intel;
+use learning::Learning;
 use logs::Logs;
+use poster::Poster;
 use publish::Board;
 use reaction::Reaction;
 use respond::Mode;
@@ -65,6 +69,11 @@ fn configure(args: &RunArgs) -> anyhow::Result<Config> {
     if let Some(text) = &args.http {
         config.http = parse_http(text).map_err(|why| fail(Exit::Input, format!("--http: {why}")))?;
     }
+    match &args.api {
+        Some(text) => config.set_api(text)?,
+        None if args.simulate.is_some() => config.api = None,
+        None => {}
+    }
     if let Some(dir) = &args.run_dir {
         config.run_dir.clone_from(dir);
     }
@@ -100,7 +109,26 @@ fn own_run_dir() -> PathBuf {
 /// # Errors
 /// One sentence with the way out, and its exit code; nothing stays attached.
 pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
-    let config = configure(args)?;
+    protect(args, configure(args)?)
+}
+
+/// `sensor`: as `run`, with figures sent to a detector.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_sensor(args: &SensorArgs) -> anyhow::Result<Exit> {
+    let mut config = configure(&args.run)?;
+    if args.run.api.is_none() {
+        config.api = None;
+    }
+    if let Some(url) = args.detector.as_deref() {
+        config.post.set_url(url).map_err(|why| fail(Exit::Input, format!("--detector: {why}")))?;
+    }
+    config.post.url.get_or_insert_with(|| config::DEFAULT_URL.to_owned());
+    protect(&args.run, config)
+}
+
+fn protect(args: &RunArgs, config: Config) -> anyhow::Result<Exit> {
     crate::logging(&config.log);
     let stop = Arc::new(AtomicBool::new(false));
     let reload = Arc::new(AtomicBool::new(false));
@@ -140,6 +168,7 @@ struct Agent {
     source: Source,
     tap: AgentTap,
     intel: Intel,
+    learning: Learning,
     logs: Logs,
     desk: Desk,
     board: Arc<Board>,
@@ -151,6 +180,8 @@ struct Agent {
     stats_written: Instant,
     blocks_kept: Instant,
     http: Option<server::http::Http>,
+    api: Option<crate::service::Running>,
+    poster: Option<Poster>,
     control: Option<server::control::Control>,
     _lock: Lock,
 }
@@ -169,11 +200,17 @@ impl Agent {
             .map(|addr| server::http::Http::start(addr, Arc::clone(&board) as Arc<dyn server::http::Source>))
             .transpose()
             .map_err(|e| fail(Exit::Busy, e.to_string()))?;
+        let api = config.api.clone().map(|api| crate::service::start(api, &config.rules)).transpose()?;
+        let poster = Poster::start(&config.post)?;
         let (desk, counter) = Desk::open();
         let eve = config.eve.as_deref().map(|p| sink::Queue::start(p, config.eve_queue)).transpose()?;
         let audit = if simulated { None } else { Some(Audit::open(&config.state_dir)?) };
 
-        let mut line = Line::new(replay::line_config(&config, config.policy.clone()));
+        let mut made = replay::line_config(&config, config.policy.clone());
+        made.judge.tell_windows = learning::is_on(&config, simulated);
+        let mut line = Line::new(made.clone());
+        let models = learned::load_promoted(&config)?;
+        line.set_models(&models)?;
         let thresholds = line.detector().kernel_thresholds();
         let source = match &args.simulate {
             Some(scenario) => Source::simulate(scenario, args.seed)?,
@@ -201,6 +238,8 @@ impl Agent {
                 crate::line::Tap::decision(&mut tap, &decision);
             }
         }
+        let learning = Learning::start(&config, &made, models, &mut line, &mut tap)
+            .context("cannot start the learner's thread")?;
         let logs = Logs::start(&config, simulated)?;
         let control = server::control::Control::start(
             &server::control::socket_in(&config.run_dir),
@@ -215,6 +254,7 @@ impl Agent {
             source,
             tap,
             intel,
+            learning,
             logs,
             desk,
             board,
@@ -226,6 +266,8 @@ impl Agent {
             stats_written: now,
             blocks_kept: now,
             http,
+            api,
+            poster,
             control: Some(control),
             _lock: lock,
         };
@@ -257,6 +299,12 @@ impl Agent {
         if let Some(http) = &self.http {
             tracing::info!("HTTP API on http://{}", http.address());
         }
+        if let Some(api) = &self.api {
+            tracing::info!("detector's API on http://{}", api.http.address());
+        }
+        if let Some(url) = &self.config.post.url {
+            tracing::info!("figures go to {url}");
+        }
     }
 
     /// One turn of the loop: traffic, effects, requests, timers.
@@ -265,6 +313,7 @@ impl Agent {
         self.logs.feed(&mut self.line, &mut self.tap);
         self.apply_effects();
         self.serve();
+        self.learning.turn(&mut self.line);
         let now = Instant::now();
         if self.args.simulate.is_none() && now.duration_since(self.guarded) >= GUARD_EVERY {
             self.guarded = now;
@@ -274,6 +323,7 @@ impl Agent {
         }
         if now.duration_since(self.published) >= PUBLISH_EVERY {
             self.published = now;
+            self.learning.advance(&mut self.line, &self.tap.witness);
             self.publish();
             notify::notify("WATCHDOG=1");
         }
@@ -328,6 +378,9 @@ impl Agent {
     }
 
     fn publish(&mut self) {
+        if let Some(poster) = &mut self.poster {
+            poster.take(&self.line.census().traffic());
+        }
         let board = Arc::clone(&self.board);
         board.update(self);
     }
@@ -360,12 +413,17 @@ impl Agent {
         self.logs.reload(&self.config, &next, self.args.simulate.is_some())?;
         let now = wall_ns();
         self.line.set_rules(next.rules.clone());
+        let models = learned::load_promoted(&next)?;
+        self.line.set_models(&models)?;
+        self.learning.reload(&next, models, &mut self.line, &self.tap.witness);
         for decision in self.line.responder_mut().set_policy(next.policy.clone(), now) {
             crate::line::Tap::decision(&mut self.tap, &decision);
         }
         self.config = Config {
             interfaces: self.config.interfaces.clone(),
             http: self.config.http,
+            api: self.config.api.clone(),
+            post: self.config.post.clone(),
             run_dir: self.config.run_dir.clone(),
             state_dir: self.config.state_dir.clone(),
             eve: self.config.eve.clone(),
@@ -392,7 +450,11 @@ impl Agent {
         if let Some(http) = self.http.take() {
             http.stop();
         }
+        self.learning.stop();
         self.logs.stop();
+        if let Some(api) = self.api.take() {
+            api.http.stop();
+        }
         self.source.finish(&mut self.line, &mut self.tap);
         self.line.finish(&mut self.tap);
         self.apply_effects();

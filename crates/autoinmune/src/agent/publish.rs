@@ -74,7 +74,7 @@ impl Board {
         let process = agent.meter.look();
         let uptime = agent.started.elapsed();
         let sight = agent.source.sight(&agent.line);
-        let Agent { line, tap, intel, logs, reaction, config, http, .. } = agent;
+        let Agent { line, tap, intel, learning, logs, reaction, config, http, .. } = agent;
         let simulated = tap.context.simulated;
         let worked = line.worked();
         let mut losses = replay::losses(&worked, line.judge());
@@ -87,6 +87,11 @@ impl Board {
         losses.insert("offenders_evicted".into(), refused.offenders_evicted);
         losses.insert("effects_failed".into(), tap.effects_failed);
         losses.extend(intel.losses().into_iter().map(|(name, count)| (name.to_owned(), count)));
+        losses.insert("signals_excepted".into(), line.exceptions().applied());
+        let learner = learning.view();
+        if let Some(learner) = &learner {
+            losses.insert("learner_windows_dropped".into(), learner.windows_dropped);
+        }
         losses.extend(logs.losses().into_iter().map(|(name, count)| (name.to_owned(), count)));
         let mut channels = BTreeMap::new();
         if let Some(eve) = &tap.eve {
@@ -97,6 +102,11 @@ impl Board {
             losses.insert("audit_lines_lost".into(), audit.lost);
             channels.insert("audit".to_owned(), audit.lost);
         }
+
+        if let Some(poster) = &agent.poster {
+            losses.insert("figures_dropped".into(), poster.dropped());
+        }
+        let post_failures = agent.poster.as_ref().map_or(0, super::Poster::failures);
 
         let traffic = line.census().traffic();
         let mut interfaces = Vec::new();
@@ -154,6 +164,10 @@ impl Board {
             bytes_per_second,
             unique_ips: traffic.unique_ips.into(),
             unique_ports: traffic.unique_ports.into(),
+            tcp_packets: traffic.tcp_packets,
+            udp_packets: traffic.udp_packets,
+            syn_packets: traffic.syn_packets,
+            post_failures,
             packets_processed: sight.intake.packets,
             bytes_processed: sight.intake.bytes,
             ringbuf_lost_events: sight.ringbuf_lost,
@@ -177,6 +191,7 @@ impl Board {
                 .collect(),
             decisions: tap.decisions.iter().map(|(o, n)| ((*o).to_owned(), *n)).collect(),
             channel_dropped: channels,
+            learner: learner.clone(),
             process,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             simulated,
@@ -205,8 +220,11 @@ impl Board {
             blocks,
             allowlist: responder.allowlist().len() as u64,
             incidents_open: line.book().open().count() as u64,
+            learner,
             // As bound: the port may have been left to the system.
             http: http.as_ref().map(|h| h.address().to_string()),
+            api: agent.api.as_ref().map(|a| a.http.address().to_string()),
+            detector: config.post.url.clone(),
             config: config.file.as_ref().map(|f| f.display().to_string()),
         };
         shown.intake = sight.intake;

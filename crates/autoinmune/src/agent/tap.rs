@@ -1,9 +1,11 @@
 //! What the running agent does with what the line gives: events, audit, log, effects.
 
 use super::state::Audit;
+use crate::learner::Witness;
 use crate::line::Tap;
 use crate::sink::Queue;
 use crate::{eve, summary};
+use detect::learned::JudgedWindow;
 use detect::{Change, Signal, Update};
 use flow::{Conversation, EndReason, FlowKey, FlowRecord};
 use respond::{Decision, Effect, Outcome};
@@ -37,6 +39,8 @@ pub struct AgentTap {
     pub effects_failed: u64,
     /// Who else wants each flow that ended.
     pub flows: Option<FlowSink>,
+    /// Remembers incidents, and tells the learner.
+    pub witness: Witness,
 }
 
 impl AgentTap {
@@ -54,6 +58,7 @@ impl AgentTap {
             ended: Vec::new(),
             effects_failed: 0,
             flows: None,
+            witness: Witness::default(),
         }
     }
 
@@ -113,6 +118,7 @@ impl Tap for AgentTap {
         if self.eve.is_some() {
             self.event(eve::flow(&self.context, record, reason));
         }
+        self.witness.flow(record);
         if let Some(take) = &mut self.flows {
             take(record, reason);
         }
@@ -134,6 +140,7 @@ impl Tap for AgentTap {
         signal: Option<&Signal>,
         decision: Option<&Decision>,
     ) {
+        self.witness.incident(at_ns, update);
         let i = &update.incident;
         if update.change == Change::Opened {
             *self.incidents.entry((i.class.name(), severity(i.severity))).or_default() += 1;
@@ -188,6 +195,10 @@ impl Tap for AgentTap {
         {
             self.event(line);
         }
+    }
+
+    fn window(&mut self, window: &JudgedWindow) {
+        self.witness.window(window);
     }
 
     fn anomaly(&mut self, at_ns: u64, reason: &'static str, count: u64) {

@@ -3,10 +3,15 @@
 //! Unknown keys are errors with file, line and a suggestion. Nothing that decides about an attack has a value outside
 //! the rule files and this configuration.
 
+mod api;
+mod learner;
 mod load;
+mod post;
 mod raw;
 
+pub use api::Api;
 pub use load::{describe_default, load, schema};
+pub use post::{DEFAULT_URL, Post};
 pub use raw::{Attach, RawConfig};
 
 use crate::exit::{Exit, fail};
@@ -74,6 +79,12 @@ pub struct Config {
     pub geoip: enrich::config::GeoIp,
     /// Reputation lists.
     pub reputation: enrich::config::Reputation,
+    /// Which learned models are put into the line.
+    pub models: crate::learned::Choice,
+    /// Whose model bundles are loaded, beside those of this machine.
+    pub models_trust: Vec<bundle::PublicKey>,
+    /// Learning while the agent runs.
+    pub learner: learner::Learner,
     /// Response policy.
     pub policy: Policy,
     /// EVE destination.
@@ -86,6 +97,10 @@ pub struct Config {
     pub stats_interval: Duration,
     /// HTTP API address; `None` is off.
     pub http: Option<SocketAddr>,
+    /// The detector's API; `None` is off.
+    pub api: Option<Api>,
+    /// Where and how figures are sent.
+    pub post: Post,
     /// Log filter as understood by `tracing`.
     pub log: String,
     /// Control socket and lock.
@@ -154,9 +169,19 @@ impl Config {
             return Err(wrong("sensor.interfaces", "is empty; use [\"auto\"] or interface names".into()));
         }
         let http = parse_http(&raw.http.address).map_err(|why| wrong("http.address", why))?;
+        let api = api::check(&raw.api).map_err(|e| wrong(&format!("api.{}", e.0), e.1))?;
+        let post = post::check(&raw.post).map_err(|e| wrong(&format!("post.{}", e.0), e.1))?;
+        let learner = raw.learner.check().map_err(|(key, why)| wrong(&format!("learner.{key}"), why))?;
         raw.respond.validate().map_err(|e| wrong("respond", e.to_string()))?;
         raw.geoip.validate().map_err(|e| wrong(&format!("geoip.{}", e.key), e.why))?;
         raw.reputation.validate().map_err(|e| wrong(&format!("reputation.{}", e.key), e.why))?;
+        let mut models_trust = Vec::new();
+        for text in &raw.models.trust {
+            let key = bundle::PublicKey::parse(text).ok_or_else(|| {
+                wrong("models.trust", format!("'{text}' is no public key, which has 64 hexadecimal digits"))
+            })?;
+            models_trust.push(key);
+        }
         if let Some(why) = raw.logs.fault() {
             return Err(wrong("logs", why));
         }
@@ -213,12 +238,17 @@ impl Config {
             logs: raw.logs,
             geoip: raw.geoip,
             reputation: raw.reputation,
+            models: crate::learned::Choice::parse(&raw.models.bundle),
+            models_trust,
+            learner,
             policy: raw.respond,
             eve: raw.output.eve,
             eve_queue: raw.output.eve_queue as usize,
             eve_messages: raw.output.eve_messages,
             stats_interval: Duration::from_secs(raw.output.stats_s.into()),
             http,
+            api,
+            post,
             log: raw.output.log,
             run_dir: raw.paths.run_dir,
             state_dir: raw.paths.state_dir,
@@ -228,6 +258,16 @@ impl Config {
 }
 
 impl Config {
+    /// Has the detector's API listen elsewhere than the file says, or not at all.
+    ///
+    /// # Errors
+    /// No address, or one beyond loopback without credentials in the file.
+    pub fn set_api(&mut self, text: &str) -> anyhow::Result<()> {
+        self.api =
+            api::moved(self.api.take(), text).map_err(|why| fail(Exit::Input, format!("--api: {why}")))?;
+        Ok(())
+    }
+
     /// Whether everything that is fixed at attach time is equal.
     pub fn same_sensor(&self, other: &Self) -> bool {
         let fixed = |c: &Self| {

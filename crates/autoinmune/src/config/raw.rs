@@ -29,12 +29,20 @@ pub struct RawConfig {
     pub geoip: enrich::config::GeoIp,
     /// What others say of addresses.
     pub reputation: enrich::config::Reputation,
+    /// Learned models.
+    pub models: Models,
+    /// Learning from the network while the agent runs.
+    pub learner: super::learner::RawLearner,
     /// What to do about incidents.
     pub respond: Policy,
     /// Logs and events.
     pub output: Output,
-    /// The HTTP API.
+    /// The sensor's HTTP API.
     pub http: Http,
+    /// The detector's HTTP API.
+    pub api: Api,
+    /// Where a sensor sends its figures.
+    pub post: Post,
     /// Directories.
     pub paths: Paths,
     /// Changes to rules, by rule identifier.
@@ -49,6 +57,24 @@ pub struct Networks {
     /// inside is judged for uploads and regular calls home.
     #[schemars(with = "Vec<String>")]
     pub inside: Vec<Prefix>,
+}
+
+/// Learned models.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Models {
+    /// The bundle whose models judge beside the rules: "default", which is the one that comes with the program and, in an agent,
+    /// the one that was promoted if one was; the directory of a bundle; or "none".
+    pub bundle: String,
+    /// Public keys, 64 hexadecimal digits each, whose model bundles are loaded, beside the bundle built in and those that this
+    /// machine trained itself.
+    pub trust: Vec<String>,
+}
+
+impl Default for Models {
+    fn default() -> Self {
+        Self { bundle: "default".into(), trust: Vec::new() }
+    }
 }
 
 /// How to attach to interfaces.
@@ -272,6 +298,61 @@ pub struct Http {
 impl Default for Http {
     fn default() -> Self {
         Self { address: "127.0.0.1:8800".into() }
+    }
+}
+
+/// The detector's HTTP API, of `run` and of `detector`. Takes effect at start.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    /// Address and port, or "off". Beyond loopback only with keys or tokens.
+    pub address: String,
+    /// File of API keys, one on each line, at least 16 characters each. Clients send theirs in X-API-Key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys_file: Option<PathBuf>,
+    /// File with the secret that signs tokens (JWT, HS256), at least 16 bytes. Clients send theirs in Authorization: Bearer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_secret_file: Option<PathBuf>,
+    /// Requests a second of one client (key, token subject, or address, in IPv6 its /64); 0: no limit.
+    pub requests_per_second: f64,
+    /// Prometheus server that has the sensor's figures, for `GET /detect/prom`, such as "http://127.0.0.1:9090".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<String>,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self {
+            address: server::api::DEFAULT_ADDRESS.to_string(),
+            keys_file: None,
+            token_secret_file: None,
+            requests_per_second: 0.0,
+            prometheus: None,
+        }
+    }
+}
+
+/// Where a sensor sends its figures, of `sensor` and, if an address is set, of `run`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Post {
+    /// The detector, such as "http://127.0.0.1:5000/detect". Absent: `sensor` takes that address, `run` sends nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// File with the API key to show.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+    /// Seconds from one to the next. The environment variable POST_INTERVAL goes before it.
+    pub interval_s: f64,
+    /// Seconds that the figures are of. The environment variable STATS_WINDOW goes before it.
+    pub window_s: f64,
+    /// Figures that wait while the detector is away; beyond, the oldest are dropped and counted.
+    pub queue: u32,
+}
+
+impl Default for Post {
+    fn default() -> Self {
+        Self { url: None, key_file: None, interval_s: 2.0, window_s: 1.0, queue: 1024 }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::cli::Format as Output;
 use crate::config;
 use crate::exit::{Exit, fail};
 use crate::replay::Replay;
+use crate::scratch::Scratch;
 use clap::{Args, ValueHint};
 use dataset::drift::{self, Drift};
 use dataset::skew::{self, Skew};
@@ -182,8 +183,8 @@ fn skewed(args: &CheckArgs, dataset: &Dataset, manifest: Option<&Manifest>) -> a
     if manifest.is_none_or(|m| m.windows != "adaptive") {
         config.tracker = own;
     }
-    let scratch = Scratch::new()?;
-    let path = scratch.0.join("again.csv");
+    let scratch = Scratch::new("check")?;
+    let path = scratch.path().join("again.csv");
     let mut columns = FlowColumns::new(&Set::ALL);
     let mut parts =
         Parts::create(&path, columns.schema(), Format::Csv, PartLimits::default()).map_err(input)?;
@@ -207,25 +208,6 @@ fn skewed(args: &CheckArgs, dataset: &Dataset, manifest: Option<&Manifest>) -> a
     }
     parts.finish().map_err(input)?;
     skew::compare(dataset, &open(&path)?).map_err(input)
-}
-
-/// A directory that vanishes with this value.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> anyhow::Result<Self> {
-        let dir = std::env::temp_dir().join(format!("autoinmune-check-{}", std::process::id()));
-        std::fs::create_dir(&dir)
-            .map_err(|e| fail(Exit::Failure, format!("cannot make {}: {e}", dir.display())))?;
-        Ok(Self(dir))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What cannot be removed is left to whoever clears temporary files.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 fn write(args: &CheckArgs, dataset: &Dataset, facts: &datasheet::Facts<'_>) -> anyhow::Result<Vec<String>> {

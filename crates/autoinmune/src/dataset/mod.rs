@@ -9,7 +9,7 @@ use crate::truth::labels_of;
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueHint};
 use dataset::anonymise::{self, CryptoPan};
-use dataset::{Dataset, Format, Manifest, SplitBy, SplitOptions};
+use dataset::{Dataset, Format, Manifest, Repeats, SplitBy, SplitOptions};
 use serde::Serialize;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write as _};
@@ -53,6 +53,9 @@ pub struct MergeArgs {
     /// Datasets: files or directories
     #[arg(required = true, value_name = "DATASET", value_hint = ValueHint::AnyPath)]
     pub from: Vec<PathBuf>,
+    /// Leave out rows that repeat an earlier one in every feature and in class
+    #[arg(long)]
+    pub dedupe: bool,
     /// Where to.
     #[command(flatten)]
     pub target: Target,
@@ -134,7 +137,7 @@ pub fn run(command: &DatasetCommand) -> anyhow::Result<Exit> {
 }
 
 /// An error of the dataset crate with its exit code.
-fn input(error: dataset::Error) -> anyhow::Error {
+pub fn input(error: dataset::Error) -> anyhow::Error {
     let exit = match error {
         dataset::Error::Io { doing: "write" | "make" | "rename" | "remove", .. } => Exit::Failure,
         _ => Exit::Input,
@@ -199,10 +202,16 @@ fn open(path: &Path) -> anyhow::Result<Dataset> {
 fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
     let from = args.from.iter().map(|p| open(p)).collect::<anyhow::Result<Vec<Dataset>>>()?;
     let Some(first) = from.first() else { return Ok(Exit::Input) };
-    let rows = dataset::merge(&from, &args.target.to, args.target.format(first)).map_err(input)?;
+    let repeats = if args.dedupe { Repeats::Drop } else { Repeats::Keep };
+    let merged = dataset::merge(&from, &args.target.to, args.target.format(first), repeats).map_err(input)?;
     inherit(&from, &args.target.to, |_| {})?;
-    let text = format!("{rows} rows of {} datasets written to {}", from.len(), args.target.to.display());
-    args.target.report(&text, &serde_json::json!({"rows": rows, "datasets": from.len()}))
+    let mut text =
+        format!("{} rows of {} datasets written to {}", merged.rows, from.len(), args.target.to.display());
+    if args.dedupe {
+        text.push_str(&format!("; {} repeats left out", merged.repeats));
+    }
+    let data = serde_json::json!({"rows": merged.rows, "repeats": merged.repeats, "datasets": from.len()});
+    args.target.report(&text, &data)
 }
 
 fn split(args: &SplitArgs) -> anyhow::Result<Exit> {

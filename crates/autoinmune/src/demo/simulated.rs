@@ -34,6 +34,8 @@ pub fn play(view: &mut View, show: &mut Show, stop: &AtomicBool, seed: u64) -> a
         judge: JudgeConfig {
             census: CensusConfig::default(),
             rules: RuleSet::builtin(),
+            models: detect::learned::Models::default(),
+            tell_windows: false,
             book: BookConfig::default(),
             policy: Policy {
                 mode: Mode::Enforce,

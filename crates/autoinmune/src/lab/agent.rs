@@ -25,7 +25,7 @@ pub struct Setup<'a> {
 }
 
 /// How long the agent may take to detach.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(15);
 /// Bytes of the agent's log that are looked at for a reason of failure.
 const MAX_LOG: usize = 64 * 1024;
 

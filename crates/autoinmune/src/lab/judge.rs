@@ -95,6 +95,16 @@ pub fn judge(
     Ok(judgement)
 }
 
+/// Whether the agent has told all that is expected of it, so that nothing is left to wait for.
+pub fn is_told(scenario: &Scenario, deeds: &[Deed], eve: &str) -> bool {
+    let Some(expect) = scenario.expect.as_ref().filter(|expect| expect.missed.is_none()) else { return true };
+    let hostile = hostile(deeds);
+    Seen::read(eve).is_ok_and(|seen| {
+        let blocked = seen.blocks.iter().any(|(_, address)| hostile.contains(address));
+        seen.first(&expect.class, &hostile).is_some() && (blocked || !expect.blocked)
+    })
+}
+
 /// Addresses that hostile deeds came from, by name and as reported.
 fn hostile(deeds: &[Deed]) -> BTreeSet<IpAddr> {
     let of = |d: &Deed| {
@@ -287,6 +297,24 @@ mod tests {
         assert_eq!(judged("crawler", known, &serious).verdict, Verdict::FalseAlarm);
         assert_eq!(judged("crawler", known, "").verdict, Verdict::Failed);
         assert_eq!(judged("crawler", known, &(serious + &block(1, GOOD))).verdict, Verdict::Failed);
+    }
+
+    #[test]
+    fn what_is_expected_is_waited_for() {
+        let hostile = |class: &str| Deed {
+            class: Some(class.to_owned()),
+            sources: vec![BAD.parse().expect("an address")],
+            ..Deed::default()
+        };
+        let told = |shipped: &str, eve: &str| {
+            let scenario = ::lab::scenario::shipped(shipped).expect("a scenario");
+            is_told(&scenario, &[hostile("port_scan")], eve)
+        };
+        let alert = alert(1, 1, BAD, "port_scan", "medium");
+        assert!(!told("scan-syn", ""));
+        assert!(!told("scan-syn", &alert), "a block is expected too");
+        assert!(told("scan-syn", &(alert + &block(2, BAD))));
+        assert!(told("crawler", ""), "nothing is expected");
     }
 
     #[test]

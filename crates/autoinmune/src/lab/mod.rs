@@ -21,14 +21,21 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 /// Longest wait for the agent to attach.
-const ATTACH: std::time::Duration = std::time::Duration::from_secs(15);
+const ATTACH: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// `lab …`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum LabCommand {
     /// Make a scenario's network with its servers and an agent at its gateway, and leave it
+    ///
+    /// Prints the hosts with their addresses and namespaces, and how to run a command on one. Nothing leaves the machine. Needs
+    /// root. One network at a time; `lab down` removes it.
     Up(UpArgs),
     /// Play a scenario against the agent and say what it made of it
+    ///
+    /// The agent enforces, with its default configuration. The exit code is 1 if the scenario came out otherwise than its file
+    /// expects: an attack not recognised in time, or somebody harmless blocked or accused. Needs root; the network is removed at
+    /// the end.
     Run(RunArgs),
     /// Remove what `up` left
     Down(OutputArgs),
@@ -68,7 +75,7 @@ pub struct RunArgs {
     /// Leave capture, labels, events and report here; made if absent
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
-    /// What chance depends on
+    /// What chance depends on: equal seeds give equal content, order and pauses of the lab's own acts
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Output format

@@ -2,7 +2,7 @@
 
 use super::agent::{Agent, Setup};
 use super::capture::{Capture, first_from};
-use super::judge::judge;
+use super::judge::{is_told, judge};
 use super::report::{Report, Verdict};
 use super::{ATTACH, RunArgs, range_error, scenario, stage_error, stop_flag};
 use crate::cli::Format;
@@ -19,6 +19,10 @@ use std::time::{Duration, Instant};
 
 /// After the last step, so that what is judged once a second is judged.
 const SETTLE: Duration = Duration::from_millis(2_500);
+/// How long after that an attack may still be told: on a machine that is slow the agent lags behind.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Between two looks at what the agent has told.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// `lab run`.
 ///
@@ -126,6 +130,10 @@ fn play(
     let settling = Instant::now();
     while settling.elapsed() < SETTLE && !stop.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(20));
+    }
+    let told = || std::fs::read_to_string(&files.eve).is_ok_and(|eve| is_told(scenario, &deeds, &eve));
+    while settling.elapsed() < SETTLE + PATIENCE && !stop.load(Ordering::Relaxed) && !told() {
+        std::thread::sleep(LOOK);
     }
     let mut losses = agent.status().map(|s| s.losses).unwrap_or_default();
     losses.retain(|_, n| *n > 0);

@@ -2,7 +2,8 @@
 
 use super::{Report, Tap};
 use auth::LoginEvent;
-use detect::{Actor, BookConfig, Detector, Incident, IncidentBook, RuleSet, Signal, Update};
+use detect::learned::{JudgedWindow, Learned, LearnedCounters, ModelError, Models};
+use detect::{Actor, BookConfig, Detector, Exceptions, Incident, IncidentBook, RuleSet, Signal, Update};
 use flow::tracker::CLOCK_RESTART_NS;
 use flow::{Census, CensusConfig, FlowRecord, Role, Span, What, Window};
 use respond::{Policy, Responder};
@@ -19,6 +20,10 @@ pub struct JudgeConfig {
     pub census: CensusConfig,
     /// Rules.
     pub rules: RuleSet,
+    /// What is learnt; without any models, nothing learned speaks.
+    pub models: Models,
+    /// Whether the tap is told of windows of sources, judged or not.
+    pub tell_windows: bool,
     /// Incidents.
     pub book: BookConfig,
     /// Response.
@@ -37,9 +42,13 @@ fn is_good(record: &FlowRecord) -> bool {
 pub struct Judge {
     census: Census,
     detector: Detector,
+    /// `None` if nobody learnt anything and nobody wants windows: nothing is watched then.
+    learned: Option<Learned>,
+    windows: Vec<JudgedWindow>,
     book: IncidentBook,
     responder: Responder,
     reputation: Option<Reputation>,
+    exceptions: Exceptions,
     now_ns: u64,
     signals: Vec<Signal>,
     updates: Vec<Update>,
@@ -49,12 +58,25 @@ pub struct Judge {
 impl Judge {
     /// A judge who knows nothing yet.
     pub fn new(config: JudgeConfig) -> Self {
+        let mut census = Census::new(config.census);
+        // Models that do not fit this program were refused where they were loaded.
+        let wanted = config.tell_windows || !config.models.is_empty();
+        let mut learned = if wanted { Learned::new(&config.models, config.census.seed).ok() } else { None };
+        if let Some(learned) = &mut learned {
+            census.keep_past();
+            if config.tell_windows {
+                learned.keep_judged();
+            }
+        }
         Self {
-            census: Census::new(config.census),
+            census,
             detector: Detector::new(config.rules),
+            learned,
+            windows: Vec::new(),
             book: IncidentBook::new(config.book),
             responder: Responder::new(config.policy),
             reputation: None,
+            exceptions: Exceptions::default(),
             now_ns: 0,
             signals: Vec::new(),
             updates: Vec::new(),
@@ -74,8 +96,14 @@ impl Judge {
         match report {
             Report::Flow(event) => {
                 self.detector.judge(&mut self.census, std::slice::from_ref(event), &mut self.signals);
+                if let Some(learned) = &mut self.learned {
+                    let responder = &self.responder;
+                    let allowed = |addr| responder.is_allowed(addr);
+                    learned.take(event, &mut self.census, &allowed, &mut self.signals);
+                }
                 match &event.what {
                     What::Message(from, message) => tap.message(event.at_ns, &event.flow, *from, message),
+                    What::Grown(record) => tap.grown(event.at_ns, record),
                     What::Ended(record, reason) => {
                         if is_good(record) {
                             let (client, _) = record.initiator();
@@ -117,6 +145,12 @@ impl Judge {
     pub fn advance(&mut self, now_ns: u64, tap: &mut impl Tap) {
         self.set_time(now_ns);
         self.census.advance(self.now_ns);
+        if let Some(learned) = &mut self.learned {
+            let responder = &self.responder;
+            let allowed = |addr| responder.is_allowed(addr);
+            learned.advance(self.now_ns, &mut self.census, &allowed, &mut self.signals);
+        }
+        self.tell_windows(tap);
         self.detector.advance(self.now_ns, &mut self.signals);
         self.decide(tap);
         self.book.advance(self.now_ns, &mut self.updates);
@@ -128,12 +162,32 @@ impl Judge {
 
     /// Ends every incident. Blocks stay as they are.
     pub fn finish(&mut self, tap: &mut impl Tap) {
+        if let Some(learned) = &mut self.learned {
+            let responder = &self.responder;
+            let allowed = |addr| responder.is_allowed(addr);
+            learned.finish(self.now_ns, &mut self.census, &allowed, &mut self.signals);
+        }
+        self.tell_windows(tap);
+        self.decide(tap);
         self.book.finish(&mut self.updates);
         self.report(tap);
     }
 
+    /// Hands on the windows that were judged, at most a second ago.
+    fn tell_windows(&mut self, tap: &mut impl Tap) {
+        if let Some(learned) = &mut self.learned {
+            learned.take_judged(&mut self.windows);
+            for window in self.windows.drain(..) {
+                tap.window(&window);
+            }
+        }
+    }
+
     fn decide(&mut self, tap: &mut impl Tap) {
         for mut signal in self.signals.drain(..) {
+            if self.exceptions.covers(&signal) {
+                continue;
+            }
             // Who is on the allowlist is judged by what they do alone.
             if let Some(reputation) = &self.reputation
                 && let Actor::Source { addr } = signal.actor
@@ -193,6 +247,37 @@ impl Judge {
     /// Replaces rules after a reload; the state of rules begins anew, incidents and windows stay.
     pub fn set_rules(&mut self, rules: RuleSet) {
         self.detector = Detector::new(rules);
+    }
+
+    /// What learned detectors counted; `None` where there are none.
+    pub fn learned(&self) -> Option<LearnedCounters> {
+        self.learned.as_ref().map(Learned::counters)
+    }
+
+    /// Puts other models in place between two reports. Evidence against sources begins anew; incidents stay.
+    ///
+    /// # Errors
+    /// Models made for other features; those at work stay.
+    pub fn set_models(&mut self, models: &Models) -> Result<(), ModelError> {
+        match &mut self.learned {
+            Some(learned) => learned.set_models(models),
+            None if models.is_empty() => Ok(()),
+            None => {
+                self.learned = Some(Learned::new(models, self.census.seed())?);
+                self.census.keep_past();
+                Ok(())
+            }
+        }
+    }
+
+    /// What operators declared to be no attack.
+    pub const fn exceptions(&self) -> &Exceptions {
+        &self.exceptions
+    }
+
+    /// The same, to change it.
+    pub const fn exceptions_mut(&mut self) -> &mut Exceptions {
+        &mut self.exceptions
     }
 
     /// Has signals weighed by the reputation of their actors from now on.

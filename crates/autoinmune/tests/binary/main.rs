@@ -3,10 +3,14 @@
 mod cli;
 mod common;
 mod datasets;
+mod detector;
 mod exactness;
 mod export;
 mod generate;
 mod intel;
+mod learned;
+mod learning;
+mod models;
 mod logs;
 mod replay;
 mod workers;

@@ -17,6 +17,7 @@ mod http_api;
 mod intel;
 mod interfaces;
 mod lab;
+mod learning;
 mod logins;
 mod refusals;
 mod simulation;

@@ -26,20 +26,27 @@ svg line { stroke: var(--line); }
 .plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 0 1.5rem; }
 ";
 
-/// The whole page.
+/// A page with a title, which may hold anything, around a body of HTML; `style` is added to that of all pages.
+#[must_use]
+pub fn page(title: &str, style: &str, body: &str) -> String {
+    let title = escape(title);
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
+         content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}{style}</style>\n</head>\n<body>\n\
+         <h1>{title}</h1>\n{body}</body>\n</html>\n"
+    )
+}
+
+/// The whole datasheet.
 #[must_use]
 pub fn html(facts: &Facts<'_>) -> String {
-    let title = escape(&format!("Datasheet of {}", facts.dataset.path().display()));
-    let mut out = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
-         content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
-    );
+    let mut out = String::new();
     // Writing to a String does not fail.
     for block in blocks(facts) {
         let _ = match block {
             Block::Heading(text) => writeln!(out, "<h2>{}</h2>", escape(&text)),
             Block::Text(text) => writeln!(out, "<p>{}</p>", escape(&text).replace('`', "")),
-            Block::Table(header, rows) => table(&mut out, &header, &rows),
+            Block::Table(header, rows) => writeln!(out, "{}", table(&header, &rows)),
             Block::Plot(bars) => writeln!(out, "{}", bars.figure()),
             Block::Plots(all) => {
                 let figures: String = all.iter().map(super::plot::Bars::figure).collect();
@@ -47,17 +54,18 @@ pub fn html(facts: &Facts<'_>) -> String {
             }
         };
     }
-    out.push_str("</body>\n</html>\n");
-    out
+    page(&format!("Datasheet of {}", facts.dataset.path().display()), "", &out)
 }
 
-fn table(out: &mut String, header: &[String], rows: &[Vec<String>]) -> std::fmt::Result {
+/// A table of cells that may hold anything.
+#[must_use]
+pub fn table(header: &[String], rows: &[Vec<String>]) -> String {
     let line = |cells: &[String], tag: &str| -> String {
         cells.iter().map(|c| format!("<{tag}>{}</{tag}>", escape(c))).collect()
     };
-    writeln!(out, "<div class=\"wide\"><table>\n<thead><tr>{}</tr></thead>\n<tbody>", line(header, "th"))?;
-    for row in rows {
-        writeln!(out, "<tr>{}</tr>", line(row, "td"))?;
-    }
-    writeln!(out, "</tbody></table></div>")
+    let body: String = rows.iter().map(|row| format!("<tr>{}</tr>\n", line(row, "td"))).collect();
+    let head = line(header, "th");
+    format!(
+        "<div class=\"wide\"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table></div>"
+    )
 }

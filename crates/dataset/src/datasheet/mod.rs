@@ -7,8 +7,9 @@ mod html;
 mod markdown;
 mod plot;
 
-pub use html::html;
+pub use html::{html, page, table};
 pub use markdown::markdown;
+pub use plot::{Bars, escape};
 
 use crate::drift::{CHANGED, Drift, STABLE};
 use crate::manifest::Manifest;
@@ -17,7 +18,6 @@ use crate::schema::Role;
 use crate::score::Score;
 use crate::skew::Skew;
 use crate::{Dataset, Leakage};
-use plot::Bars;
 
 /// Columns listed in tables and plots: more than anybody reads, fewer than a file of megabytes.
 const LISTED: usize = 200;

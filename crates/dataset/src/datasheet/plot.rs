@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// Bars that lie or stand, each with a name and a value of 0 or more.
-pub(super) struct Bars {
+pub struct Bars {
     title: String,
     bars: Vec<(String, f64)>,
     upright: bool,
@@ -18,7 +18,8 @@ const UPRIGHT_WIDTH: f64 = 260.0;
 const UPRIGHT_HEIGHT: f64 = 90.0;
 
 /// Text for HTML and SVG: names come from files.
-pub(super) fn escape(text: &str) -> String {
+#[must_use]
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -36,18 +37,21 @@ pub(super) fn escape(text: &str) -> String {
 
 impl Bars {
     /// Lying bars, each with its name on the left.
-    pub(super) fn named(title: &str, mut bars: Vec<(String, f64)>) -> Self {
+    #[must_use]
+    pub fn named(title: &str, mut bars: Vec<(String, f64)>) -> Self {
         bars.truncate(MOST_LYING);
         Self { title: title.to_owned(), bars, upright: false }
     }
 
     /// Upright bars, of which the first and last are named.
-    pub(super) fn upright(title: &str, bars: Vec<(String, f64)>) -> Self {
+    #[must_use]
+    pub fn upright(title: &str, bars: Vec<(String, f64)>) -> Self {
         Self { title: title.to_owned(), bars, upright: true }
     }
 
     /// The plot with its title.
-    pub(super) fn figure(&self) -> String {
+    #[must_use]
+    pub fn figure(&self) -> String {
         let title = escape(&self.title);
         let svg = if self.upright { self.standing() } else { self.lying() };
         format!("<figure><figcaption>{title}</figcaption>{svg}</figure>\n")

@@ -1,13 +1,15 @@
-//! CSV, RFC 4180, with line feeds or carriage return and line feed, and a header.
+//! CSV, RFC 4180, with line feeds or carriage return and line feed, and a header; as it is or packed by gzip.
 
 use super::TableReader;
 use crate::cell::{Kind, put_text};
+use crate::parts::is_packed;
 use crate::schema::{Column, Schema};
 use crate::{Error, Result, Row};
 use csv::{ByteRecord, Reader, ReaderBuilder};
+use flate2::bufread::MultiGzDecoder;
 use std::cell::Cell as Shared;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -39,10 +41,36 @@ impl<R: Read> Read for Limited<R> {
     }
 }
 
+/// The bytes of a file, unpacked if its name ends in `.csv.gz`. Members of gzip that follow one another are one file (RFC
+/// 1952, section 2.2). Unpacking is a stream: what a small file unfolds to is never held.
+fn bytes_of(path: &Path) -> Result<Box<dyn Read>> {
+    let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
+    if is_packed(path) {
+        let packed = BufReader::with_capacity(BUFFER, file);
+        return Ok(Box::new(Unpacked(MultiGzDecoder::new(packed))));
+    }
+    Ok(Box::new(file))
+}
+
+/// A gzip stream whose faults name gzip.
+struct Unpacked(MultiGzDecoder<BufReader<File>>);
+
+impl Read for Unpacked {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.read(into).map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof => io::Error::other("the gzip stream is cut off"),
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+                io::Error::other(format!("is not what gzip wrote: {e}"))
+            }
+            _ => e,
+        })
+    }
+}
+
 /// A CSV file being read.
 pub(crate) struct CsvReader {
     path: PathBuf,
-    reader: Reader<Limited<File>>,
+    reader: Reader<Limited<Box<dyn Read>>>,
     left: Rc<Shared<usize>>,
     record: ByteRecord,
     schema: Schema,
@@ -51,9 +79,9 @@ pub(crate) struct CsvReader {
 impl CsvReader {
     /// Opens a file and reads its header.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
+        let bytes = bytes_of(path)?;
         let left = Rc::new(Shared::new(MAX_RECORD + BUFFER));
-        let source = Limited { source: file, left: Rc::clone(&left) };
+        let source = Limited { source: bytes, left: Rc::clone(&left) };
         // Records of another length are refused here, with a sentence of our own.
         let mut reader = ReaderBuilder::new()
             .flexible(true)

@@ -1,4 +1,5 @@
-//! Parquet, by the crate of the Arrow project without Arrow: flat tables, uncompressed or with Snappy.
+//! Parquet, by the crate of the Arrow project without Arrow: flat tables, uncompressed or with
+//! Snappy, gzip or Zstandard.
 
 use super::TableReader;
 use crate::cell::{Cell, Kind, put_text};

@@ -1,12 +1,13 @@
 //! Known facts of public datasets, where they are at hand.
 
 use crate::common::{Scratch, open};
-use dataset::{Duplicates, Format, Profile, Side, SplitBy, SplitOptions, drift, split, tuple_digest};
+use dataset::{
+    Dataset, Duplicates, Format, Profile, Side, SplitBy, SplitOptions, drift, split, tuple_digest,
+};
 use std::path::PathBuf;
-use std::process::Command;
 
-/// The unpacked rows of a file in the data folder; says so where there is none.
-fn rows(name: &str) -> Option<Vec<u8>> {
+/// A table in the data folder; says so where there is none.
+fn table(name: &str) -> Option<Dataset> {
     let root = std::env::var_os("AUTOINMUNE_DATA").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
         PathBuf::from,
@@ -16,18 +17,15 @@ fn rows(name: &str) -> Option<Vec<u8>> {
         println!("skipped: no {} in the data folder (AUTOINMUNE_DATA)", path.display());
         return None;
     }
-    let out = Command::new("gzip").arg("-dc").arg(&path).output().expect("gzip");
-    assert!(out.status.success());
-    Some(out.stdout)
+    Some(open(&path))
 }
 
 /// The published rows of UNSW-NB15 are known to repeat: what is here was split by a hash of the features, so that the
 /// share of different rows is that of the whole file, 53,946 of 82,332.
 #[test]
 fn unsw_nb15_repeats_itself() {
-    let Some(text) = rows("unsw-nb15/train.csv.gz") else { return };
+    let Some(d) = table("unsw-nb15/train.csv.gz") else { return };
     let scratch = Scratch::new("unsw");
-    let d = open(&scratch.write("train.csv", text));
     let places = d.schema().features();
     assert_eq!(places.len(), 42, "all but id, attack_cat and label");
     let class = d.schema().class(None).expect("no name asked").expect("attack_cat");
@@ -64,9 +62,7 @@ fn unsw_nb15_repeats_itself() {
 /// Rows of malware differ from ordinary ones, and infinite rates are read.
 #[test]
 fn cicids2017_is_read_with_its_infinities() {
-    let Some(text) = rows("cicids2017-corrected/train.csv.gz") else { return };
-    let scratch = Scratch::new("cicids");
-    let d = open(&scratch.write("train.csv", text));
+    let Some(d) = table("cicids2017-corrected/train.csv.gz") else { return };
     let profile = Profile::of(&d).expect("a profile");
     assert_eq!(profile.rows, 30_314);
     let rate = profile.column("Flow Bytes/s").expect("a rate");

@@ -2,8 +2,8 @@
 
 use crate::common::{Scratch, lines, open};
 use dataset::{
-    Dataset, Duplicates, Format, Leakage, Side, SplitBy, SplitOptions, label, merge, skew, split,
-    tuple_digest,
+    Dataset, Duplicates, Format, Leakage, Merged, Repeats, Side, SplitBy, SplitOptions, label, merge, skew,
+    split, tuple_digest,
 };
 use flow::Labels;
 use std::path::Path;
@@ -29,10 +29,49 @@ fn merged_columns_are_matched_by_name() {
     let b = open(&scratch.write("b.csv", "y,z\n3,0.5\n"));
     for (out, format) in [("m.csv", Format::Csv), ("m.parquet", Format::Parquet)] {
         let out = scratch.path(out);
-        assert_eq!(merge(&[a.clone(), b.clone()], &out, format).expect("merged"), 2);
+        assert_eq!(merge(&[a.clone(), b.clone()], &out, format, Repeats::Keep).expect("merged").rows, 2);
         assert_eq!(lines(&out), ["x,y,z", "1,2,", ",3,0.5"]);
-        assert!(merge(std::slice::from_ref(&a), &out, format).is_err(), "nothing is overwritten");
+        assert!(
+            merge(std::slice::from_ref(&a), &out, format, Repeats::Keep).is_err(),
+            "nothing is overwritten"
+        );
     }
+}
+
+#[test]
+fn repeats_are_left_out_across_datasets_formats_and_spellings() {
+    let scratch = Scratch::new("dedupe");
+    // Identities do not count; the same values of another class do; numbers are equal by value, whatever they are spelt.
+    let a = scratch.write("a.csv", "id,x,y,class\n1,1,a,benign\n2,1,a,benign\n3,1,a,dos\n4,2,b,dos\n");
+    let b = scratch
+        .write("b.csv", "id,y,x,class\n5,a,1.0,benign\n6,b,2,dos\n7,b,2.5,dos\n8,,2,dos\n9,,2e0,dos\n");
+    let expected = ["id,x,y,class", "1,1,a,benign", "3,1,a,dos", "4,2,b,dos", "7,2.5,b,dos", "8,2,,dos"];
+    for (name, format) in [("m.csv", Format::Csv), ("m.parquet", Format::Parquet)] {
+        let to = scratch.path(name);
+        let merged = merge(&[open(&a), open(&b)], &to, format, Repeats::Drop).expect("merged");
+        assert_eq!(merged, Merged { rows: 5, repeats: 4 });
+        assert_eq!(lines(&to), expected);
+        // What has none stays as it is.
+        let again = merge(&[open(&to)], &scratch.path(&format!("again-{name}")), format, Repeats::Drop);
+        assert_eq!(again.expect("merged"), Merged { rows: 5, repeats: 0 });
+    }
+    let none = open(&scratch.write("none.csv", "id,class\n1,a\n1,a\n"));
+    let error = merge(&[none], &scratch.path("n.csv"), Format::Csv, Repeats::Drop).expect_err("no features");
+    assert!(error.to_string().contains("there is no feature"), "{error}");
+}
+
+#[test]
+fn leaving_repeats_out_leaves_what_counting_them_counts() {
+    let scratch = Scratch::new("dedupe-many");
+    let whole = table(&scratch);
+    let to = scratch.path("m.csv");
+    let merged = merge(&[whole.clone(), whole], &to, Format::Csv, Repeats::Drop).expect("merged");
+    assert_eq!(merged, Merged { rows: 1000, repeats: 1500 });
+    assert_eq!(leakage(&open(&to), None).unique, [1000, 0]);
+    // The first of each stays, in its place.
+    let ids: Vec<String> =
+        lines(&to).iter().skip(1).filter_map(|l| Some(l.split_once(',')?.0.into())).collect();
+    assert_eq!(ids, (0..1000).map(|n| n.to_string()).collect::<Vec<_>>());
 }
 
 /// A thousand rows, every fourth repeated under another identity.

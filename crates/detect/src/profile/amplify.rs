@@ -4,51 +4,19 @@ use super::table::Table;
 use super::{Fact, Kind, Observation, Profile, Subject, Values};
 use crate::Actor;
 use crate::metric::Metric;
-use flow::{Conversation, Entity, FlowRecord, Role, Span};
+use flow::amplifier::service;
+use flow::sketch::{Distinct, addr_hash};
+use flow::{Conversation, Share};
 use wire::Addr;
-use wire::packet::protocol;
-
-/// Services known to answer more than they are asked (CISA alert TA14-017A and later reports), by port.
-const AMPLIFIERS: [(u16, &str); 25] = [
-    (17, "qotd"),
-    (19, "chargen"),
-    (53, "dns"),
-    (69, "tftp"),
-    (111, "portmap"),
-    (123, "ntp"),
-    (137, "netbios"),
-    (161, "snmp"),
-    (177, "xdmcp"),
-    (389, "cldap"),
-    (427, "slp"),
-    (520, "rip"),
-    (623, "ipmi"),
-    (1434, "mssql"),
-    (1604, "citrix"),
-    (1900, "ssdp"),
-    (3283, "ard"),
-    (3389, "rdp over udp"),
-    (3702, "ws-discovery"),
-    (5093, "sentinel"),
-    (5351, "nat-pmp"),
-    (5353, "mdns"),
-    (5683, "coap"),
-    (11211, "memcached"),
-    (37810, "dhdiscover"),
-];
-
-fn service(port: u16) -> Option<&'static str> {
-    AMPLIFIERS.iter().find(|(p, _)| *p == port).map(|(_, name)| *name)
-}
 
 /// Pairs of asking address and service remembered, some 40 bytes each.
 const CAPACITY: usize = 8192;
 /// Length of the window in which answers are summed.
 const WINDOW_NS: u64 = 60_000_000_000;
-/// Answers below this are not observed, bytes.
+/// Answers are observed each time their sum passes a multiple of this, bytes.
 const WORTH_A_LOOK: u64 = 100_000;
 
-/// What one address asked a service, and what it was answered, in flows that ended in the running window.
+/// What one address asked a service, and what it was answered, in the running window.
 #[derive(Debug, Default)]
 struct Answers {
     since_ns: u64,
@@ -57,15 +25,37 @@ struct Answers {
     answered: u64,
 }
 
-/// Both ends of amplification. Of victims windows and the flow at hand tell.
+/// Victims remembered, some 500 bytes each at most.
+const VICTIMS: usize = 4096;
+/// Length of the window in which unasked answers are counted, and the shorter one in which a burst shows.
+const SPAN_NS: u64 = 10_000_000_000;
+const SECOND_NS: u64 = 1_000_000_000;
+/// Unasked answers are observed once in so many packets.
+const EVERY: u64 = 64;
+
+/// What came towards one address from ports of services that amplify, in flows that began with it.
+#[derive(Debug, Default)]
+struct Unasked {
+    since_ns: u64,
+    packets: u64,
+    bytes: u64,
+    replies: u64,
+    /// The running second, and its packets.
+    second_ns: u64,
+    second: u64,
+    senders: Distinct,
+}
+
+/// Both ends of amplification.
 #[derive(Debug)]
 pub(crate) struct Amplification {
     asking: Table<(Addr, u16), Answers>,
+    victims: Table<Addr, Unasked>,
 }
 
 impl Default for Amplification {
     fn default() -> Self {
-        Self { asking: Table::new(CAPACITY, WINDOW_NS) }
+        Self { asking: Table::new(CAPACITY, WINDOW_NS), victims: Table::new(VICTIMS, SPAN_NS) }
     }
 }
 
@@ -75,84 +65,82 @@ impl Profile for Amplification {
     }
 
     fn wants(&self) -> &'static [Kind] {
-        &[Kind::Active, Kind::Grown, Kind::Ended]
+        &[Kind::Datagrams]
     }
 
     fn learn(&mut self, now_ns: u64, fact: &Fact<'_>, out: &mut Vec<Observation>) {
-        match fact {
-            Fact::Active { entity, flow }
-                if flow.key.protocol == protocol::UDP && entity.role == Role::Target =>
-            {
-                out.extend(reflected(entity, flow));
-            }
-            Fact::Grown(flow) if flow.key.protocol == protocol::UDP => {
-                out.extend(self.reflecting(now_ns, flow, false));
-            }
-            Fact::Ended(flow, _) if flow.key.protocol == protocol::UDP => {
-                out.extend(self.reflecting(now_ns, flow, true));
-            }
-            _ => {}
-        }
+        let Fact::Datagrams(flow, share) = fact else { return };
+        out.extend(self.reflecting(now_ns, flow, share));
+        out.extend(self.reflected(now_ns, flow, share));
     }
 
     fn evicted(&self) -> u64 {
-        self.asking.evicted()
+        self.asking.evicted() + self.victims.evicted()
     }
 }
 
 impl Amplification {
-    /// What a service answered the sender of `flow`: in it, and in those that ended within the window.
-    fn reflecting(&mut self, now_ns: u64, flow: &FlowRecord, ended: bool) -> Option<Observation> {
+    /// What a service answered the sender of `flow`, from whatever ports it was asked: who forges questions may use a new one
+    /// for each, so that no flow of them shows anything.
+    fn reflecting(&mut self, now_ns: u64, flow: &Conversation, share: &Share) -> Option<Observation> {
         let ((client, _), (server, port)) = (flow.initiator(), flow.responder());
         let name = service(port)?;
-        let (sent, back) = (flow.stats.from_initiator(), flow.stats.from_responder());
         let known = self.asking.touch((client, port), now_ns);
         if now_ns.saturating_sub(known.since_ns) > WINDOW_NS {
             *known = Answers { since_ns: now_ns, ..Answers::default() };
         }
-        let questions = known.questions.saturating_add(sent.packets);
-        let asked = known.asked.saturating_add(sent.bytes);
-        let answered = known.answered.saturating_add(back.bytes);
-        if ended {
-            (known.questions, known.asked, known.answered) = (questions, asked, answered);
-        }
-        if answered < WORTH_A_LOOK {
+        let before = known.answered / WORTH_A_LOOK;
+        known.questions = known.questions.saturating_add(share.packets.into());
+        known.asked = known.asked.saturating_add(share.bytes);
+        known.answered = known.answered.saturating_add(share.reply_bytes);
+        if known.answered / WORTH_A_LOOK == before {
             return None;
         }
-        let since_ns = known.since_ns.min(flow.first_ns());
         let values = Values::default()
-            .with(Metric::AmplifiedMegabytes, answered as f64 / 1e6)
-            .with(Metric::AmplificationFactor, answered as f64 / (asked.max(1)) as f64)
-            .with(Metric::AmplifiedQuestionBytes, asked as f64 / (questions.max(1)) as f64);
+            .with(Metric::AmplifiedMegabytes, known.answered as f64 / 1e6)
+            .with(Metric::AmplificationFactor, known.answered as f64 / (known.asked.max(1)) as f64)
+            .with(Metric::AmplifiedQuestionBytes, known.asked as f64 / (known.questions.max(1)) as f64);
         // The sender of the questions is the victim: its address is forged.
-        let mut o = Observation::of_record(Subject::Reflector, flow, since_ns, values);
+        let mut o = Observation::of_flow(Subject::Reflector, flow, known.since_ns, values);
         o.actor = Actor::Distributed { target: client };
         o.target = Some(client);
         o.detail = Some(format!("{name} of {server}").into());
         Some(o)
     }
-}
 
-/// Answers towards `entity` that began with no question.
-fn reflected(entity: &Entity, flow: &Conversation) -> Option<Observation> {
-    if flow.replied {
-        return None;
+    /// Answers that began with no question. Those of other ports do not count: a flood from port after port passes those of
+    /// the services as well.
+    fn reflected(&mut self, now_ns: u64, flow: &Conversation, share: &Share) -> Option<Observation> {
+        let ((sender, port), (target, _)) = (flow.initiator(), flow.responder());
+        let name = service(port).filter(|_| !flow.replied)?;
+        let known = self.victims.touch(target, now_ns);
+        if now_ns.saturating_sub(known.since_ns) > SPAN_NS {
+            *known = Unasked { since_ns: now_ns, ..Unasked::default() };
+        }
+        if now_ns.saturating_sub(known.second_ns) > SECOND_NS {
+            (known.second_ns, known.second) = (now_ns, 0);
+        }
+        let before = known.packets / EVERY;
+        known.packets = known.packets.saturating_add(share.packets.into());
+        known.second = known.second.saturating_add(share.packets.into());
+        known.bytes = known.bytes.saturating_add(share.bytes);
+        known.replies = known.replies.saturating_add(share.reply_packets.into());
+        known.senders.insert(addr_hash(0, &sender));
+        if known.packets / EVERY == before {
+            return None;
+        }
+        let packets = known.packets as f64;
+        let mean = packets / (SPAN_NS / SECOND_NS) as f64;
+        let values = Values::default()
+            .with(Metric::ReflectedPacketsPerSecond, mean.max(known.second as f64))
+            .with(Metric::ReflectedBytesPerPacket, known.bytes as f64 / packets)
+            .with(Metric::ReflectedReplyRatio, known.replies as f64 / packets)
+            .with(Metric::Reflectors, f64::from(known.senders.estimate()));
+        let mut o = Observation::of_flow(Subject::Reflected, flow, known.since_ns, values);
+        o.actor = Actor::Distributed { target };
+        o.target = Some(target);
+        o.port = None;
+        o.detail = Some(name.into());
+        Some(o)
     }
-    let name = service(flow.initiator().1)?;
-    let (second, window) = (entity.window(Span::S1), entity.window(Span::S10));
-    let share = |part: u32, all: u32| f64::from(part) / f64::from(all.max(1));
-    let values = Values::default()
-        .with(
-            Metric::ReflectedPacketsPerSecond,
-            share(window.udp_packets, Span::S10.seconds()).max(f64::from(second.udp_packets)),
-        )
-        .with(Metric::ReflectedBytesPerPacket, window.bytes as f64 / f64::from(window.packets.max(1)))
-        .with(Metric::ReflectedReplyRatio, share(window.udp_reply_packets, window.udp_packets))
-        .with_some(Metric::Reflectors, Some(window.sources()).filter(|n| *n > 0).map(f64::from));
-    let mut o = Observation::of_flow(Subject::Reflected, flow, window.start_ns, values);
-    o.actor = Actor::Distributed { target: entity.addr };
-    o.target = Some(entity.addr);
-    o.port = None;
-    o.detail = Some(name.into());
-    Some(o)
 }

@@ -13,8 +13,6 @@ const CAPACITY: usize = 1024;
 const MEMORY_NS: u64 = 3600 * 1_000_000_000;
 /// Servers remembered for each network.
 const SERVERS: usize = 8;
-/// A server heard so long before another was here first.
-const SETTLED_NS: u64 = 600 * 1_000_000_000;
 /// Clients that asked within this time are counted together.
 const CLIENTS_NS: u64 = 60_000_000_000;
 /// Hardware addresses told apart in that time.
@@ -30,8 +28,6 @@ struct Server {
     id: Addr,
     router: Option<Addr>,
     name_server: Option<Addr>,
-    /// When it was first heard, ns.
-    since_ns: u64,
     last_ns: u64,
 }
 
@@ -57,13 +53,14 @@ impl Default for DhcpServers {
 }
 
 impl Network {
-    /// Notes a server's word: how many servers there are now, and whether it sends clients elsewhere than another does.
+    /// Notes a server's word: how many servers there are now, and whether it sends clients elsewhere than one that was here
+    /// before it. The one that was here first is not the one to name.
     fn answer(&mut self, now_ns: u64, said: Server) -> (usize, bool) {
         self.servers.retain(|s| now_ns.saturating_sub(s.last_ns) <= MEMORY_NS);
-        let mut since_ns = said.since_ns;
-        if let Some(known) = self.servers.iter_mut().find(|s| s.id == said.id) {
-            since_ns = known.since_ns;
-            *known = Server { since_ns, ..said };
+        // In the order in which they were first heard.
+        let earlier = self.servers.iter().position(|s| s.id == said.id).unwrap_or(self.servers.len());
+        if let Some(server) = self.servers.get_mut(earlier) {
+            *server = said;
         } else if self.servers.len() < SERVERS {
             self.servers.push(said);
         }
@@ -71,8 +68,7 @@ impl Network {
         let contradicted = self
             .servers
             .iter()
-            // The one that was here long before is not the one to name; of two that came together it is not known.
-            .filter(|s| s.since_ns <= since_ns.saturating_add(SETTLED_NS))
+            .take(earlier)
             .any(|s| differs(s.router, said.router) || differs(s.name_server, said.name_server));
         (self.servers.len(), contradicted)
     }
@@ -133,7 +129,7 @@ impl Profile for DhcpServers {
 }
 
 const fn word(dhcp: &Dhcp, id: Addr, now_ns: u64) -> Server {
-    Server { id, router: dhcp.router, name_server: dhcp.name_server, since_ns: now_ns, last_ns: now_ns }
+    Server { id, router: dhcp.router, name_server: dhcp.name_server, last_ns: now_ns }
 }
 
 #[cfg(test)]
@@ -145,7 +141,6 @@ mod tests {
             id: Addr::v4([10, 0, 0, n]),
             router: Some(Addr::v4([10, 0, 0, router])),
             name_server: None,
-            since_ns: 1,
             last_ns: 1,
         }
     }
@@ -164,12 +159,11 @@ mod tests {
 
     #[test]
     fn the_newcomer_is_named_and_not_the_one_that_was_here() {
-        let at = |now: u64, s: Server| Server { since_ns: now, last_ns: now, ..s };
         let mut network = Network::default();
-        let late = SETTLED_NS + 2;
-        assert_eq!(network.answer(1, at(1, server(1, 254))), (1, false));
-        assert_eq!(network.answer(late, at(late, server(9, 66))), (2, true));
-        assert_eq!(network.answer(late + 1, at(late + 1, server(1, 254))), (2, false));
+        assert_eq!(network.answer(1, server(1, 254)), (1, false));
+        assert_eq!(network.answer(2, server(9, 66)), (2, true));
+        assert_eq!(network.answer(3, server(1, 254)), (2, false));
+        assert_eq!(network.answer(4, server(9, 66)), (2, true));
     }
 
     #[test]

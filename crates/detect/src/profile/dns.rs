@@ -49,6 +49,9 @@ struct Tally {
     name_bytes: u64,
     answers: u32,
     answer_bytes: u64,
+    /// Responses with addresses, and those of them with none outside of 127.0.0.0/8.
+    addressed: u32,
+    listings: u32,
     names: Distinct,
 }
 
@@ -73,6 +76,10 @@ impl Tally {
     fn answer(&mut self, dns: &Dns) {
         self.answers = self.answers.saturating_add(1);
         self.answer_bytes = self.answer_bytes.saturating_add(u64::from(dns.answer_bytes));
+        if !dns.addresses.is_empty() {
+            self.addressed = self.addressed.saturating_add(1);
+            self.listings += u32::from(dns.addresses.iter().all(is_verdict));
+        }
     }
 
     fn share(&self, part: u32) -> Option<f64> {
@@ -111,6 +118,11 @@ pub(super) fn asked(flow: &Conversation, from: Side, dns: &Dns) -> Option<(Addr,
     }
     let by_initiator = (from == Side::Client) != dns.response;
     Some(if by_initiator { (first.0, second) } else { (second.0, first) })
+}
+
+/// Whether an address is how a block list answers, RFC 5782 §2.1.
+fn is_verdict(addr: &Addr) -> bool {
+    matches!(addr.ip(), std::net::IpAddr::V4(v4) if v4.is_loopback())
 }
 
 /// Bytes of a name as it was on the wire: those that are no printable ASCII are spelled `\DDD`.
@@ -186,5 +198,6 @@ fn values(minute: &Tally, hour: &Tally, days: f64) -> Values {
         .with_some(Metric::DomainAnswerBytes, mean(hour.answer_bytes, hour.answers))
         .with(Metric::DomainKilobytesUp, hour.name_bytes as f64 / 1000.0)
         .with(Metric::DomainKilobytesDown, hour.answer_bytes as f64 / 1000.0)
+        .with(Metric::DomainListingShare, mean(hour.listings.into(), hour.addressed).unwrap_or(0.0))
         .with(Metric::DomainDays, days)
 }

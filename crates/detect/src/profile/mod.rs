@@ -6,6 +6,7 @@
 //!
 //! A profile is fed only while an enabled rule asks for one of its subjects.
 
+mod acks;
 mod amplify;
 mod arp;
 mod beacon;
@@ -27,14 +28,16 @@ mod protocol;
 mod requests;
 mod rpc;
 mod slow_http;
-mod table;
+pub(crate) mod table;
 mod volume;
+mod web_errors;
+mod web_logins;
 
 use crate::Actor;
 use crate::home::Home;
 use crate::metric::Metric;
 use auth::LoginEvent;
-use flow::{Conversation, EndReason, Entity, FlowRecord, Oddity};
+use flow::{Conversation, EndReason, Entity, FlowRecord, Oddity, Share};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use wire::Addr;
@@ -74,10 +77,11 @@ macro_rules! subjects {
 
 subjects! {
     Window "window" "What one entity did in 1, 10 or 60 s.";
+    Snapshot "snapshot" "Figures of a second or so of a whole host or network, counted elsewhere and handed to the detector's API.";
     Beacon "beacon" "Connections of one inside host to one outside service, seen over up to two hours; 16,384 pairs.";
     Upload "upload" "What one inside host sends outwards in a minute, against its own habit once half an hour of activity is known; 16,384 hosts.";
-    Reflected "reflected" "Datagrams from ports of services known to amplify, which nobody asked for, towards one address in 10 s.";
-    Reflector "reflector" "What services known to amplify answer to one address, in one flow and in those that ended within a minute; 8,192 pairs of address and port.";
+    Reflected "reflected" "Datagrams from ports of services known to amplify, which nobody asked for, towards one address in 10 s; 4,096 addresses.";
+    Reflector "reflector" "What services known to amplify answer to one address within a minute; 8,192 pairs of address and port.";
     Echoes "echoes" "ICMP echoes between two hosts, over the life of their flow.";
     ArpClaim "arp_claim" "A claim to an address by ARP that contradicts another, or that nobody asked for, over a minute; 8,192 addresses and as many hardware addresses.";
     DhcpServer "dhcp_server" "Servers that hand out addresses on one network, over an hour; 1,024 networks.";
@@ -97,6 +101,10 @@ subjects! {
     BrokenMessages "broken_messages" "Messages of one sender that break the rules of their protocol, over a minute; 8,192 senders.";
     Overflow "overflow" "One message made to overflow its reader.";
     SshLogins "ssh_logins" "Logins of one client at one SSH server, by the sizes of what is said, in 60 s; 16,384 pairs.";
+    SmbLogins "smb_logins" "Session setups of one client at one SMB server, in 60 s; 4,096 pairs.";
+    HttpLogins "http_logins" "Logins of one client at one server over HTTP, by Basic authentication, forms and JSON, in 60 s; 4,096 pairs.";
+    HttpErrors "http_errors" "What one client asked one server for over HTTP and did not get, in 60 s; 4,096 pairs.";
+    AckProbes "ack_probes" "Ports of one host that got a lone ACK of one source out of any connection, in 60 s; 8,192 pairs.";
     KerberosClient "kerberos_client" "What a Kerberos KDC gave and refused one client, in 5 min; 8,192 clients.";
     KerberosDowngrade "kerberos_downgrade" "A first ticket of Kerberos answered with RC4 by a KDC that has AES; habits of 16,384 addresses and users, remembered for a week.";
     NameAnswers "name_answers" "Names one host answers for by LLMNR, until it pauses for ten minutes; 4,096 hosts.";
@@ -148,6 +156,8 @@ pub enum Fact<'a> {
     },
     /// A flow had another [`flow::window::JUDGE_EVERY`] packets, or an odd fragment.
     Grown(&'a FlowRecord),
+    /// Packets of a UDP flow, each told once, and within a tick of the tracker or a reading of the kernel's counts.
+    Datagrams(&'a Conversation, &'a Share),
     /// A log told of a login.
     Login {
         /// What it told.
@@ -179,12 +189,14 @@ pub enum Kind {
     Active = 7,
     /// [`Fact::Grown`].
     Grown = 8,
+    /// [`Fact::Datagrams`].
+    Datagrams = 9,
     /// [`Fact::Login`].
-    Login = 9,
+    Login = 10,
 }
 
 /// How many kinds of facts there are.
-pub(crate) const KINDS: usize = 10;
+pub(crate) const KINDS: usize = 11;
 
 impl Fact<'_> {
     /// Its kind.
@@ -200,6 +212,7 @@ impl Fact<'_> {
             Self::Arp(_) => Kind::Arp,
             Self::Active { .. } => Kind::Active,
             Self::Grown(_) => Kind::Grown,
+            Self::Datagrams(..) => Kind::Datagrams,
             Self::Login { .. } => Kind::Login,
         }
     }
@@ -351,6 +364,10 @@ pub fn all(home: &Arc<Home>) -> Vec<Box<dyn Profile>> {
         Box::<modbus::ModbusClients>::default(),
         Box::<exploits::Exploits>::default(),
         Box::<logins::SshLogins>::default(),
+        Box::<logins::SmbLogins>::default(),
+        Box::<web_logins::HttpLogins>::default(),
+        Box::<web_errors::HttpErrors>::default(),
+        Box::<acks::AckProbes>::default(),
         Box::<login::Logins>::default(),
         Box::<kerberos::KerberosClients>::default(),
         Box::<names::NameAnswers>::default(),

@@ -81,7 +81,11 @@ impl Script<'_> {
             _ => t.reply_size.unwrap_or(0).min(1200),
         };
         let answers = u16::from(t.rcode == 0 && data > 0);
-        let record = if answers > 0 { record(t.qtype, data) } else { Vec::new() };
+        let record = match (answers, t.qtype) {
+            (0, _) => Vec::new(),
+            (_, TYPE_A) => record(t.qtype, &t.address.0[12..]),
+            _ => record(t.qtype, &(0..data).map(|i| (i % 251) as u8).collect::<Vec<u8>>()),
+        };
         let answer = message(n as u16, flags, [1, answers, 0, 0], &question, &record);
         self.datagram_of(false, &answer);
     }
@@ -116,13 +120,13 @@ fn question(name: &str, qtype: u16) -> Vec<u8> {
     bytes
 }
 
-/// An answer to the question, its name a pointer to it, with `data` bytes.
-fn record(qtype: u16, data: u32) -> Vec<u8> {
+/// An answer to the question, its name a pointer to it.
+fn record(qtype: u16, data: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0xc0, 12];
     bytes.extend_from_slice(&qtype.to_be_bytes());
     bytes.extend_from_slice(&[0, 1, 0, 0, 0, 60]);
-    bytes.extend_from_slice(&(data as u16).to_be_bytes());
-    bytes.extend((0..data).map(|i| (i % 251) as u8));
+    bytes.extend_from_slice(&(data.len() as u16).to_be_bytes());
+    bytes.extend_from_slice(data);
     bytes
 }
 

@@ -10,13 +10,16 @@ mod kerberos;
 mod login;
 mod odd;
 mod script;
+mod snapshot;
 
 use crate::ruleset::VectorResult;
+use crate::snapshot::Judge;
 use crate::{Detector, RuleSet, Signal};
 use flow::{Census, CensusConfig, Event, Tracker, TrackerConfig};
 pub use login::Logins;
 use script::Item;
 use serde::{Deserialize, Serialize};
+pub use snapshot::Figures;
 use wire::Addr;
 
 /// Most packets one vector may expand to; the shipped ones stay below a tenth.
@@ -36,6 +39,9 @@ pub struct Vector {
     /// Logins that logs tell of.
     #[serde(default)]
     pub logins: Vec<Logins>,
+    /// Figures counted elsewhere.
+    #[serde(default)]
+    pub snapshots: Vec<Figures>,
 }
 
 /// The expected outcome of a vector.
@@ -112,7 +118,7 @@ pub struct Traffic {
     #[serde(default)]
     pub hello: String,
     /// What sender and receiver say in turn in a session, after greeting and hello; `hex:` introduces bytes, nothing skips a
-    /// turn.
+    /// turn. In each of the texts said `{n}` is the number of the session, in three digits.
     #[serde(default)]
     pub dialogue: Vec<String>,
     /// Payload sizes in bytes, sender and receiver in turn, after greeting and hello; 0 skips a turn.
@@ -137,6 +143,9 @@ pub struct Traffic {
     /// Response code of the answers to DNS queries.
     #[serde(default)]
     pub rcode: u8,
+    /// Address in answers to DNS queries of type A.
+    #[serde(default = "no_one")]
+    pub address: Addr,
     /// Encryption types a Kerberos request offers, the preferred one first.
     #[serde(default = "modern_types")]
     pub offer: Vec<i32>,
@@ -166,10 +175,14 @@ pub enum Send {
     Null,
     /// One segment with FIN, PSH and URG.
     Xmas,
+    /// One ACK.
+    Ack,
     /// One UDP packet.
     Udp,
     /// One ICMP echo request.
     Echo,
+    /// One ICMP error of `size` bytes: port unreachable.
+    Unreachable,
     /// A whole TCP connection: handshake, greeting, hello, exchange, download, upload, and FIN from both sides.
     Session,
     /// A TCP connection in which the sender says `hello` and then, in the same place of the stream, something else.
@@ -221,6 +234,11 @@ const fn one() -> u32 {
 
 const fn gap() -> f64 {
     10.0
+}
+
+/// An address of a test network (RFC 5737).
+const fn no_one() -> Addr {
+    Addr::v4([192, 0, 2, 1])
 }
 
 const fn address_type() -> u16 {
@@ -342,6 +360,7 @@ impl Bench<'_> {
 pub(crate) fn check(set: &RuleSet) -> Vec<VectorResult> {
     let mut results = Vec::new();
     let all_on = set.all_enabled();
+    let snapshots = Judge::new(all_on.clone(), None, 0);
     for rule in set.rules() {
         let states = |wanted: fn(Expect) -> bool| rule.vectors.iter().any(|v| wanted(v.expect));
         if !states(|e| e == Expect::Fires) || !states(|e| e != Expect::Fires) {
@@ -356,8 +375,10 @@ pub(crate) fn check(set: &RuleSet) -> Vec<VectorResult> {
             results.push(VectorResult {
                 rule: rule.id.to_string(),
                 vector: vector.name.clone(),
-                failure: run(vector, &mut detector)
-                    .map_or_else(Some, |s| failure(&rule.id, vector.expect, &s)),
+                failure: run(vector, &mut detector).map_or_else(Some, |mut signals| {
+                    vector.snapshots.iter().for_each(|s| signals.extend(snapshots.signals(&s.snapshot())));
+                    failure(&rule.id, vector.expect, &signals)
+                }),
             });
         }
     }

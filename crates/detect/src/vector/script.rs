@@ -130,12 +130,12 @@ impl Script<'_> {
         self.send(!by_client, tcp_flag::ACK, 0, &[]);
     }
 
-    fn session(&mut self, t: &Traffic) {
+    fn session(&mut self, t: &Traffic, n: u32) {
         self.handshake();
         let turns = t.dialogue.iter().enumerate().map(|(turn, text)| (turn % 2 == 0, text));
         for (by_client, text) in [(false, &t.greeting), (true, &t.hello)].into_iter().chain(turns) {
             if !text.is_empty() {
-                let bytes = spoken(text).unwrap_or_default();
+                let bytes = spoken(&text.replace("{n}", &format!("{n:03}"))).unwrap_or_default();
                 self.say(by_client, u32::try_from(bytes.len()).unwrap_or(u32::MAX), &bytes);
             }
         }
@@ -248,6 +248,8 @@ impl Traffic {
                 | Send::Overlap
                 | Send::TinyFragments => (local, port, protocol::UDP),
                 Send::Echo => (8, 0, protocol::ICMP),
+                // Type and code.
+                Send::Unreachable => (3, 3, protocol::ICMP),
                 _ => (local, port, protocol::TCP),
             };
             let mut script = Script {
@@ -265,9 +267,10 @@ impl Traffic {
                 Send::Syn => script.probe(tcp_flag::SYN, self.answer),
                 Send::Fin => script.probe(tcp_flag::FIN, self.answer),
                 Send::Null => script.probe(0, self.answer),
+                Send::Ack => script.probe(tcp_flag::ACK, self.answer),
                 Send::Xmas => script.probe(tcp_flag::FIN | tcp_flag::PSH | tcp_flag::URG, self.answer),
-                Send::Udp | Send::Echo => script.datagram(self),
-                Send::Session => script.session(self),
+                Send::Udp | Send::Echo | Send::Unreachable => script.datagram(self),
+                Send::Session => script.session(self, n),
                 Send::Dns => script.query(self, n),
                 Send::KerberosAs | Send::KerberosTgs => script.kerberos(self, n),
                 Send::SlowHead | Send::SlowBody | Send::SlowRead | Send::LongPoll => script.hold(self),

@@ -142,4 +142,10 @@ fn a_million_prefixes_fit_in_64_mb() {
     };
     check("IPv4", &|n| IpAddr::V4(Ipv4Addr::from_bits((8 << 24) + n * 2)));
     check("IPv6", &|n| IpAddr::V6(Ipv6Addr::from_bits((0x2001 << 112) + (u128::from(n) << 64))));
+    // Fifty providers far apart, of each two hundred customers, of each a hundred subnets in a row.
+    check("IPv6, crowded", &|n| {
+        let provider = (0x2001_u128 << 112) + (u128::from(n / 20_000 * 977) << 96);
+        let customer = u128::from(n / 100 % 200) << 80;
+        IpAddr::V6(Ipv6Addr::from_bits(provider + customer + (u128::from(n % 100) << 64)))
+    });
 }

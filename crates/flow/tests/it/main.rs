@@ -10,6 +10,7 @@ mod fragments;
 mod labels;
 mod merge;
 mod outcomes;
+mod past;
 mod sessions;
 mod several;
 mod state_machine;

@@ -290,6 +290,46 @@ fn sets_of_udp_and_echo_and_stealth() {
 }
 
 #[test]
+fn icmp_errors_count_beyond_what_their_sender_received() {
+    let check = |flooded: bool, expected: (u32, u32)| {
+        let mut t = Pair::new();
+        let mut events = Vec::new();
+        for n in 0..600 {
+            let now = T0 + n * MS;
+            if flooded {
+                t.observe(now, &packet(protocol::UDP, (CLIENT, 5), (SERVER, 9), 0), &mut events);
+            }
+            t.observe(now, &packet(protocol::ICMP, (SERVER, 3), (CLIENT, 3), 0), &mut events);
+        }
+        t.finish(&mut events);
+        let w = t.census.entity_at(SERVER, Role::Source).expect("active").current(Span::S1);
+        assert_eq!((w.icmp_errors, w.icmp_packets), expected, "flooded: {flooded}");
+    };
+    check(true, (600, 0));
+    // Those that may have been provoked by packets not told yet are given for lost.
+    check(false, (600, 600 - flow::window::JUDGE_EVERY));
+}
+
+#[test]
+fn answers_of_amplifying_services_are_no_attempts() {
+    let check = |from: u16, to: u16, size: u32, failed: u32| {
+        let mut t = Pair::new();
+        let mut events = Vec::new();
+        let p = Packet { payload_len: size, ..packet(protocol::UDP, (SERVER, from), (CLIENT, to), 0) };
+        t.observe(T0, &p, &mut events);
+        t.finish(&mut events);
+        let w = t.census.entity_at(SERVER, Role::Source).expect("active").current(Span::S60);
+        assert_eq!(w.failed_flows, failed, "{size} bytes from {from} to {to}");
+    };
+    check(53, 40_000, 1200, 0);
+    check(11_211, 40_000, 1200, 0);
+    check(53, 40_000, 40, 1);
+    check(53, 500, 1200, 1);
+    check(53, 123, 1200, 1);
+    check(40_001, 40_000, 1200, 1);
+}
+
+#[test]
 fn quiet_entities_hold_no_sets() {
     let mut t = Pair::new();
     let mut events = Vec::new();

@@ -272,6 +272,21 @@ fn established_flows_reach_their_source_in_batches() {
     );
 }
 
+/// A host that is flooded answers with errors, at its first packets and in batches.
+#[test]
+fn icmp_errors_do_not_count_as_icmp_of_their_source() {
+    for (from, to, kind) in [(CLIENT, SERVER, 3), ("2001:db8::9", "2001:db8::1", 1)] {
+        let Some(mut sensor) = Sensor::load(&[]) else { return };
+        let error = Builder::new(addr(from), addr(to)).icmp(kind, 3, [0; 4], b"quoted");
+        for _ in 0..100 {
+            sensor.run(&error);
+        }
+        let source = sensor.source(from).expect("source");
+        assert!(source.packets >= 64, "{}", source.packets);
+        assert_eq!(source.icmp_packets, 0);
+    }
+}
+
 /// So do others after 32 packets, in batches of eight where thresholds are low; a refusal comes at once, with the rest.
 #[test]
 fn long_flows_reach_their_source_in_batches() {

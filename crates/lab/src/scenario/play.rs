@@ -18,8 +18,8 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Longest wait for a server to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait for a server to answer; most do within a tenth of a second, but keys of SSH servers take their time.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Between looks at whether something is there, over or to be stopped.
 const TICK: Duration = Duration::from_millis(10);
 /// How long an act or program may go on after it was told to end.

@@ -57,6 +57,7 @@ pub const SHIPPED: &[(&str, &str)] = files![
     "office-day",
     "poor-line",
     "ransomware",
+    "scan-ack",
     "scan-connect",
     "scan-fin",
     "scan-ipv6",

@@ -1,19 +1,21 @@
 //! Gradient boosting for classes: logistic loss for two, softmax for more.
 
+use super::histogram::Quanta;
 use super::leafwise::{Ground, Growth};
 use super::{MOST_DEPTH, Trees};
 use crate::LearnError;
 use crate::bins::{Binned, Binning};
 use crate::codec::{CodecError, Pack, ensure};
 use crate::matrix::{Feature, Matrix};
-use crate::pool::{self, Inline, Pool};
+use crate::pool::{self, Pool};
 use crate::random::Random;
 use serde::{Deserialize, Serialize};
 
 /// How to boost.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
-    /// Most rounds; each grows one tree, or one for each class where there are more than two.
+    /// Most rounds; each grows one tree. Where there are more than two classes its leaves have a value for each (Zhang and
+    /// Jung, "GBDT-MO", 2021): a row is walked down one path a round, however many classes there are.
     pub rounds: usize,
     /// Shrinkage of each tree's values, above 0 up to 1.
     pub rate: f64,
@@ -27,6 +29,8 @@ pub struct Options {
     pub min_hessian: f64,
     /// L2 term on the values of leaves.
     pub l2: f64,
+    /// Most that a leaf adds to a score before shrinkage, above 0: keeps leaves without doubt from overshooting.
+    pub most_step: f64,
     /// Share of the features each tree may use, above 0 up to 1.
     pub features: f64,
     /// Share of the rows each tree is grown on, above 0 up to 1.
@@ -46,7 +50,8 @@ impl Default for Options {
             depth: 64,
             min_rows: 20.0,
             min_hessian: 1e-3,
-            l2: 0.0,
+            l2: 1.0,
+            most_step: 5.0,
             features: 1.0,
             rows: 1.0,
             patience: 0,
@@ -69,6 +74,9 @@ impl Options {
         }
         if self.leaves < 2 {
             return Err(LearnError::Option { option: "leaves", expected: "at least 2" });
+        }
+        if self.most_step.is_nan() || self.most_step <= 0.0 {
+            return Err(LearnError::Option { option: "most_step", expected: "above 0" });
         }
         let positive = |v: f64| v >= 0.0 && v.is_finite();
         if !positive(self.l2) || !positive(self.min_rows) || !positive(self.min_hessian) {
@@ -177,9 +185,10 @@ impl Boosting {
         held_out: Option<&Samples<'_>>,
         pool: &dyn Pool,
     ) -> Self {
-        let outputs = if classes == 2 { 1 } else { classes };
         let n = samples.rows.rows();
         let base = base_scores(samples, classes);
+        let outputs = base.len();
+        let mut scores: Vec<f32> = base.repeat(n);
         let mut model = Self { trees: Trees::new(binned.columns.len(), outputs), base, classes };
         let ground = Ground {
             binning,
@@ -190,6 +199,7 @@ impl Boosting {
                 min_rows: options.min_rows,
                 min_hessian: options.min_hessian,
                 l2: options.l2,
+                most_step: options.most_step,
                 rate: options.rate,
             },
         };
@@ -200,18 +210,12 @@ impl Boosting {
                 column.iter().any(|code| *code != column[0])
             })
             .collect();
-        let mut lanes: Vec<Lane> = (0..outputs)
-            .map(|output| Lane {
-                output,
-                scores: vec![model.base[output]; n],
-                gradients: vec![[0.0; 2]; n],
-                rows: Vec::new(),
-                tree: None,
-            })
-            .collect();
+        let mut pairs = vec![[0.0; 2]; n * outputs];
+        let mut quanta = Quanta::default();
         let mut watch = held_out.filter(|_| options.patience > 0).map(|s| Watch::new(s, &model));
         for round in 0..options.rounds {
-            set_gradients(samples, &mut lanes, pool);
+            set_gradients(samples, outputs, &scores, &mut pairs, pool);
+            quanta.round(&pairs, outputs, options.seed.wrapping_add(round as u64), pool);
             let mut random = Random::new(options.seed, round as u64);
             let mut features = usable.clone();
             if options.features < 1.0 {
@@ -227,27 +231,28 @@ impl Boosting {
                 rows.truncate(drawn);
                 rows.sort_unstable();
             }
-            let grow = |lane: &mut Lane, pool: &dyn Pool| {
-                lane.grow(&ground, &rows, &features, outputs, samples, pool);
-            };
-            if let [lane] = &mut lanes[..] {
-                grow(lane, pool);
+            let grown = ground.grow(&mut rows, &quanta, &features, pool);
+            if rows.len() == n {
+                for (values, places) in grown.leaves {
+                    for row in &rows[places] {
+                        let scores = &mut scores[*row as usize * outputs..][..outputs];
+                        scores.iter_mut().zip(&values).for_each(|(s, v)| *s += v);
+                    }
+                }
             } else {
-                pool::each_mut(pool, &mut lanes, |_, lane| grow(lane, &Inline));
+                grown.tree.add_batch(samples.rows, &mut scores);
             }
-            for tree in lanes.iter_mut().filter_map(|lane| lane.tree.take()) {
-                model.trees.append(&tree);
-            }
+            model.trees.append(&grown.tree);
             if let Some(watch) = &mut watch
                 && watch.is_over(&model, options.patience)
             {
-                model.trees.truncate(watch.best_trees);
                 break;
             }
         }
         if let Some(watch) = watch {
             model.trees.truncate(watch.best_trees);
         }
+        model.trees.lay_out();
         model
     }
 
@@ -323,46 +328,6 @@ impl Pack for Boosting {
     }
 }
 
-/// One score of every row, and the tree being grown for it.
-struct Lane {
-    output: usize,
-    scores: Vec<f32>,
-    gradients: Vec<[f32; 2]>,
-    rows: Vec<u32>,
-    tree: Option<Trees>,
-}
-
-impl Lane {
-    fn grow(
-        &mut self,
-        ground: &Ground<'_>,
-        rows: &[u32],
-        features: &[usize],
-        outputs: usize,
-        samples: &Samples<'_>,
-        pool: &dyn Pool,
-    ) {
-        self.rows.clear();
-        self.rows.extend(rows);
-        let grown =
-            ground.grow(&mut self.rows, &self.gradients, features, (outputs, self.output as u16), pool);
-        if rows.len() == self.scores.len() {
-            for (value, rows) in grown.leaves {
-                for row in &self.rows[rows] {
-                    self.scores[*row as usize] += value;
-                }
-            }
-        } else {
-            let mut scores = vec![0.0; self.scores.len() * outputs];
-            grown.tree.add_batch(samples.rows, &mut scores);
-            for (score, added) in self.scores.iter_mut().zip(scores.chunks(outputs)) {
-                *score += added[self.output];
-            }
-        }
-        self.tree = Some(grown.tree);
-    }
-}
-
 /// Log odds or log shares of the classes.
 fn base_scores(samples: &Samples<'_>, classes: usize) -> Vec<f32> {
     let mut shares = vec![0.0_f64; classes];
@@ -383,37 +348,36 @@ fn base_scores(samples: &Samples<'_>, classes: usize) -> Vec<f32> {
 /// Rows whose gradients one job makes.
 const PART: usize = 16_384;
 
-fn set_gradients(samples: &Samples<'_>, lanes: &mut [Lane], pool: &dyn Pool) {
-    if let [lane] = lanes {
-        let mut parts: Vec<_> = lane.gradients.chunks_mut(PART).zip(lane.scores.chunks(PART)).collect();
-        pool::each_mut(pool, &mut parts, |i, (gradients, scores)| {
-            for (j, (gradient, score)) in gradients.iter_mut().zip(scores.iter()).enumerate() {
-                let row = i * PART + j;
-                let (p, w) = (logistic(*score), samples.weight(row));
-                *gradient = [w * (p - samples.classes[row] as f32), w * p * (1.0 - p)];
-            }
-        });
-        return;
-    }
-    let n = samples.rows.rows();
-    // The softmax of a row needs all scores: its denominator first, then each class by itself.
-    let lanes_now: &[Lane] = lanes;
-    let norms: Vec<f32> = pool::map(pool, n.div_ceil(PART), |part| {
-        let rows = part * PART..n.min((part + 1) * PART);
-        rows.map(|row| {
-            let most = lanes_now.iter().map(|l| l.scores[row]).fold(f32::NEG_INFINITY, f32::max);
-            most + lanes_now.iter().map(|l| (l.scores[row] - most).exp()).sum::<f32>().ln()
-        })
-        .collect::<Vec<f32>>()
-    })
-    .concat();
+/// (Gradient, hessian) of the loss for each score of each row.
+fn set_gradients(
+    samples: &Samples<'_>,
+    outputs: usize,
+    scores: &[f32],
+    pairs: &mut [[f32; 2]],
+    pool: &dyn Pool,
+) {
     // Friedman's factor for the diagonal approximation of the hessian.
-    let factor = lanes.len() as f32 / (lanes.len() as f32 - 1.0);
-    pool::each_mut(pool, lanes, |class, lane| {
-        for (row, (gradient, score)) in lane.gradients.iter_mut().zip(&lane.scores).enumerate() {
-            let (p, w) = ((score - norms[row]).exp(), samples.weight(row));
-            let is = f32::from(u8::from(samples.classes[row] as usize == class));
-            *gradient = [w * (p - is), (w * factor * p * (1.0 - p)).max(1e-16)];
+    let factor = outputs as f32 / (outputs as f32 - 1.0);
+    let mut parts: Vec<_> = pairs.chunks_mut(PART * outputs).zip(scores.chunks(PART * outputs)).collect();
+    pool::each_mut(pool, &mut parts, |part, (pairs, scores)| {
+        if outputs == 1 {
+            for (i, (pair, score)) in pairs.iter_mut().zip(scores.iter()).enumerate() {
+                let row = part * PART + i;
+                let (p, w) = (logistic(*score), samples.weight(row));
+                *pair = [w * (p - samples.classes[row] as f32), w * p * (1.0 - p)];
+            }
+            return;
+        }
+        let mut p = vec![0.0; outputs];
+        for (i, (pairs, scores)) in pairs.chunks_mut(outputs).zip(scores.chunks(outputs)).enumerate() {
+            let row = part * PART + i;
+            let (own, w) = (samples.classes[row] as usize, samples.weight(row));
+            p.copy_from_slice(scores);
+            softmax(&mut p);
+            for (class, (pair, p)) in pairs.iter_mut().zip(&p).enumerate() {
+                let is = f32::from(u8::from(class == own));
+                *pair = [w * (p - is), w * factor * p * (1.0 - p)];
+            }
         }
     });
 }

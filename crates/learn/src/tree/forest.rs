@@ -140,6 +140,7 @@ impl Forest {
             bags.push(bag);
         }
         trees.scale(1.0 / options.trees as f32);
+        trees.lay_out();
         Ok((Self { trees, classes }, bags))
     }
 

@@ -7,20 +7,16 @@
 
 pub mod boosting;
 pub mod forest;
+mod histogram;
 mod leafwise;
 mod pack;
 pub mod shap;
+mod split;
+mod walk;
 
 use crate::bins::{Bins, category};
 use crate::matrix::Matrix;
 use serde::{Deserialize, Serialize};
-
-/// Rows walked through a tree side by side: their loads overlap, and a step costs a fraction of its latency.
-const LANES: usize = 8;
-/// Steps of a walk without looking whether all have arrived.
-const STEPS: u16 = 2;
-/// Values of rows that stay in the nearest cache while trees pass over them.
-const BLOCK_VALUES: usize = 8192;
 
 /// Most splits on a path: what recursion over trees costs of a stack is bounded by it.
 pub const MOST_DEPTH: u16 = 256;
@@ -110,6 +106,8 @@ pub struct Trees {
     /// Bits of categories that go left: where each set begins and how many categories it is about.
     sets: Vec<(u32, u32)>,
     words: Vec<u64>,
+    /// The same laid out for judging, once grown.
+    paths: Option<walk::Paths>,
 }
 
 impl Trees {
@@ -152,52 +150,35 @@ impl Trees {
         if row.len() != self.features {
             return;
         }
-        let lanes = self.roots.chunks_exact(LANES);
-        let rest = lanes.remainder();
-        for roots in lanes {
-            let mut at = [0; LANES];
-            let mut depth = 0;
-            for (at, root) in at.iter_mut().zip(roots) {
-                *at = root.node;
-                depth = depth.max(root.depth);
-            }
-            self.walk(&mut at, [row; LANES], depth);
-            for (at, root) in at.iter().zip(roots) {
-                self.add_leaf(*root, *at, scores);
-            }
-        }
-        for root in rest {
-            self.add_leaf(*root, self.leaf(*root, row), scores);
+        match &self.paths {
+            Some(paths) => paths.add(self, row, scores),
+            None => (0..self.roots.len()).for_each(|tree| self.add_one(tree, row, scores)),
         }
     }
 
     /// Adds the scores of many rows, [`Self::outputs`] values each. Trees of another width than the matrix score nothing.
     pub fn add_batch(&self, rows: &Matrix, scores: &mut [f32]) {
-        self.add_some(0..self.roots.len(), rows, scores);
+        match &self.paths {
+            Some(paths) if rows.features() == self.features => paths.add_batch(self, rows, scores),
+            _ => self.add_some(0..self.roots.len(), rows, scores),
+        }
     }
 
-    /// As [`Self::add_batch`], of some of the trees.
+    /// As [`Self::add_batch`], of some of the trees, in the order they were grown.
     pub(crate) fn add_some(&self, trees: std::ops::Range<usize>, rows: &Matrix, scores: &mut [f32]) {
         if rows.features() != self.features {
             return;
         }
-        let (width, outputs) = (self.features, self.outputs);
-        // As many rows at a time as stay in the nearest cache beside a tree.
-        let block = (BLOCK_VALUES / width).clamp(LANES, 512) / LANES * LANES;
-        for (rows, scores) in rows.values().chunks(block * width).zip(scores.chunks_mut(block * outputs)) {
-            for root in &self.roots[trees.clone()] {
-                for (rows, scores) in rows.chunks(LANES * width).zip(scores.chunks_mut(LANES * outputs)) {
-                    let lanes: [&[f32]; LANES] = std::array::from_fn(|i| {
-                        rows.get(i * width..(i + 1) * width).unwrap_or(&rows[..width])
-                    });
-                    let mut at = [root.node; LANES];
-                    self.walk(&mut at, lanes, root.depth);
-                    for (leaf, scores) in at.iter().zip(scores.chunks_mut(outputs)) {
-                        self.add_leaf(*root, *leaf, scores);
-                    }
-                }
+        for tree in trees {
+            for (row, scores) in rows.iter().zip(scores.chunks_mut(self.outputs)) {
+                self.add_one(tree, row, scores);
             }
         }
+    }
+
+    /// Lays the trees out for judging, which is several times faster then. Trees beyond its limits are judged as they are.
+    pub(crate) fn lay_out(&mut self) {
+        self.paths = walk::Paths::new(self);
     }
 
     /// Adds what one tree says of a row.
@@ -216,30 +197,7 @@ impl Trees {
         at
     }
 
-    /// Goes down from some nodes with a row each until all are at leaves, at most `depth` steps away.
     #[inline]
-    fn walk(&self, at: &mut [u32; LANES], rows: [&[f32]; LANES], depth: u16) {
-        let mut left = depth;
-        while left > 0 {
-            let steps = left.min(STEPS);
-            left -= steps;
-            let mut open = 0;
-            for _ in 0..steps {
-                open = 0;
-                for (at, row) in at.iter_mut().zip(rows) {
-                    let node = &self.nodes[*at as usize];
-                    // A leaf leads to itself.
-                    *at = node.left + u32::from(self.goes_right(node, row));
-                    open |= !node.flags & LEAF;
-                }
-            }
-            if open == 0 {
-                break;
-            }
-        }
-    }
-
-    #[inline(always)]
     fn goes_right(&self, node: &Node, row: &[f32]) -> bool {
         let value = row[usize::from(node.feature)];
         if node.flags & CATEGORICAL != 0 {
@@ -270,6 +228,7 @@ impl Trees {
 
     /// Puts another ensemble's trees behind these.
     pub(crate) fn append(&mut self, other: &Self) {
+        self.paths = None;
         let (nodes, values) = (self.nodes.len() as u32, self.values.len() as u32);
         let (sets, words) = (self.sets.len() as u32, self.words.len() as u32);
         self.nodes.extend(other.nodes.iter().map(|n| Node {
@@ -292,6 +251,7 @@ impl Trees {
     /// Leaves out all but the first trees.
     pub(crate) fn truncate(&mut self, trees: usize) {
         if let Some(first) = self.roots.get(trees) {
+            self.paths = None;
             self.nodes.truncate(first.node as usize);
             self.cover.truncate(first.node as usize);
             let leaves = self.nodes.iter().filter(|n| n.is_leaf());

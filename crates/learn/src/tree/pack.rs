@@ -95,7 +95,7 @@ impl TryFrom<Wire> for Trees {
             cover.push(weight);
         }
         let roots = roots(&wire, &nodes)?;
-        Ok(Self {
+        let mut trees = Self {
             features: wire.features,
             outputs: wire.outputs,
             nodes,
@@ -104,7 +104,10 @@ impl TryFrom<Wire> for Trees {
             values: wire.values,
             sets: wire.sets,
             words: wire.words,
-        })
+            paths: None,
+        };
+        trees.lay_out();
+        Ok(trees)
     }
 }
 

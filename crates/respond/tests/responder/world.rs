@@ -1,6 +1,6 @@
 //! Incidents, prefixes and times to test with.
 
-use detect::{Actor, Change, Class, Evidence, Incident, Severity, Update};
+use detect::{Actor, Change, Class, Evidence, Incident, Origin, Severity, Update};
 use respond::{Allowed, Decision, Prefix};
 use wire::Addr;
 
@@ -45,12 +45,16 @@ pub(crate) fn update(change: Change, actor: Actor) -> Update {
         last_ns: 0,
         confidence: 0.9,
         may_block: true,
+        origins: vec![Origin::Rule],
+        agreed: false,
+        agreeing: Vec::new(),
         signals: 1,
         evidence: vec![Evidence {
             metric: "distinct_ports",
             observed: 120.0,
             threshold: 30.0,
             at_least: true,
+            contribution: None,
         }],
     };
     Update { change, incident }

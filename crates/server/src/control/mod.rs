@@ -85,6 +85,33 @@ pub enum Request {
     },
     /// Databases of addresses and reputation lists: their figures.
     Intel,
+    /// Say that an incident was an attack: [`crate::view::FeedbackView`].
+    Confirm {
+        /// Its number.
+        incident: u64,
+        /// Reason, as in [`Request::Ban`].
+        why: String,
+    },
+    /// Say that an incident was no attack: [`crate::view::FeedbackView`].
+    Dismiss {
+        /// Its number.
+        incident: u64,
+        /// For how long its rules are not heard about its source, s, 1..=[`MAX_BAN_SECONDS`].
+        for_seconds: u64,
+        /// Reason, as in [`Request::Ban`].
+        why: String,
+    },
+    /// What was said of incidents: a list of [`crate::view::FeedbackView`].
+    Feedback,
+    /// Take back what was said: [`crate::view::FeedbackView`] as it was.
+    Retract {
+        /// Its number, as listed by [`Request::Feedback`].
+        id: u64,
+    },
+    /// What was seen of incidents that something was said of, to train on: [`crate::view::LabelledView`].
+    Labelled,
+    /// What is being learnt: [`crate::view::LearnerView`].
+    Learner,
     /// Read the configuration again: all of it, or nothing and why.
     Reload,
 }
@@ -95,25 +122,33 @@ impl Request {
     /// # Errors
     /// One sentence.
     fn validate(&self) -> Result<(), String> {
-        match self {
-            Self::Ban { for_seconds, why, .. } => {
-                if !(1..=MAX_BAN_SECONDS).contains(for_seconds) {
-                    return Err(format!(
-                        "a ban lasts between 1 and {MAX_BAN_SECONDS} seconds, not {for_seconds}"
-                    ));
-                }
-                if why.chars().count() > MAX_WHY {
-                    return Err(format!("the reason is longer than {MAX_WHY} characters"));
-                }
-                // It goes to logs and terminals.
-                if why.chars().any(char::is_control) {
-                    return Err("the reason contains control characters".into());
-                }
-                Ok(())
+        let lasts = |what: &str, seconds: u64| {
+            if (1..=MAX_BAN_SECONDS).contains(&seconds) {
+                return Ok(());
             }
+            Err(format!("{what} lasts between 1 and {MAX_BAN_SECONDS} seconds, not {seconds}"))
+        };
+        match self {
+            Self::Ban { for_seconds, why, .. } => lasts("a ban", *for_seconds).and_then(|()| reason(why)),
+            Self::Dismiss { for_seconds, why, .. } => {
+                lasts("an exception", *for_seconds).and_then(|()| reason(why))
+            }
+            Self::Confirm { why, .. } => reason(why),
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a reason may be kept.
+fn reason(why: &str) -> Result<(), String> {
+    if why.chars().count() > MAX_WHY {
+        return Err(format!("the reason is longer than {MAX_WHY} characters"));
+    }
+    // It goes to logs and terminals.
+    if why.chars().any(char::is_control) {
+        return Err("the reason contains control characters".into());
+    }
+    Ok(())
 }
 
 /// What went wrong, for programs.
@@ -207,6 +242,11 @@ mod tests {
             Some(Request::ClearLimits { address: Some(Addr::v4([192, 0, 2, 7])) }),
         );
         check(
+            r#"{"op":"dismiss","incident":7,"for_seconds":60,"why":"a scanner of ours"}"#,
+            Some(Request::Dismiss { incident: 7, for_seconds: 60, why: "a scanner of ours".into() }),
+        );
+        check(r#"{"op":"retract","id":3}"#, Some(Request::Retract { id: 3 }));
+        check(
             r#"{"op":"explain","address":"192.0.2.7"}"#,
             Some(Request::Explain { address: Addr::v4([192, 0, 2, 7]) }),
         );
@@ -236,6 +276,9 @@ mod tests {
         assert!(ban(MAX_BAN_SECONDS + 1, "").is_err());
         assert!(ban(1, &"é".repeat(MAX_WHY + 1)).is_err());
         assert!(ban(1, "a\u{1b}[2Jb").is_err());
+        let dismiss = |for_seconds| Request::Dismiss { incident: 1, for_seconds, why: String::new() };
+        assert!(dismiss(1).validate().is_ok() && dismiss(0).validate().is_err());
+        assert!(Request::Confirm { incident: 1, why: "\n".into() }.validate().is_err());
     }
 
     #[test]

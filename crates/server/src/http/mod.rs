@@ -4,12 +4,19 @@
 //! no authentication: whoever can reach the address may read traffic figures. Hence the refusal of other addresses than
 //! loopback by default, and hence the `Host` check, without which any web page open in a local browser could read
 //! the API through a name that resolves to 127.0.0.1 (DNS rebinding).
+//!
+//! The detector's API ([`crate::api`]) has routes of its own and is served by the same loop behind the same guard.
 
-mod router;
+pub(crate) mod guard;
+pub mod problem;
+pub(crate) mod router;
 mod serve;
+
+pub use serve::Peer;
 
 use crate::metrics::Metrics;
 use crate::view::{Ready, Stats};
+use axum::Router;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -33,7 +40,7 @@ pub trait Source: Send + Sync {
 /// Bounds on what a client may cost. The defaults suit a scraper and a few people with `curl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once; further ones wait in the listen queue.
+    /// Connections at once; where a further one comes, the one that has been idle for longest is closed.
     pub connections: usize,
     /// Time to send a request head, and time a kept-alive connection may be idle.
     pub head: Duration,
@@ -43,7 +50,7 @@ pub struct Limits {
     pub head_bytes: usize,
     /// Bytes of path and query; more is answered with status 414.
     pub uri_bytes: usize,
-    /// Bytes of a request body; more is answered with status 413. No route reads a body.
+    /// Bytes of a request body; more is answered with status 413.
     pub body_bytes: usize,
 }
 
@@ -143,6 +150,12 @@ impl Http {
     /// See [`HttpError`]; nothing is left behind.
     pub fn start(config: impl Into<HttpConfig>, source: Arc<dyn Source>) -> Result<Self, HttpError> {
         let config = config.into();
+        let app = router::router(source, config.address.ip(), config.limits);
+        Self::serve(config, app, "http")
+    }
+
+    /// Listens and serves `app` on a thread of this name.
+    pub(crate) fn serve(config: HttpConfig, app: Router, name: &str) -> Result<Self, HttpError> {
         let wanted = config.address;
         if !wanted.ip().to_canonical().is_loopback() && !config.allow_remote {
             return Err(HttpError::NotLoopback(wanted));
@@ -157,9 +170,8 @@ impl Http {
             tokio::net::TcpListener::from_std(listener).map_err(fail)?
         };
         let (stop, stopped) = watch::channel(false);
-        let app = router::router(source, address.ip(), config.limits);
         let thread = std::thread::Builder::new()
-            .name("http".into())
+            .name(name.into())
             .spawn(move || runtime.block_on(serve::serve(listener, app, config.limits, stopped)))
             .map_err(fail)?;
         Ok(Self { address, stop, thread: Some(thread) })

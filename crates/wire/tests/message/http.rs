@@ -35,6 +35,7 @@ fn a_request_head_is_read() {
         method: "POST".into(),
         target: "/a?b=c".into(),
         host: Some("example.com".into()),
+        user: None,
         user_agent: Some("probe/1 (x)".into()),
         minor: 1,
         content_length: Some(2),
@@ -44,7 +45,30 @@ fn a_request_head_is_read() {
         depth: 0,
     };
     let told = tell(&[(Client, format!("{head}ok").as_bytes())]);
-    assert_eq!(told, [Message::HttpRequest(expected), Message::HttpBody(Body { request: true, bytes: 2 })]);
+    assert_eq!(
+        told,
+        [Message::HttpRequest(expected), Message::HttpBody(Body { request: true, bytes: 2, user: None })]
+    );
+}
+
+#[test]
+fn who_logs_in_is_told_with_the_body_or_the_head() {
+    let form = "user=anna&password=x";
+    let head = format!(
+        "POST /login HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n",
+        form.len()
+    );
+    let basic = "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YWRtaW46eA==\r\n\r\n";
+    let told = tell(&[(Client, format!("{head}{form}{head}q=1&r=2&s=3&t=4&u=5{basic}").as_bytes())]);
+    let users: Vec<Option<&str>> = told
+        .iter()
+        .map(|m| match m {
+            Message::HttpRequest(r) => r.user.as_deref(),
+            Message::HttpBody(b) => b.user.as_deref(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(users, [None, Some("anna"), None, None, Some("admin")]);
 }
 
 #[test]

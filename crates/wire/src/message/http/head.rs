@@ -2,6 +2,7 @@
 
 use super::super::bytes::{find_below, lower, text};
 use super::super::{Message, Side};
+use super::login::{self, Written};
 use super::{MAX_FIELDS, MAX_METHOD, MAX_TARGET, MAX_VALUE, Request, Response, violation};
 
 /// How the end of a body is known, RFC 9112 §6.3.
@@ -59,6 +60,7 @@ pub(super) struct Head<'a> {
     fields: u16,
     host: Option<&'a [u8]>,
     user_agent: Option<&'a [u8]>,
+    authorization: Option<&'a [u8]>,
     server: Option<&'a [u8]>,
     content_type: Option<&'a [u8]>,
     content_length: Option<u64>,
@@ -204,6 +206,7 @@ impl<'a> Head<'a> {
             6 if name.eq_ignore_ascii_case(b"server") => keep(&mut self.server, value),
             10 if name.eq_ignore_ascii_case(b"user-agent") => keep(&mut self.user_agent, value),
             12 if name.eq_ignore_ascii_case(b"content-type") => keep(&mut self.content_type, value),
+            13 if name.eq_ignore_ascii_case(b"authorization") => keep(&mut self.authorization, value),
             14 if name.eq_ignore_ascii_case(b"content-length") => self.length(value),
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.encoding(value),
             _ => {}
@@ -270,6 +273,7 @@ impl<'a> Head<'a> {
             target: text(self.target, MAX_TARGET),
             host: self.host.map(|value| lower(value, MAX_VALUE)),
             user_agent: self.user_agent.map(|value| text(value, MAX_VALUE)),
+            user: self.authorization.and_then(login::basic),
             minor: self.minor,
             content_length: self.content_length,
             chunked: self.chunked,
@@ -277,6 +281,11 @@ impl<'a> Head<'a> {
             head_bytes: length as u32,
             depth: 0,
         }
+    }
+
+    /// How the body of the request is written, if it may be a login.
+    pub(super) fn written(&self) -> Option<Written> {
+        Written::of(self.content_type?)
     }
 
     pub(super) fn response(&self, length: usize) -> Response {

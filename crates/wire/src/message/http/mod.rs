@@ -7,9 +7,12 @@
 //! ends (RFC 9112 §11.2). Each is told at most once a head.
 
 mod head;
+mod login;
 
 use super::{App, MAX_UNCONSUMED, Message, Next, Progress, Side, Violation};
 use head::{Framing, Head};
+use login::Written;
+pub use login::{MAX_FORM, MAX_USER};
 use serde::Serialize;
 
 /// The head of a request.
@@ -23,6 +26,8 @@ pub struct Request {
     pub host: Option<Box<str>>,
     /// User-Agent field, cut at [`MAX_VALUE`].
     pub user_agent: Option<Box<str>>,
+    /// User of Basic authentication, cut at [`MAX_USER`].
+    pub user: Option<Box<str>>,
     /// Minor version: 0 or 1.
     pub minor: u8,
     /// Content-Length.
@@ -56,12 +61,15 @@ pub struct Response {
 
 /// The end of a body. Empty bodies of a stated length are not told; those that last until the connection closes have no
 /// end in the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize)]
 pub struct Body {
     /// Whose body: true for the request.
     pub request: bool,
     /// Bytes of content, without chunk framing.
     pub bytes: u64,
+    /// User of a login by form or JSON object, as it is encoded there, cut at [`MAX_USER`]; absent unless a password came
+    /// with it.
+    pub user: Option<Box<str>>,
 }
 
 /// Longest method kept, bytes; the registered ones have at most 17.
@@ -169,6 +177,10 @@ pub struct Dissector {
     seen: [bool; 2],
     queue: Queue,
     depth: u16,
+    /// How the body of the request at hand is written, if it may be a login.
+    written: Option<Written>,
+    /// Who logs in with it.
+    user: Option<Box<str>>,
 }
 
 impl super::Dissector for Dissector {
@@ -193,9 +205,13 @@ impl super::Dissector for Dissector {
     }
 
     fn gap(&mut self, from: Side, missing: u64) -> Next {
+        let awaited = matches!(self.states[from as usize], State::Fixed { left, bytes }
+            if left == bytes && self.awaits_login(from, bytes));
         let state = &mut self.states[from as usize];
         match state {
             State::Over => return Next::Enough,
+            // What was held of it is gone.
+            _ if awaited => *state = State::Lost,
             // The last byte is looked at, so that the end is told when it comes.
             State::Fixed { left, .. } if missing < *left => *left -= missing,
             State::Chunk { left, .. } if missing <= *left => *left -= missing,
@@ -214,13 +230,19 @@ impl Dissector {
         let state = self.states[from as usize];
         let (state, step) = match state {
             State::Head { scanned, begun } => return self.head(from, bytes, scanned, begun, out),
-            State::Fixed { left, bytes: all } => match pass(left, bytes.len(), true) {
-                Pass::Whole(n) => {
-                    out.push(body(from, all));
-                    (State::default(), Step::On(n))
+            State::Fixed { left, bytes: all } => {
+                if left == all && self.awaits_login(from, all) {
+                    let Some(form) = bytes.get(..all as usize) else { return Step::Wait };
+                    self.user = self.written.take().and_then(|written| written.user(form));
                 }
-                Pass::Part(n, leave, left) => (State::Fixed { left, bytes: all }, Step::Skip(n, leave)),
-            },
+                match pass(left, bytes.len(), true) {
+                    Pass::Whole(n) => {
+                        out.push(self.body(from, all));
+                        (State::default(), Step::On(n))
+                    }
+                    Pass::Part(n, leave, left) => (State::Fixed { left, bytes: all }, Step::Skip(n, leave)),
+                }
+            }
             State::ChunkSize { bytes: all } => return self.chunk_size(from, bytes, all, out),
             State::Chunk { left, bytes: all } => match pass(left, bytes.len(), false) {
                 Pass::Whole(n) => (State::ChunkEnd { bytes: all }, Step::On(n)),
@@ -242,7 +264,7 @@ impl Dissector {
                 }
                 None => return Step::Wait,
                 Some((b"", n)) => {
-                    out.push(body(from, all));
+                    out.push(self.body(from, all));
                     (State::default(), Step::On(n))
                 }
                 Some((_, n)) => (State::Trailer { bytes: all, read: read + n }, Step::On(n)),
@@ -308,6 +330,7 @@ impl Dissector {
             Side::Client => {
                 let mut request = head.request(length);
                 request.depth = self.depth;
+                (self.written, self.user) = (head.written(), None);
                 self.depth = self.depth.saturating_add(1);
                 self.queue.push(match &*request.method {
                     "HEAD" => Asked::Head,
@@ -345,6 +368,17 @@ impl Dissector {
         Step::On(length)
     }
 
+    /// Whether a body of `length` bytes that begins is to be looked at as a whole.
+    fn awaits_login(&self, from: Side, length: u64) -> bool {
+        from == Side::Client && self.written.is_some() && length <= MAX_FORM
+    }
+
+    fn body(&mut self, from: Side, bytes: u64) -> Message {
+        let request = from == Side::Client;
+        let user = if request { self.user.take() } else { None };
+        Message::HttpBody(Body { request, bytes, user })
+    }
+
     fn chunk_size(&mut self, from: Side, bytes: &[u8], all: u64, out: &mut Vec<Message>) -> Step {
         let size = match line(bytes, MAX_CHUNK_LINE) {
             None if bytes.len() < MAX_CHUNK_LINE => return Step::Wait,
@@ -379,10 +413,6 @@ fn pass(left: u64, at_hand: usize, last: bool) -> Pass {
     }
     let leave = left - held - u64::from(last);
     Pass::Part(at_hand, leave, left - held - leave)
-}
-
-fn body(from: Side, bytes: u64) -> Message {
-    Message::HttpBody(Body { request: from == Side::Client, bytes })
 }
 
 fn violation(what: &'static str) -> Message {

@@ -1,0 +1,84 @@
+//! The detector as a service: the API of `detector`, and inside `run`.
+
+mod figures;
+pub mod golden;
+mod judge;
+mod learn;
+mod prometheus;
+mod training;
+
+pub use self::learn::run as learn_snapshots;
+pub use judge::Service;
+pub use prometheus::Prometheus;
+
+use crate::cli::DetectorArgs;
+use crate::config::{self, Api};
+use crate::exit::{Exit, fail};
+use anyhow::Context as _;
+use detect::RuleSet;
+use server::api::{ApiConfig, ApiError, Detector};
+use server::http::Http;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::sync::Arc;
+
+/// A running API and what is behind it.
+pub struct Running {
+    /// The API; dropping it stops it.
+    pub http: Http,
+    /// What judges.
+    pub service: Arc<Service>,
+}
+
+/// Starts the API.
+///
+/// # Errors
+/// The address cannot be had; models cannot be read.
+pub fn start(api: Api, rules: &RuleSet) -> anyhow::Result<Running> {
+    let service = Service::start(rules, api.prometheus, 0)?;
+    let config = ApiConfig {
+        address: api.address,
+        credentials: api.credentials,
+        requests_per_second: api.requests_per_second,
+        ..ApiConfig::default()
+    };
+    let http = server::api::start(config, Arc::clone(&service) as Arc<dyn Detector>)
+        .map_err(|e| {
+            let exit = if matches!(e, ApiError::Open(_)) { Exit::Config } else { Exit::Busy };
+            fail(exit, format!("{e} (api.address)"))
+        })?;
+    Ok(Running { http, service })
+}
+
+/// `detector`: the API alone, until a signal ends it.
+///
+/// # Errors
+/// Wrong configuration, an address that cannot be had.
+pub fn run(args: &DetectorArgs) -> anyhow::Result<Exit> {
+    let mut config = config::resolve(args.config.as_deref())?;
+    crate::logging(&config.log);
+    if let Some(address) = &args.listen {
+        let Some(api) = &mut config.api else {
+            return Err(fail(
+                Exit::Config,
+                "api.address is \"off\" in the configuration; --listen needs the rest of it",
+            ));
+        };
+        api.address = address.parse().map_err(|_| {
+            fail(Exit::Input, format!("--listen: '{address}' is no address with port such as 127.0.0.1:5000"))
+        })?;
+    }
+    let Some(api) = config.api else {
+        return Err(fail(
+            Exit::Config,
+            "api.address is \"off\": there is nothing to run; set it or use --listen",
+        ));
+    };
+    let mut signals =
+        signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context("cannot handle signals")?;
+    let running = start(api, &config.rules)?;
+    tracing::info!("detector on http://{}; its contract is at /openapi.json", running.http.address());
+    signals.forever().next();
+    running.http.stop();
+    tracing::info!("stopped");
+    Ok(Exit::Ok)
+}
