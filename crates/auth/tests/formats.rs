@@ -133,6 +133,23 @@ fn each_line_about_a_login_in_a_real_log_is_recognised() {
 }
 
 #[test]
+fn seeds_of_the_fuzz_target_are_lines_that_tell_of_logins() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/login");
+    let mut parser = parser();
+    let mut seeds = 0;
+    for seed in std::fs::read_dir(folder).unwrap() {
+        let path = seed.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        let formats = parser.formats().len();
+        let told = (0..=formats).any(|n| parser.line(&bytes, n.checked_sub(1), &CLOCK).event.is_some());
+        let entry = auth::entry(&bytes).and_then(|e| parser.entry(&e, &CLOCK).event);
+        assert!(told || entry.is_some(), "{}", path.display());
+        seeds += 1;
+    }
+    assert!(seeds >= 5);
+}
+
+#[test]
 fn a_line_without_end_is_cut_and_says_nothing() {
     let mut parser = parser();
     let long = format!(
