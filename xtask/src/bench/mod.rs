@@ -41,7 +41,7 @@ pub(crate) struct Setup {
 /// One part: the name for `--section`, its title, and what measures it.
 type Part = (&'static str, &'static str, fn(&Setup) -> anyhow::Result<Section>);
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     ("kernel", "Kernel programs", kernel::measure),
     ("replay", "Replay of captures", replay::measure),
     ("reaction", "Reaction", reaction::measure),
