@@ -261,6 +261,7 @@ fn list(args: &TrustArgs, output: Output) -> anyhow::Result<Exit> {
         .map(|(id, active, bundle)| match bundle {
             Ok(bundle) => {
                 let mut value = described(bundle);
+                value["id"] = id.as_str().into();
                 value["active"] = (*active).into();
                 value["built_in"] = (id == BUILT_IN).into();
                 value

@@ -1,11 +1,15 @@
-//! Trains on a CSV of flows and prints what a held-out third of it says. For work on the growers.
+//! Trains on a CSV of flows, without those that a hash of their features holds out, and prints as JSON what the rest says
+//! and how long it took. For work on the growers, and for `cargo xtask bench --section learn`.
 //!
-//! `flows FILE LABEL NORMAL DROP,DROP… [hybrid|boosting|forest]`
+//! `flows FILE LABEL NORMAL DROP,DROP… [hybrid|boosting|forest] [SPLIT] [FOREST]`
+//!
+//! Writes both parts to the directory SPLIT as CSV; measures the trees in the file FOREST too, written as JSON.
 
 #![expect(clippy::disallowed_methods, reason = "an example reads a file and takes the time")]
 
 use learn::hybrid::{self, Hybrid, Options, Scratch, Training, Verdict};
 use learn::metric::{Confusion, Ranking, largest};
+use learn::tree::Trees;
 use learn::{Feature, Inline, Kind, Matrix, Pool};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -33,12 +37,6 @@ impl Pool for Threads {
             work();
         });
     }
-}
-
-/// Time on the processor of this thread, in nanoseconds: what others do on the machine is not in it. Linux only.
-fn busy() -> f64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0.0)
 }
 
 fn main() {
@@ -72,7 +70,7 @@ fn main() {
         let kind = if numeric { Kind::Numeric } else { Kind::Categorical(list) };
         schema.push(Feature { name: header[*c].to_owned(), kind });
     }
-    // INNER: leave out the rows held out below and hold out others, to choose options by.
+    // INNER=1 in the environment: leave out the rows held out below and hold out others, to choose options by.
     let inner = std::env::var("INNER").is_ok();
     let part = |r: usize| {
         let mut h = DefaultHasher::new();
@@ -93,7 +91,15 @@ fn main() {
     };
     let ((train, train_class), (test, test_class)) = (set(false), set(true));
     let normal = names.iter().position(|n| *n == args[3]).expect("the normal class") as u32;
-    println!("{} + {} rows, {} features, {} classes", train.rows(), test.rows(), schema.len(), names.len());
+    if let Some(directory) = args.get(6) {
+        for (name, held) in [("train.csv", false), ("test.csv", true)] {
+            let mut lines = vec![text.lines().next().unwrap_or_default()];
+            lines.extend(
+                text.lines().skip(1).enumerate().filter(|(r, _)| part(*r) == Some(held)).map(|l| l.1),
+            );
+            std::fs::write(format!("{directory}/{name}"), lines.join("\n") + "\n").expect("a directory");
+        }
+    }
     let kind = match args.get(5).map(String::as_str) {
         Some("forest") => hybrid::Kind::Forest,
         Some("boosting") => hybrid::Kind::Boosting,
@@ -114,49 +120,40 @@ fn main() {
     let begun = Instant::now();
     let options = Options { kind, ..Options::default() };
     let model = Hybrid::train(&training, &options, &pool, &mut |p| {
-        eprintln!("  {p:?} after {:.2} s, {:.2} s busy", begun.elapsed().as_secs_f64(), busy() / 1e9);
+        eprintln!("{p:?} after {:.2} s", begun.elapsed().as_secs_f64());
     })
     .expect("a model");
-    println!(
-        "trained in {:.2} s: {} trees, {} nodes, {} bytes",
-        begun.elapsed().as_secs_f64(),
-        model.trees(),
-        model.nodes(),
-        learn::codec::to_bytes(&model).len()
-    );
+    let seconds = begun.elapsed().as_secs_f64();
     let judged = model.judge_batch(&test, &Inline);
     // The quickest of many short runs: what others do on the machine makes the rest slower.
-    let some = test.select(&(0..test.rows().min(64)).collect::<Vec<_>>());
-    let quickest = |run: &mut dyn FnMut()| {
+    let quickest = |rows: usize, times: usize, run: &mut dyn FnMut()| {
         let time = |_| {
             let begun = Instant::now();
             run();
-            begun.elapsed().as_nanos() as f64 / some.rows() as f64
+            begun.elapsed().as_nanos() as f64 / rows as f64
         };
-        (0..2000).map(time).fold(f64::INFINITY, f64::min)
+        (0..times).map(time).fold(f64::INFINITY, f64::min).round()
     };
+    let few = test.select(&(0..test.rows().min(64)).collect::<Vec<_>>());
+    let many = test.select(&(0..test.rows().min(4096)).collect::<Vec<_>>());
     let mut scratch = Scratch::default();
-    let alone = quickest(&mut || {
-        some.iter().for_each(|row| {
+    let single = quickest(few.rows(), 2000, &mut || {
+        few.iter().for_each(|row| {
             std::hint::black_box(model.judge(row, &mut scratch));
         });
     });
-    let batch = quickest(&mut || {
-        std::hint::black_box(model.judge_batch(&some, &Inline));
+    let batch = quickest(many.rows(), 30, &mut || {
+        std::hint::black_box(model.judge_batch(&many, &Inline));
     });
-    println!("  {alone:.0} ns a row alone, {batch:.0} ns in a batch");
+    let forest = args.get(7).map(|file| {
+        let text = std::fs::read_to_string(file).expect("a file of trees");
+        let trees: Trees = serde_json::from_str(&text).expect("trees");
+        let mut scores = vec![0.0; many.rows() * trees.outputs()];
+        quickest(many.rows(), 30, &mut || trees.add_batch(&many, &mut scores))
+    });
     let attack = |c: u32| c != normal;
     let r = Ranking::new(judged.iter().zip(&test_class).map(|(j, c)| (j.score, attack(*c))));
     let cut = r.at((model.threshold / (1.0 - model.threshold)).ln());
-    println!(
-        "  auc {:.5}  recall@1% {:.4}  @0.1% {:.4}  f1 {:.4} (best {:.4}) at {:.3}",
-        r.auc(),
-        r.recall_at_fpr(0.01).0,
-        r.recall_at_fpr(0.001).0,
-        cut.f1(),
-        r.best_f1().1,
-        model.threshold
-    );
     let mut decided = Confusion::new(names.len());
     let mut likeliest = Confusion::new(names.len());
     let mut unknown = 0;
@@ -165,14 +162,27 @@ fn main() {
         likeliest.add(*c as usize, largest(j.probabilities));
         unknown += usize::from(j.verdict == Verdict::Unknown);
     }
-    println!(
-        "  macro f1 {:.4} (of the likeliest {:.4}), accuracy {:.4} ({:.4}), {unknown} unknown",
-        decided.macro_f1(),
-        likeliest.macro_f1(),
-        decided.accuracy(),
-        likeliest.accuracy()
-    );
-    for (i, n) in names.iter().enumerate() {
-        println!("    {n}: f1 {:.3} ({:.3})", decided.of(i).f1(), likeliest.of(i).f1());
-    }
+    let f1: BTreeMap<&str, f64> =
+        names.iter().enumerate().map(|(i, n)| (n.as_str(), decided.of(i).f1())).collect();
+    let report = serde_json::json!({
+        "rows": [train.rows(), test.rows()],
+        "features": schema.len(),
+        "classes": names.len(),
+        "train_seconds": seconds,
+        "trees": model.trees(),
+        "nodes": model.nodes(),
+        "bytes": learn::codec::to_bytes(&model).len(),
+        "ns_per_row": { "single": single, "batch": batch, "forest": forest },
+        "auc": r.auc(),
+        "recall_at_fpr": { "0.01": r.recall_at_fpr(0.01).0, "0.001": r.recall_at_fpr(0.001).0 },
+        "threshold": model.threshold,
+        "f1": cut.f1(),
+        "best_f1": r.best_f1().1,
+        "macro_f1": decided.macro_f1(),
+        "macro_f1_of_the_likeliest": likeliest.macro_f1(),
+        "accuracy": decided.accuracy(),
+        "unknown": unknown,
+        "f1_by_class": f1,
+    });
+    println!("{report:#}");
 }

@@ -271,6 +271,58 @@ impl Pack for Platt {
     }
 }
 
+/// Probabilities = softmax(scores / degrees): scores of several classes brought to the size at which what happened was
+/// likeliest (Guo et al., "On Calibration of Modern Neural Networks", 2017).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Temperature {
+    /// Above 1 where the scores claimed too much.
+    pub degrees: f64,
+}
+
+impl Temperature {
+    /// Fits to the scores of rows, one for each class, and the classes of the rows. Between 0.02 and 50 degrees.
+    ///
+    /// # Errors
+    /// No rows; scores that are not as many for each row; a class without a score.
+    pub fn fit(scores: &[f32], classes: &[u32]) -> Result<Self, LearnError> {
+        if classes.is_empty() {
+            return Err(LearnError::Empty);
+        }
+        let k = scores.len() / classes.len();
+        if k == 0 || !scores.len().is_multiple_of(classes.len()) || classes.iter().any(|c| *c as usize >= k) {
+            let expected = classes.len() * k.max(1);
+            return Err(LearnError::Shape { what: "scores of the rows", expected, found: scores.len() });
+        }
+        let loss = |log: f64| -> f64 {
+            let by = (-log).exp();
+            let of = |(s, class): (&[f32], &u32)| {
+                let scaled = |s: &f32| f64::from(*s) * by;
+                let most = s.iter().map(scaled).fold(f64::NEG_INFINITY, f64::max);
+                most + s.iter().map(|s| (scaled(s) - most).exp()).sum::<f64>().ln()
+                    - scaled(&s[*class as usize])
+            };
+            scores.chunks(k).zip(classes).map(of).sum()
+        };
+        // The loss has one valley over the logarithm of degrees: golden-section search (Kiefer, 1953).
+        let ratio = (5.0_f64.sqrt() - 1.0) / 2.0;
+        let (mut low, mut high) = (0.02_f64.ln(), 50.0_f64.ln());
+        let (mut a, mut b) = (high - ratio * (high - low), low + ratio * (high - low));
+        let (mut at_a, mut at_b) = (loss(a), loss(b));
+        for _ in 0..30 {
+            if at_a < at_b {
+                (high, b, at_b) = (b, a, at_a);
+                a = high - ratio * (high - low);
+                at_a = loss(a);
+            } else {
+                (low, a, at_a) = (a, b, at_b);
+                b = low + ratio * (high - low);
+                at_b = loss(b);
+            }
+        }
+        Ok(Self { degrees: f64::midpoint(low, high).exp() })
+    }
+}
+
 /// Expected calibration error: the mean gap between probability and frequency over `bins` equal steps of probability,
 /// weighted by rows. NaN without rows.
 #[must_use]
@@ -366,5 +418,22 @@ mod tests {
         assert!(error(&|s| isotonic.probability(s)) < 0.02);
         assert!(error(&|s| s.clamp(0.0, 1.0)) > 0.05, "the figure can tell");
         assert_eq!(Platt::fit(&[(1.0, true)]), Err(LearnError::OneClass));
+    }
+
+    #[test]
+    fn a_temperature_takes_back_what_scores_claim_too_much() {
+        let mut random = Random::new(6, 0);
+        let (mut scores, mut classes) = (Vec::new(), Vec::new());
+        for _ in 0..4000 {
+            let z: Vec<f32> = (0..3).map(|_| random.normal() as f32).collect();
+            let sum: f32 = z.iter().map(|z| z.exp()).sum();
+            let draw = random.unit() as f32 * sum;
+            classes.push(u32::from(draw > z[0].exp()) + u32::from(draw > z[0].exp() + z[1].exp()));
+            scores.extend(z.iter().map(|z| z * 3.0));
+        }
+        let t = Temperature::fit(&scores, &classes).unwrap();
+        assert!((t.degrees - 3.0).abs() < 0.25, "{t:?}");
+        assert!(Temperature::fit(&[], &[]).is_err());
+        assert!(Temperature::fit(&[0.0, 1.0], &[5]).is_err());
     }
 }

@@ -11,6 +11,7 @@ mod figure;
 mod flood;
 mod generate;
 mod kernel;
+mod learn;
 mod load;
 pub(crate) mod machine;
 mod memory;
@@ -40,7 +41,7 @@ pub(crate) struct Setup {
 /// One part: the name for `--section`, its title, and what measures it.
 type Part = (&'static str, &'static str, fn(&Setup) -> anyhow::Result<Section>);
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     ("kernel", "Kernel programs", kernel::measure),
     ("replay", "Replay of captures", replay::measure),
     ("reaction", "Reaction", reaction::measure),
@@ -50,6 +51,7 @@ const PARTS: [Part; 9] = [
     ("capture", "Dataset capture", rate::measure),
     ("generate", "Ordinary traffic", generate::measure),
     ("enrich", "Knowledge of addresses", enrich::measure),
+    ("learn", "Learning", learn::measure),
 ];
 
 /// Says what goes on.
@@ -86,10 +88,15 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
     let selection = Selection::parse(args)?;
     let begun = Instant::now();
     progress("building");
+    // The other parts run the program.
+    let needed = PARTS.iter().any(|(name, ..)| *name != "learn" && selection.sections.has(name));
     for build in [
         &["build", "--quiet", "--release", "--package", "autoinmune"][..],
         &["build", "--quiet", "--release", "--package", "kernel", "--example", "testrun"],
-    ] {
+    ]
+    .into_iter()
+    .filter(|_| needed)
+    {
         let built = shell::cargo(build).status().context("cannot run cargo")?;
         anyhow::ensure!(built.success(), "the release build failed");
     }

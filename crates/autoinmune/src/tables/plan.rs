@@ -122,7 +122,7 @@ impl Plan {
                 self.dropped.insert(name.clone(), why.to_owned());
                 continue;
             }
-            let kind = if nature == Nature::Numeric {
+            let kind = if matches!(nature, Nature::Numeric | Nature::Counter) {
                 if contents.strays() > 0 {
                     let strays = contents.strays();
                     self.notes
@@ -134,16 +134,15 @@ impl Plan {
             };
             self.schema.push(Feature { name: name.clone(), kind });
         }
-        let by_itself: Vec<&str> = self
-            .dropped
-            .iter()
-            .filter(|(_, why)| *why != "asked by --drop")
-            .map(|(n, _)| n.as_str())
-            .collect();
-        if !by_itself.is_empty() {
+        // What holds addresses or times is not kept, whoever asks.
+        let keepable =
+            |why: &str| !why.starts_with("asked") && !why.starts_with("holds") && !why.starts_with("has no");
+        let list: Vec<&str> =
+            self.dropped.iter().filter(|(_, why)| keepable(why)).map(|(name, _)| name.as_str()).collect();
+        if !list.is_empty() {
             self.notes.push(format!(
                 "not learnt from, as they say who, when or what ({}); --keep them if they do not",
-                by_itself.join(", ")
+                list.join(", ")
             ));
         }
         Ok(())

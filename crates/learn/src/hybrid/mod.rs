@@ -1,9 +1,8 @@
 //! The two-stage classifier: "is this normal?" first, and of the rest "which family?", or none that is known.
 //!
-//! Both stages are trees whose leaves add up to log odds, whatever grew them: a boosted ensemble, a forest, or both weighted
-//! against each other ([`Kind`]). So one walk judges, and exact contributions of features explain it.
+//! Both stages are trees whose leaves add up to log odds, whatever grew them ([`Kind`]). So one walk judges, and exact
+//! contributions of features explain it.
 
-mod stack;
 mod train;
 
 use crate::codec::{CodecError, Pack, ensure};
@@ -20,11 +19,12 @@ const PART: usize = 4096;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Random forests: quick to train, and hard to mislead by wrong labels.
+    /// Random forests, checked by the rows that trees did not draw: quick to train, large, slow to judge.
     Forest,
-    /// Boosted trees: small and exact.
+    /// Boosted trees, checked by one row in seven, which they do not learn from: quick to train, small, quick to judge.
     Boosting,
-    /// Both, several times over: the most exact, the slowest to train.
+    /// Boosted trees that learn from all rows, checked by models that each left out a quarter: the most exact, and four
+    /// times as slow to train.
     #[default]
     Hybrid,
 }

@@ -1,14 +1,13 @@
-//! Training of both stages, and of what follows from rows that the models did not learn from: how they are weighed, their
-//! probabilities and thresholds.
+//! Training of both stages, and of what follows from rows that the models did not learn from: probabilities, thresholds, and
+//! how long to go on.
 
-use super::stack::{Held, Stack};
 use super::{Hybrid, Kind};
 use crate::LearnError;
+use crate::calibrate::{Platt, Temperature};
 use crate::matrix::{Feature, Kind as FeatureKind, Matrix};
 use crate::metric::{Confusion, Ranking};
 use crate::pool::Pool;
 use crate::random::Random;
-use crate::tree::Trees;
 use crate::tree::boosting::{self, Boosting, Samples, logistic, softmax};
 use crate::tree::forest::{self, Forest};
 use std::collections::BTreeMap;
@@ -16,7 +15,16 @@ use std::collections::BTreeMap;
 /// Share of attacks of known families that may be called unknown.
 const UNKNOWN_SHARE: f64 = 0.02;
 /// Exponents tried for the weight of a family by its size.
-const EXPONENTS: [f64; 11] = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
+const EXPONENTS: [f64; 10] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
+
+/// Passes over the families to find their weights.
+const PASSES: usize = 3;
+/// Least rise of the mean F1 for which families are weighed by size at all: less is a matter of single rows of rare ones.
+const LEAST_BETTER: f64 = 0.01;
+/// Least rise of the mean F1 for which a family's weight changes.
+const LEAST_STEP: f64 = 1e-3;
+/// Least rows held out of a family whose weight may change by itself.
+const LEAST_ROWS: usize = 30;
 
 /// What to learn from.
 #[derive(Clone, Copy, Debug)]
@@ -150,22 +158,40 @@ impl Hybrid {
             }
         }
         let truth: Vec<usize> = fitted.rows.iter().map(|r| families[*r] as usize).collect();
-        let mut best = (0.0, vec![1.0; k]);
-        for exponent in EXPONENTS {
-            let factors: Vec<f32> =
-                self.shares.iter().map(|s| f64::from(s.max(1e-6)).powf(-exponent) as f32).collect();
+        let f1 = |factors: &[f32]| {
             let mut confusion = Confusion::new(k);
             for (p, truth) in p.chunks(k).zip(&truth) {
                 let value = |i: usize| p[i] * factors[i];
                 let decided = (0..k).reduce(|a, b| if value(b) > value(a) { b } else { a });
                 confusion.add(*truth, decided.unwrap_or(0));
             }
-            let f1 = confusion.macro_f1();
-            if f1 > best.0 + 1e-4 {
-                best = (f1, factors);
+            confusion.macro_f1()
+        };
+        let by_size = |exponent: f64| -> Vec<f32> {
+            self.shares.iter().map(|s| f64::from(s.max(1e-6)).powf(-exponent) as f32).collect()
+        };
+        let (plain, mut factors) = (f1(&by_size(0.0)), by_size(0.0));
+        let mut best = plain;
+        for exponent in EXPONENTS {
+            let found = f1(&by_size(exponent));
+            if found > best.max(plain + LEAST_BETTER) {
+                (best, factors) = (found, by_size(exponent));
             }
         }
-        self.factors = best.1;
+        // One family at a time, in steps too coarse to fit single rows.
+        let mut rows = vec![0; k];
+        truth.iter().for_each(|t| rows[*t] += 1);
+        for family in (0..k).cycle().take(k * PASSES).filter(|f| rows[*f] >= LEAST_ROWS) {
+            for by in [0.6, 1.0 / 0.6] {
+                let mut moved = factors.clone();
+                moved[family] *= by;
+                let found = f1(&moved);
+                if found > best + LEAST_STEP {
+                    (best, factors) = (found, moved);
+                }
+            }
+        }
+        self.factors = factors;
         // The answer is a set: all families whose probability is at least what all but a few rows gave their own family
         // (Vovk et al., 2005). Unknown is the empty set.
         let mut own: Vec<f32> = p.chunks(k).zip(&truth).map(|(p, t)| p[*t]).collect();
@@ -267,99 +293,112 @@ fn fit(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Fitted, LearnError> {
     let n = samples.rows.rows();
-    let fold = |r: usize, folds: u64| {
-        (Random::new(options.seed ^ 0x666f_6c64, u64::from(groups[r])).bits() % folds) as usize
+    let fold =
+        |r: usize, folds: u64| Random::new(options.seed ^ 0x666f_6c64, u64::from(groups[r])).bits() % folds;
+    let of = match options.kind {
+        Kind::Forest | Kind::Boosting => 1,
+        Kind::Hybrid => FOLDS as usize + 1,
     };
-    let outputs = if classes == 2 { 1 } else { classes };
-    let (folds, boosted, planted) = match options.kind {
-        Kind::Forest => (1, 0, true),
-        Kind::Boosting => (7, 1, false),
-        Kind::Hybrid => (5, 5, true),
-    };
-    let of = boosted + usize::from(planted);
     let mut done = 0;
     let mut tell = || {
         done += 1;
         progress(Progress { step, done, of });
     };
-    // By model: its trees and base, and scores of the rows it did not see.
-    let mut models: Vec<(Trees, Vec<f32>, Vec<f32>)> = Vec::new();
-    let mut held_rows: Vec<usize> = (0..n).collect();
-    if boosted > 0 {
-        let mut trees = Trees::new(schema.len(), outputs);
-        let mut base = vec![0.0; outputs];
-        let mut scores = vec![0.0_f32; n * outputs];
-        let share = 1.0 / boosted as f32;
-        for b in 0..boosted {
-            let (out, kept): (Vec<usize>, Vec<usize>) = (0..n).partition(|r| fold(*r, folds) == b);
-            let pick = |places: &[usize]| Part::new(samples, places);
-            let (kept, out_part) = (pick(&kept), pick(&out));
-            let boost = boosting::Options { seed: options.seed + b as u64, ..recipe(options.kind) };
-            let held = Some(out_part.samples()).filter(|s| !s.classes.is_empty());
-            let model = Boosting::train(&kept.samples(), schema, classes, &boost, held.as_ref(), pool)?;
-            let found = model.score_batch(&out_part.rows);
-            for (row, found) in out.iter().zip(found.chunks(outputs)) {
-                scores[row * outputs..][..outputs].copy_from_slice(found);
-            }
-            let mut own = model.trees;
-            own.scale(share);
-            trees.append(&own);
-            base.iter_mut().zip(&model.base).for_each(|(b, own)| *b += own * share);
-            tell();
-        }
-        held_rows.retain(|r| fold(*r, folds) < boosted);
-        let scores = held_rows.iter().flat_map(|r| &scores[r * outputs..][..outputs]).copied().collect();
-        models.push((trees, base, scores));
-    }
-    if planted {
-        let plant = forest::Options { seed: options.seed, ..forest::Options::default() };
-        let (forest, out_of_bag) = Forest::train_grouped(samples, schema, classes, &plant, groups, pool)?;
-        // A row that was in every tree's bag, which happens in small data, has no score.
-        held_rows.retain(|r| !out_of_bag[r * outputs].is_nan());
-        let scores = held_rows.iter().flat_map(|r| &out_of_bag[r * outputs..][..outputs]).copied().collect();
-        models.push((forest.trees, vec![0.0; outputs], scores));
-        tell();
-    }
-    let own_classes: Vec<u32> = held_rows.iter().map(|r| samples.classes[*r]).collect();
-    let own_weights: Vec<f32> = held_rows.iter().map(|r| samples.weight(*r)).collect();
-    let held = Held {
-        scores: models.iter().map(|(_, _, s)| &s[..]).collect(),
-        outputs,
-        classes: &own_classes,
-        weights: &own_weights,
+    // A fold may be empty in small data; then there is nothing to check by, and nothing to stop early.
+    let divide = |fold_of: &dyn Fn(usize) -> bool| {
+        let (out, kept): (Vec<usize>, Vec<usize>) = (0..n).partition(|r| fold_of(*r));
+        (Part::new(samples, &kept), Part::new(samples, &out), out)
     };
-    let Stack { weights, offset } = held.fit();
-    let mut trees = Trees::new(schema.len(), outputs);
-    let mut base = vec![offset as f32; outputs];
-    let mut scores = vec![offset as f32; held_rows.len() * outputs];
-    for ((mut own, own_base, own_scores), weight) in models.into_iter().zip(weights) {
-        let weight = weight as f32;
-        if weight == 0.0 {
-            continue;
+    let boost = |kept: &Part, out: &Part, options: &boosting::Options| {
+        let held = Some(out.samples()).filter(|s| !s.classes.is_empty());
+        Boosting::train(&kept.samples(), schema, classes, options, held.as_ref(), pool)
+    };
+    let fitted = match options.kind {
+        Kind::Forest => {
+            let plant = forest::Options { seed: options.seed, ..forest::Options::default() };
+            let (forest, mut scores) = Forest::train_grouped(samples, schema, classes, &plant, groups, pool)?;
+            let outputs = forest.trees.outputs();
+            // A row that every tree drew, which happens in small data, has no score.
+            let rows: Vec<usize> = (0..n).filter(|r| !scores[r * outputs].is_nan()).collect();
+            scores.retain(|s| !s.is_nan());
+            let model = Boosting { trees: forest.trees, base: vec![0.0; outputs], classes };
+            Fitted { model, rows, scores }
         }
-        own.scale(weight);
-        trees.append(&own);
-        base.iter_mut().zip(own_base).for_each(|(b, own)| *b += own * weight);
-        scores.iter_mut().zip(own_scores).for_each(|(s, own)| *s += own * weight);
-    }
-    trees.lay_out();
-    Ok(Fitted { model: Boosting { trees, base, classes }, rows: held_rows, scores })
+        Kind::Boosting => {
+            let (kept, out, rows) = divide(&|r| fold(r, SEVENTH) == 0);
+            let model = boost(&kept, &out, &boosting::Options { seed: options.seed, ..QUICK })?;
+            let scores = model.score_batch(&out.rows);
+            Fitted { model, rows, scores }
+        }
+        Kind::Hybrid => {
+            let (mut rows, mut scores, mut rounds) = (Vec::with_capacity(n), Vec::new(), 0);
+            for b in 0..FOLDS {
+                let (kept, out, places) = divide(&|r| fold(r, FOLDS) == b);
+                let own = boosting::Options { seed: options.seed.wrapping_add(b), ..THOROUGH };
+                let model = boost(&kept, &out, &own)?;
+                rounds += model.trees.len();
+                scores.extend(model.score_batch(&out.rows));
+                rows.extend(places);
+                tell();
+            }
+            // More rows bear a little more.
+            let rounds = (rounds as f64 / FOLDS as f64 * 1.1).ceil().clamp(1.0, THOROUGH.rounds as f64);
+            let own =
+                boosting::Options { seed: options.seed, patience: 0, rounds: rounds as usize, ..THOROUGH };
+            let model = Boosting::train(samples, schema, classes, &own, None, pool)?;
+            Fitted { model, rows, scores }
+        }
+    };
+    tell();
+    Ok(fitted.calibrated(samples))
 }
 
-/// How each boosted model is trained.
-fn recipe(kind: Kind) -> boosting::Options {
-    match kind {
-        Kind::Hybrid => boosting::Options {
-            rounds: 400,
-            rate: 0.05,
-            patience: 30,
-            features: 0.7,
-            l2: 1.0,
-            ..boosting::Options::default()
-        },
-        _ => boosting::Options { patience: 20, l2: 1.0, ..boosting::Options::default() },
+impl Fitted {
+    /// Brings scores to the size at which they are log odds.
+    fn calibrated(mut self, samples: &Samples<'_>) -> Self {
+        let classes: Vec<u32> = self.rows.iter().map(|r| samples.classes[*r]).collect();
+        let (scale, offset) = if self.model.base.len() == 1 {
+            let pairs: Vec<(f32, bool)> =
+                self.scores.iter().zip(&classes).map(|(s, c)| (*s, *c == 1)).collect();
+            // One class only, or a model that knows nothing: scores stay as they are.
+            match Platt::fit(&pairs) {
+                Ok(platt) if platt.a > 0.0 => (platt.a as f32, platt.b as f32),
+                _ => (1.0, 0.0),
+            }
+        } else {
+            (Temperature::fit(&self.scores, &classes).map_or(1.0, |t| 1.0 / t.degrees as f32), 0.0)
+        };
+        self.model.trees.scale(scale);
+        self.model.base.iter_mut().for_each(|b| *b = *b * scale + offset);
+        self.scores.iter_mut().for_each(|s| *s = *s * scale + offset);
+        self
     }
 }
+
+/// Parts of which a hybrid leaves out one at a time.
+const FOLDS: u64 = 4;
+/// Parts of which quick boosting leaves out one.
+const SEVENTH: u64 = 7;
+
+/// How a model is trained quickly. As LightGBM does unless told otherwise, but for a bound on depth, which the time to judge
+/// a row depends on, and doubt (`l2`), without which families of few rows make others fall apart.
+const QUICK: boosting::Options = boosting::Options {
+    rounds: 100,
+    rate: 0.1,
+    leaves: 31,
+    depth: 12,
+    min_rows: 20.0,
+    min_hessian: 1e-3,
+    l2: 1.0,
+    most_step: 5.0,
+    features: 1.0,
+    rows: 1.0,
+    patience: 20,
+    seed: 0,
+};
+
+/// How the models of a hybrid are trained: larger trees, on half of the features each.
+const THOROUGH: boosting::Options = boosting::Options { leaves: 63, features: 0.5, ..QUICK };
 
 /// Some of the rows.
 struct Part {

@@ -151,8 +151,8 @@ impl Ground<'_> {
         at: &Place<'_>,
         rows: &[u32],
         histogram: &mut [i64],
-        own: (&[i64], usize),
-        sibling: Option<(&mut [i64], (&[i64], usize))>,
+        own: Size<'_>,
+        sibling: Option<(&mut [i64], Size<'_>)>,
         pool: &dyn Pool,
     ) -> (Option<Candidate>, Option<Candidate>) {
         let cells = at.quanta.gather(rows);
@@ -203,7 +203,7 @@ impl Ground<'_> {
         at: &Place<'_>,
         feature: usize,
         cells: &[i64],
-        (total, rows): (&[i64], usize),
+        (total, rows): Size<'_>,
     ) -> Option<Candidate> {
         let hessian = f64::from(unpack(total[0]).1);
         // With one channel rows are estimated from hessians, as they are not in the histogram.
@@ -219,6 +219,9 @@ impl Ground<'_> {
         judge.best(feature, &self.binning.features[feature], cells)
     }
 }
+
+/// Sums of a leaf by channel, and its rows.
+type Size<'a> = (&'a [i64], usize);
 
 struct Place<'a> {
     features: &'a [usize],
