@@ -42,13 +42,19 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
         let _ = m.score(&row[..m.features().min(WIDEST)]);
     }
     if let Some(m) = read::<Dbscan>(input) {
-        (0..8).for_each(|n| drop((m.score(&row[..n]), m.differences(&row[..n]))));
+        for n in 0..8 {
+            let _ = (m.score(&row[..n]), m.differences(&row[..n]));
+        }
     }
     if let Some(m) = read::<Usual>(input) {
-        (0..8).for_each(|n| drop(m.deviations(1, 2, &row[..n], 3)));
+        for n in 0..8 {
+            let _ = m.deviations(1, 2, &row[..n], 3);
+        }
     }
     if let Some(m) = read::<Isolation>(input) {
-        (0..8).for_each(|n| drop(m.score(&row[..n])));
+        for n in 0..8 {
+            let _ = m.score(&row[..n]);
+        }
     }
     if let Some(m) = read::<Classifier>(input) {
         let _ = m.predict("alice");

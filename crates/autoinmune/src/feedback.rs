@@ -3,6 +3,7 @@
 use crate::cli::ClientArgs;
 use crate::client::{ask, show};
 use crate::exit::{Exit, fail};
+use crate::learned::labelled::LABEL;
 use crate::text::{span, table};
 use anyhow::Context as _;
 use clap::{Subcommand, ValueHint};
@@ -13,9 +14,6 @@ use server::view::{FeedbackView, LabelledView, LearnerView};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
-
-/// Column with the class in exported tables.
-const LABEL: &str = "label";
 
 /// `feedback …`.
 #[derive(Debug, Subcommand)]
@@ -55,7 +53,7 @@ pub enum FeedbackCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Write the flows of confirmed and dismissed incidents as a table to train on: `autoinmune train --data … --label label`
+    /// Write the flows of confirmed and dismissed incidents as a table to train on: `autoinmune learn --labelled FILE`
     Export {
         /// CSV file to write, or `-`
         #[arg(value_name = "FILE|-", value_hint = ValueHint::FilePath)]
@@ -212,9 +210,9 @@ mod tests {
             columns: vec!["dur".into(), "Fwd, odd".into(), "proto".into()],
             rows: vec![
                 (vec![Some("1.5".into()), None, Some("tcp".into())], "port_scan".into()),
-                (vec![Some("2".into()), Some("3".into()), None], "normal".into()),
+                (vec![Some("2".into()), Some("3".into()), None], "benign".into()),
             ],
         };
-        assert_eq!(csv(&labelled), "dur,\"Fwd, odd\",proto,label\n1.5,,tcp,port_scan\n2,3,,normal\n");
+        assert_eq!(csv(&labelled), "dur,\"Fwd, odd\",proto,label\n1.5,,tcp,port_scan\n2,3,,benign\n");
     }
 }

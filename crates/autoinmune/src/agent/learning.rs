@@ -101,7 +101,8 @@ impl Learning {
 
     /// How the learner stands.
     pub fn view(&self) -> Option<LearnerView> {
-        self.learner.as_ref().map(Learner::view)
+        // The learner's own word for it comes after its training.
+        self.learner.as_ref().map(|l| LearnerView { model: self.name.clone(), ..l.view() })
     }
 
     /// Answers what is asked of it; `None` if it is not its affair.

@@ -1,6 +1,7 @@
 //! The learned detectors in the program: trained from captures, kept in bundles, put into the line.
 
 pub mod collect;
+pub mod labelled;
 pub mod plan;
 mod report;
 mod train;

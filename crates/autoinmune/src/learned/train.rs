@@ -36,6 +36,9 @@ pub struct LearnArgs {
     /// A directory of captures by the name that the plan has for it
     #[arg(long, value_name = "NAME=DIR", value_parser = named)]
     pub from: Vec<(String, PathBuf)>,
+    /// Flows that people said something of, for the classifier of flows to learn too (autoinmune feedback export)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub labelled: Vec<PathBuf>,
     /// Directory to write the bundle to; must not exist
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: PathBuf,
@@ -208,6 +211,10 @@ fn gather(
             let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             data.push(Data { file, sha256, bytes });
         }
+    }
+    for path in &args.labelled {
+        data.push(super::labelled::read(path, &schema(), origins.len() as u64, &mut all)?);
+        origins.push("feedback".to_owned());
     }
     Ok((all, origins, data))
 }

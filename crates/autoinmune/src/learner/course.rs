@@ -48,7 +48,8 @@ pub trait Meter {
 struct Candidate {
     ensemble: Arc<Ensemble>,
     figures: Figures,
-    shadow: Shadow,
+    /// From the first step after training, which takes a while.
+    shadow: Option<Shadow>,
     samples: u64,
     span_ns: (u64, u64),
 }
@@ -117,13 +118,14 @@ impl Course {
     pub fn window(&mut self, sample: Sample, p_value: f64) {
         self.windows += 1;
         if let Some(candidate) = &mut self.candidate
+            && let Some(shadow) = &mut candidate.shadow
             && let Some(sequence) = sequence(&sample)
         {
             let p = |e: &Ensemble| e.judge(sample.entity, sample.hour, &sequence).conservative.combined;
             let (old, new) = (self.current.as_deref().map_or(1.0, p), p(&candidate.ensemble));
             // Where one is sure and the other nearly, they agree.
             let either = old.min(new) <= STRANGE;
-            candidate.shadow.add(either && old <= ORDINARY, either && new <= ORDINARY);
+            shadow.add(either && old <= ORDINARY, either && new <= ORDINARY);
         }
         self.life.judged(sample, p_value);
     }
@@ -159,8 +161,9 @@ impl Course {
     /// Lets time pass: releases samples, trains when it is time, ends a trial.
     pub fn step(&mut self, now_ns: u64, meter: &dyn Meter, pool: &dyn Pool) -> Option<Promotion> {
         self.life.advance(now_ns);
-        if let Some(candidate) = &self.candidate {
-            match candidate.shadow.verdict(now_ns, &self.settings.shadow) {
+        if let Some(candidate) = &mut self.candidate {
+            let shadow = candidate.shadow.get_or_insert_with(|| Shadow::new(now_ns));
+            match shadow.verdict(now_ns, &self.settings.shadow) {
                 Verdict::Open => {}
                 Verdict::Fit => return self.pass(now_ns),
                 Verdict::Unfit(why) => self.refuse(&[why]),
@@ -215,7 +218,7 @@ impl Course {
         self.candidate = Some(Candidate {
             ensemble: Arc::new(ensemble),
             figures: new,
-            shadow: Shadow::new(now_ns),
+            shadow: None,
             samples: samples.len() as u64,
             span_ns: (times().min().unwrap_or(now_ns), times().max().unwrap_or(now_ns)),
         });
@@ -236,7 +239,7 @@ impl Course {
         Some(Promotion {
             ensemble: candidate.ensemble,
             figures: candidate.figures,
-            shadow: candidate.shadow,
+            shadow: candidate.shadow.unwrap_or_default(),
             samples: candidate.samples,
             span_ns: candidate.span_ns,
             at_ns: now_ns,

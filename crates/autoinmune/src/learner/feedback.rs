@@ -232,7 +232,7 @@ impl Feedback {
         let rows = self.kept.entries.iter().flat_map(|e| {
             let class = match e.verdict {
                 Verdict::Attack => e.class.name(),
-                Verdict::NoAttack => "normal",
+                Verdict::NoAttack => flow::label::BENIGN,
             };
             e.flows.iter().map(move |flow| (super::memory::cells(flow), class.to_owned()))
         });
@@ -328,7 +328,7 @@ mod tests {
         assert_eq!(exceptions[0].rules, ["ssh-guessing"]);
         let labelled = again.labelled();
         let classes: Vec<&str> = labelled.rows.iter().map(|(_, class)| class.as_str()).collect();
-        assert_eq!(classes, ["port_scan", "port_scan", "normal", "normal"]);
+        assert_eq!(classes, ["port_scan", "port_scan", "benign", "benign"]);
         assert!(labelled.rows.iter().all(|(values, _)| values.len() == labelled.columns.len()));
         assert_eq!(again.attack_windows().count(), 1);
         assert!(again.remove(id).is_some() && again.remove(id).is_none());

@@ -37,7 +37,7 @@ pub struct FeedbackView {
 pub struct LabelledView {
     /// Names of the features, as in docs/features.md.
     pub columns: Vec<String>,
-    /// Values of each flow, in that order, and its class, or `normal`. What cannot be known is absent.
+    /// Values of each flow, in that order, and its class of threat, or `benign`. What cannot be known is absent.
     pub rows: Vec<(Vec<Option<String>>, String)>,
 }
 
