@@ -55,7 +55,10 @@ fn traffic(seed: u64, flood: bool) -> Vec<(u64, Vec<u8>)> {
     if flood {
         for n in 0..6000_u64 {
             let port = 1024 + (n % 30_000) as u16;
-            frames.push((60 * S + n * 10_000_000, datagram(ATTACKER, 40_000, [10, 0, 0, 3], port, 800 + random.below(500))));
+            frames.push((
+                60 * S + n * 10_000_000,
+                datagram(ATTACKER, 40_000, [10, 0, 0, 3], port, 800 + random.below(500)),
+            ));
         }
     }
     frames.sort();
@@ -63,7 +66,7 @@ fn traffic(seed: u64, flood: bool) -> Vec<(u64, Vec<u8>)> {
 }
 
 /// What came of a run.
-#[derive(Default, PartialEq, Debug)]
+#[derive(Default)]
 struct Run {
     signals: Vec<Signal>,
     windows: Vec<JudgedWindow>,
@@ -184,7 +187,8 @@ fn a_flood_is_named_by_its_flows_and_strange_by_its_windows_and_nobody_else_is()
     assert!(found.signals.iter().all(|s| !s.may_block && !s.evidence.is_empty()));
     assert!(windows.explain().contains("usually"), "{}", windows.explain());
     assert!(found.judged.0 > 50 && found.judged.1 > 500, "{:?}", found.judged);
-    assert_eq!(found, run(&frames, &models, &|_| false), "the same traffic, the same signals");
+    let again = run(&frames, &models, &|_| false);
+    assert_eq!(found.signals, again.signals, "the same traffic, the same signals");
 }
 
 #[test]

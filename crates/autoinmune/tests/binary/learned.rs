@@ -29,7 +29,7 @@ fn a_bundle_of_directory_is_used_if_its_signer_is_trusted() {
     assert_eq!(replay(&ordinary, "default")["incidents"], replay(&ordinary, &shipped)["incidents"]);
     let capture = ordinary.display().to_string();
     let nowhere = autoinmune(&["replay", &capture, "--models", "/nonexistent/bundle"]);
-    assert_eq!(nowhere.status.code(), Some(2), "{}", stderr(&nowhere));
+    assert_eq!(nowhere.status.code(), Some(3), "{}", stderr(&nowhere));
     assert!(stderr(&nowhere).contains("/nonexistent/bundle"));
 }
 

@@ -69,7 +69,7 @@ fn by_source(flows: &[FlowSample], e_values: &[f64]) -> BTreeMap<(u64, u64), Vec
         times.entry((f.group, f.source)).or_default().push((f.at_ns, *e));
     }
     let windows = |mut flows: Vec<(u64, f64)>| {
-        flows.sort_by(|a, b| a.0.cmp(&b.0));
+        flows.sort_by_key(|f| f.0);
         let mut windows: Vec<(u64, f64, u32)> = Vec::new();
         for (at, e) in flows {
             match windows.last_mut() {

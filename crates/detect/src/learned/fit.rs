@@ -247,7 +247,7 @@ pub fn most_evidence(samples: &[&Sample], p_values: &[f64]) -> Vec<f64> {
         by_source.entry((s.group, s.source)).or_default().push((s.start_ns, *p));
     }
     let most = |mut windows: Vec<(u64, f64)>| {
-        windows.sort_by(|a, b| a.0.cmp(&b.0));
+        windows.sort_by_key(|w| w.0);
         let mut evidence = Evidence::default();
         windows.iter().fold(0.0_f64, |most, (_, p)| {
             evidence.add(e_value(*p));

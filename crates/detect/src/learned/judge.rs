@@ -238,7 +238,7 @@ impl Learned {
         }
         let mut past = std::mem::take(&mut self.past);
         // Whatever the order of the table, that of the signals depends on the traffic alone.
-        past.sort_by(|a, b| (a.window.start_ns, a.addr).cmp(&(b.window.start_ns, b.addr)));
+        past.sort_by_key(|p| (p.window.start_ns, p.addr));
         for window in past.drain(..) {
             if let Some(observed) = self.watch.end(now_ns, &window) {
                 self.window(now_ns, observed, census, allowed, signals);

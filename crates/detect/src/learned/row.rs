@@ -83,7 +83,7 @@ impl Columns {
     /// # Errors
     /// That name.
     pub fn new(schema: &[learn::Feature]) -> Result<Self, String> {
-        let all = || Set::ALL.into_iter().flat_map(|set| set.features());
+        let all = || Set::ALL.into_iter().flat_map(Set::features);
         let column = |f: &learn::Feature| {
             let feature = all().find(|own| own.name == f.name).ok_or_else(|| f.name.clone())?;
             let words = match &f.kind {
