@@ -188,6 +188,7 @@ fn what_is_not_asked_rightly_is_refused_with_its_reason() {
     check(&|q| q["unique_ips"] = json!(1.5), 422, "whole");
     check(&|q| q["unique_ips"] = json!(true), 422, "f64");
     check(&|q| q["tcp_ratio"] = json!(1.5), 422, "0 to 1");
+    check(&|q| q["source_ip"] = Value::Null, 422, "null");
     check(&|q| q["surprise"] = json!(1), 422, "surprise");
     check(&|q| q["sur\u{1b}prise"] = json!(1), 422, "sur\u{fffd}prise");
     check(&|q| q["source_ip"] = json!("999.0.0.1"), 422, "IP");

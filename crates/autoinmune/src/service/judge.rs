@@ -259,7 +259,7 @@ impl Detector for Service {
     fn detect_prometheus(&self) -> Result<Answer, Problem> {
         held(&self.figures).question("/detect/prom");
         let Some(prometheus) = &self.prometheus else {
-            return Err(Problem::unavailable(
+            return Err(Problem::not_found(
                 "no Prometheus server is configured; set api.prometheus, such as http://127.0.0.1:9090",
             ));
         };

@@ -208,7 +208,7 @@ fn a_retraining_that_would_forget_attacks_is_refused() {
 #[test]
 fn prometheus_is_asked_and_its_absence_is_said() {
     let (status, problem) = Detector::start(None).ask("GET", "/detect/prom", "");
-    assert_eq!(status, 503, "{problem}");
+    assert_eq!(status, 404, "{problem}");
     assert!(problem["detail"].as_str().is_some_and(|d| d.contains("api.prometheus")), "{problem}");
     let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
     let url = format!("http://{}", server.local_addr().expect("an address"));

@@ -1,13 +1,23 @@
 //! What the API is asked and what it answers.
 
 use super::amount::{Amount, Count, Share};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Most characters of a user name, and of other words in a request.
 pub const LONGEST_TEXT: usize = 1024;
+
+/// A field that may be left out, but if it is there has a value: `null` is none.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}
+
+/// An address in text.
+fn address(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "anyOf": [{ "type": "string", "format": "ipv4" }, { "type": "string", "format": "ipv6" }] })
+}
 
 /// When something was: RFC 3339, or seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,21 +42,22 @@ pub struct Traffic {
     /// Different destination ports.
     pub unique_ports: Count,
     /// TCP packets; with `udp_packets`, or `tcp_ratio` in place of both.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub tcp_packets: Option<Count>,
     /// UDP packets.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub udp_packets: Option<Count>,
     /// TCP packets over TCP and UDP packets.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub tcp_ratio: Option<Share>,
     /// TCP packets that ask for a connection.
     pub syn_packets: Count,
     /// The address that sent most of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "address")]
     pub source_ip: Option<IpAddr>,
     /// When it was; now if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,
 }
 
@@ -95,34 +106,40 @@ pub struct Logins {
     /// `authentication`.
     pub detection_type: DetectionType,
     /// The user name as it was typed; or `username_type`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub username_text: Option<String>,
     /// Its kind, where the caller does not tell the name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub username_type: Option<NameKind>,
     /// Attempts to log in.
     pub total_attempts: Count,
     /// Those that failed; if absent, all that are not known to have succeeded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub failed_attempts: Option<Count>,
     /// Those that succeeded; if absent, all that are not known to have failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub successful_attempts: Option<Count>,
     /// Different addresses they came from; 1 if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub unique_source_ips: Option<Count>,
     /// Different user names that were tried; 1 if absent.
-    #[serde(default, alias = "unique_users", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        alias = "unique_users",
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub unique_usernames: Option<Count>,
     /// Rights of the account.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub privilege_level: Option<Privilege>,
     /// The address, or the one with most attempts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "address")]
     pub source_ip: Option<IpAddr>,
     /// When it was; now if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,
 }
 

@@ -31,7 +31,7 @@ pub trait Detector: Send + Sync {
     /// Reads the sensor's figures from the Prometheus server that is configured, and judges them. May wait for it.
     ///
     /// # Errors
-    /// A problem with status 502, 503 or 504, and what to do.
+    /// A problem with status 404, 502, 503 or 504, and what to do.
     fn detect_prometheus(&self) -> Result<Answer, Problem>;
     /// Says what kind of text a user name is.
     fn classify(&self, name: &str) -> NameAnswer;

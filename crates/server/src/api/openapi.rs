@@ -142,7 +142,8 @@ fn paths(s: &mut SchemaGenerator) -> Value {
         ("200", good),
         &[
             ("502", "Prometheus answered what is no figure"),
-            ("503", "No Prometheus server is configured, or it is away"),
+            ("404", "No Prometheus server is configured"),
+            ("503", "It is away, or has no such figures"),
             ("504", "Prometheus took too long"),
         ],
     );

@@ -22,6 +22,11 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// There is no such thing here (404).
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
     /// Nothing can be done now (503).
     pub fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
