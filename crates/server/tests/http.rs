@@ -250,7 +250,10 @@ fn addresses_that_do_not_fit_are_one_clear_sentence() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("binds");
     let address = taken.local_addr().expect("an address");
     let error = Http::start(address, Arc::new(Fixed(true))).expect_err("taken").to_string();
-    assert!(error.starts_with(&format!("{address} is already taken")) && error.contains("--http"), "{error}");
+    assert!(
+        error.starts_with(&format!("{address} is already taken")) && error.contains("ss -ltnp"),
+        "{error}"
+    );
     let open: SocketAddr = "0.0.0.0:0".parse().expect("an address");
     let error = Http::start(open, Arc::new(Fixed(true))).expect_err("not loopback").to_string();
     assert!(error.contains("no authentication"), "{error}");

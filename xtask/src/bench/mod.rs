@@ -4,6 +4,7 @@
 //! a quick run writes nothing. Where a part cannot be measured, its section says so and why.
 
 mod agent;
+mod api;
 mod background;
 mod capture;
 mod enrich;
@@ -45,7 +46,7 @@ pub(crate) struct Setup {
 /// One part: the name for `--section`, its title, and what measures it.
 type Part = (&'static str, &'static str, fn(&Setup) -> anyhow::Result<Section>);
 
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 12] = [
     ("kernel", "Kernel programs", kernel::measure),
     ("replay", "Replay of captures", replay::measure),
     ("reaction", "Reaction", reaction::measure),
@@ -56,6 +57,7 @@ const PARTS: [Part; 11] = [
     ("generate", "Ordinary traffic", generate::measure),
     ("enrich", "Knowledge of addresses", enrich::measure),
     ("logs", "Logs", logs::measure),
+    ("api", "Detector's API", api::measure),
     ("learn", "Learning", learn::measure),
 ];
 

@@ -19,7 +19,7 @@ pub mod tap;
 
 use crate::cli::{RunArgs, SensorArgs};
 use crate::config::{self, Config, parse_http};
-use crate::exit::{Exit, fail};
+use crate::exit::{self, Exit, fail};
 use crate::line::Line;
 use crate::{eve, learned, replay, sink};
 use anyhow::Context as _;
@@ -160,6 +160,20 @@ fn protect(args: &RunArgs, config: Config) -> anyhow::Result<Exit> {
     }
 }
 
+/// Starts the detector's API. Nobody asked for it by name: another program on its usual port must not keep the host from being
+/// protected.
+fn open_api(args: &RunArgs, config: &Config) -> anyhow::Result<Option<server::http::Http>> {
+    let Some(api) = config.api.clone() else { return Ok(None) };
+    let asked = args.api.is_some() || api.address != server::api::DEFAULT_ADDRESS;
+    match crate::service::start(api, &config.rules) {
+        Err(e) if !asked && exit::code(&e) == Exit::Busy => {
+            tracing::warn!("the detector's API is off: {e:#}");
+            Ok(None)
+        }
+        started => started.map(Some),
+    }
+}
+
 /// Everything the agent's thread owns.
 struct Agent {
     args: RunArgs,
@@ -199,8 +213,8 @@ impl Agent {
             .http
             .map(|addr| server::http::Http::start(addr, Arc::clone(&board) as Arc<dyn server::http::Source>))
             .transpose()
-            .map_err(|e| fail(Exit::Busy, e.to_string()))?;
-        let api = config.api.clone().map(|api| crate::service::start(api, &config.rules)).transpose()?;
+            .map_err(|e| fail(Exit::Busy, format!("{e}; see --http")))?;
+        let api = open_api(args, &config)?;
         let poster = Poster::start(&config.post)?;
         let (desk, counter) = Desk::open();
         let eve = config.eve.as_deref().map(|p| sink::Queue::start(p, config.eve_queue)).transpose()?;

@@ -35,7 +35,7 @@ pub fn start(api: Api, rules: &RuleSet) -> anyhow::Result<Http> {
     };
     server::api::start(config, service as Arc<dyn Detector>).map_err(|e| {
         let exit = if matches!(e, ApiError::Open(_)) { Exit::Config } else { Exit::Busy };
-        fail(exit, format!("{e} (api.address)"))
+        fail(exit, format!("{e}; see --api, or --listen of `detector`"))
     })
 }
 

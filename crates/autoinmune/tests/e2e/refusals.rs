@@ -12,7 +12,8 @@ fn a_second_agent_is_refused() {
     let agent = host.agent(CONFIG, &["--enforce"]);
     let (run, state) = (agent.run.to_str().expect("plain"), host.path("state2"));
     let state = state.to_str().expect("plain");
-    let common = ["run", "--interface", VICTIM_INTERFACE, "--http", "off", "--state-dir", state];
+    let common =
+        ["run", "--interface", VICTIM_INTERFACE, "--http", "off", "--api", "off", "--state-dir", state];
     let why = one_sentence(
         &host.victim(BINARY, &[&common[..], &["--run-dir", run]].concat()).output().expect("runs"),
         6,

@@ -102,17 +102,15 @@ pub enum HttpError {
     /// Somebody listens there already.
     #[error(
         "{0} is already taken by another program (`ss -ltnp 'sport = :{port}'` names it); stop it, or choose \
-         another address with --http ADDR",
+         another address",
         port = .0.port()
     )]
     Taken(SocketAddr),
     /// A port that needs a privilege.
-    #[error("not permitted to listen on {0}; choose a port above 1023 with --http ADDR, or run as root")]
+    #[error("not permitted to listen on {0}; choose a port above 1023, or run as root")]
     Permission(SocketAddr),
     /// No interface has that address.
-    #[error(
-        "cannot listen on {0}: no interface of this machine has that address; choose one that has with --http ADDR"
-    )]
+    #[error("cannot listen on {0}: no interface of this machine has that address; choose one that has")]
     NoSuchAddress(SocketAddr),
     /// Anything else.
     #[error("cannot start the HTTP API on {address}: {error}")]
