@@ -2,7 +2,6 @@
 
 use detect::snapshot::{Snapshot, Verdict};
 use detect::{Class, Severity, Signal};
-use server::api::body::Reading;
 use server::metrics::detector::Threats;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -91,15 +90,5 @@ impl Figures {
     /// Share of snapshots that were good enough to become history.
     pub(super) fn quality(&self) -> Option<f64> {
         (self.learnt.1 > 0).then(|| self.learnt.0 as f64 / self.learnt.1 as f64)
-    }
-}
-
-/// The contract's reading.
-pub(super) const fn reading(of: detect::snapshot::Reading) -> Reading {
-    match of {
-        detect::snapshot::Reading::HighConfidenceAttack => Reading::HighConfidenceAttack,
-        detect::snapshot::Reading::InvestigateEdgeCase => Reading::InvestigateEdgeCase,
-        detect::snapshot::Reading::SubtleAnomaly => Reading::SubtleAnomaly,
-        detect::snapshot::Reading::NormalTraffic => Reading::NormalTraffic,
     }
 }

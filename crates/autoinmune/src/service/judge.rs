@@ -1,15 +1,15 @@
 //! The detector behind the API: questions in the contract's words to the judges of `detect`, and back.
 
-use super::figures::{Figures, reading};
+use super::figures::Figures;
 use super::golden;
 use super::prometheus::Prometheus;
 use super::training::Training;
-use detect::login::{LoginSummary, NameKind as Kind, SummaryJudge};
+use detect::login::{LoginSummary, NameKind, SummaryJudge};
 use detect::snapshot::{Baseline, Judge, Snapshot};
 use detect::{RuleSet, Signal};
 use server::api::Detector;
 use server::api::body::{
-    Answer, DetectorStats, Gram, Job, Logins, Model, NameAnswer, NameKind, Reading, Scores, Traffic,
+    Answer, DetectorStats, Gram, Job, Logins, Model, NameAnswer, Reading, Scores, Traffic,
 };
 use server::http::problem::Problem;
 use server::metrics::detector::{DetectorMetrics, Histogram, processing_seconds};
@@ -99,15 +99,9 @@ impl Service {
         let begun = Instant::now();
         let verdict = held(&self.snapshots).judge(snapshot);
         let source = snapshot.source.map(|a| a.ip());
-        let mut types: Vec<String> = Vec::new();
+        let mut types = types(&verdict.signals);
         let mut figures = held(&self.figures);
-        for signal in &verdict.signals {
-            figures.signal(signal, source);
-            let name = signal.class.name();
-            if !types.iter().any(|t| t == name) {
-                types.push(name.to_owned());
-            }
-        }
+        verdict.signals.iter().for_each(|s| figures.signal(s, source));
         if let Some(grade) = verdict.grade {
             figures.threat(grade.name(), grade.confidence(), source);
             figures.anomalies += 1;
@@ -128,7 +122,7 @@ impl Service {
                 adaptive: verdict.unaccustomed(),
                 statistical: verdict.deviates(),
             },
-            verdict: reading(verdict.reading),
+            verdict: verdict.reading,
             attacking_ips: if verdict.alerts() { source.into_iter().collect() } else { Vec::new() },
             explanation: verdict.explanation,
             model_version: self.version(),
@@ -172,37 +166,13 @@ fn summary(l: &Logins) -> LoginSummary {
     };
     LoginSummary {
         user: l.username_text.clone(),
-        user_kind: l.username_type.map(kind),
+        user_kind: l.username_type,
         failed: count(failed),
         successful: count(successful),
         sources: l.unique_source_ips.map_or(1, |n| count(n.0)).max(1),
         users: l.unique_usernames.map(|n| count(n.0)),
         source: l.source_ip.map(Addr::from),
         server: None,
-    }
-}
-
-const fn kind(of: NameKind) -> Kind {
-    match of {
-        NameKind::Person => Kind::Person,
-        NameKind::ServiceAccount => Kind::ServiceAccount,
-        NameKind::Email => Kind::Email,
-        NameKind::PasswordLike => Kind::PasswordLike,
-        NameKind::Command => Kind::Command,
-        NameKind::SqlOrScript => Kind::SqlOrScript,
-        NameKind::Random => Kind::Random,
-    }
-}
-
-const fn told_kind(of: Kind) -> NameKind {
-    match of {
-        Kind::Person => NameKind::Person,
-        Kind::ServiceAccount => NameKind::ServiceAccount,
-        Kind::Email => NameKind::Email,
-        Kind::PasswordLike => NameKind::PasswordLike,
-        Kind::Command => NameKind::Command,
-        Kind::SqlOrScript => NameKind::SqlOrScript,
-        Kind::Random => NameKind::Random,
     }
 }
 
@@ -270,10 +240,10 @@ impl Detector for Service {
         held(&self.figures).question("/classify_username");
         let names = self.logins.names();
         let read = names.classify(name);
-        let shares = Kind::ALL.iter().zip(read.probabilities);
+        let shares = NameKind::ALL.iter().zip(read.probabilities);
         let grams = names.reasons(name, read.kind, GRAMS);
         NameAnswer {
-            predicted_type: told_kind(read.kind),
+            predicted_type: read.kind,
             confidence: f64::from(read.confidence),
             probabilities: shares.map(|(k, p)| (k.name().to_owned(), f64::from(p))).collect(),
             n_gram_analysis: grams

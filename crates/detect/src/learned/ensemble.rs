@@ -18,6 +18,7 @@ use learn::anomaly::vae::Vae;
 use learn::anomaly::zscore::Usual;
 use learn::calibrate::{Conformal, at_least_of};
 use learn::codec::{CodecError, Pack, ensure};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One of the three ways of looking.
@@ -142,7 +143,7 @@ impl Views {
 }
 
 /// What the two models say, taken together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reading {
     /// Strange by every measure.

@@ -4,13 +4,14 @@
 //! the wrong prompt, a command, a piece of SQL. docs/logins.md says how it was trained and how often it is wrong.
 
 use learn::text::{Classifier, Gram};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The shipped classifier, made by `cargo xtask usernames`.
 const MODEL: &[u8] = include_bytes!("../../../../models/usernames.bin");
 
 /// What a name is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NameKind {
     /// Somebody's name: `alice`, `j.smith`.

@@ -1,6 +1,8 @@
 //! What the API is asked and what it answers.
 
 use super::amount::{Amount, Count, Share};
+pub use detect::learned::ensemble::Reading;
+pub use detect::login::NameKind;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
@@ -59,26 +61,6 @@ pub struct Traffic {
     /// When it was; now if absent.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,
-}
-
-/// The kind of a user name, where the caller knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum NameKind {
-    /// A person's account.
-    Person,
-    /// An account of a program.
-    ServiceAccount,
-    /// An e-mail address.
-    Email,
-    /// What looks like a password.
-    PasswordLike,
-    /// A command of a shell.
-    Command,
-    /// SQL or a script.
-    SqlOrScript,
-    /// Letters without a pattern.
-    Random,
 }
 
 /// What `detection_type` says.
@@ -151,20 +133,6 @@ pub enum Question {
     Traffic(Traffic),
     /// Logins.
     Logins(Logins),
-}
-
-/// How two models, one cautious and one that follows what is new, read the same thing together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Reading {
-    /// Strange to both, or against a rule.
-    HighConfidenceAttack,
-    /// Strange to what is surely normal, and not to what has been going on lately.
-    InvestigateEdgeCase,
-    /// Strange only to what has been going on lately.
-    SubtleAnomaly,
-    /// Strange to neither.
-    NormalTraffic,
 }
 
 /// Scores from 0 to 1, higher for more hostile or stranger.
