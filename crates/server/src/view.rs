@@ -5,7 +5,7 @@
 
 mod learning;
 
-pub use learning::{FeedbackView, LabelledView, LearnerView};
+pub use learning::{FeedbackView, FlowLearnerView, LabelledView, LearnerView};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -20,6 +20,7 @@ pub mod tap;
 use crate::cli::{RunArgs, SensorArgs};
 use crate::config::{self, Config, parse_http};
 use crate::exit::{self, Exit, fail};
+use crate::learner::Requests;
 use crate::line::Line;
 use crate::{eve, learned, replay, sink};
 use anyhow::Context as _;
@@ -162,10 +163,15 @@ fn protect(args: &RunArgs, config: Config) -> anyhow::Result<Exit> {
 
 /// Starts the detector's API. Nobody asked for it by name: another program on its usual port must not keep the host from being
 /// protected.
-fn open_api(args: &RunArgs, config: &Config) -> anyhow::Result<Option<server::http::Http>> {
+fn open_api(
+    args: &RunArgs,
+    config: &Config,
+    requests: &Arc<Requests>,
+) -> anyhow::Result<Option<server::http::Http>> {
     let Some(api) = config.api.clone() else { return Ok(None) };
     let asked = args.api.is_some() || api.address != server::api::DEFAULT_ADDRESS;
-    match crate::service::start(api, &config.rules) {
+    let kept = args.simulate.is_none().then_some(config.state_dir.as_path());
+    match crate::service::start(api, &config.rules, Arc::clone(requests), kept) {
         Err(e) if !asked && exit::code(&e) == Exit::Busy => {
             tracing::warn!("the detector's API is off: {e:#}");
             Ok(None)
@@ -214,7 +220,8 @@ impl Agent {
             .map(|addr| server::http::Http::start(addr, Arc::clone(&board) as Arc<dyn server::http::Source>))
             .transpose()
             .map_err(|e| fail(Exit::Busy, format!("{e}; see --http")))?;
-        let api = open_api(args, &config)?;
+        let requests = Arc::new(Requests::default());
+        let api = open_api(args, &config, &requests)?;
         let poster = Poster::start(&config.post)?;
         let (desk, counter) = Desk::open();
         let eve = config.eve.as_deref().map(|p| sink::Queue::start(p, config.eve_queue)).transpose()?;
@@ -252,7 +259,7 @@ impl Agent {
                 crate::line::Tap::decision(&mut tap, &decision);
             }
         }
-        let learning = Learning::start(&config, &made, models, &mut line, &mut tap)
+        let learning = Learning::start(&config, &made, &models, &requests, &mut line, &mut tap)
             .context("cannot start the learner's thread")?;
         let logs = Logs::start(&config, simulated)?;
         let control = server::control::Control::start(
@@ -429,7 +436,7 @@ impl Agent {
         self.line.set_rules(next.rules.clone());
         let models = learned::load_promoted(&next)?;
         self.line.set_models(&models)?;
-        self.learning.reload(&next, models, &mut self.line, &self.tap.witness);
+        self.learning.reload(&next, &models, &mut self.line, &self.tap.witness);
         for decision in self.line.responder_mut().set_policy(next.policy.clone(), now) {
             crate::line::Tap::decision(&mut self.tap, &decision);
         }

@@ -182,8 +182,8 @@ pub fn models(bundle: &Bundle) -> anyhow::Result<Models> {
     }
     anyhow::ensure!(
         !models.is_empty(),
-        "{}: no learned detectors in it: there must be an ensemble '{WINDOWS}', or a classifier '{FLOW}' with its \
-         '{CALIBRATION}'; make such a bundle with: autoinmune learn",
+        "{}: no calibrated detectors in it: there must be an ensemble '{WINDOWS}', or a classifier '{FLOW}' with its \
+         '{CALIBRATION}', as `autoinmune train` makes of captures, and `autoinmune learn`",
         bundle.id()
     );
     // Whatever does not fit is found now and not when traffic comes.

@@ -5,6 +5,7 @@ pub mod golden;
 mod judge;
 mod learn;
 mod prometheus;
+mod state;
 mod training;
 
 pub use self::learn::run as learn_snapshots;
@@ -14,19 +15,27 @@ pub use prometheus::Prometheus;
 use crate::cli::DetectorArgs;
 use crate::config::{self, Api};
 use crate::exit::{Exit, fail};
+use crate::learner::Requests;
 use anyhow::Context as _;
 use detect::RuleSet;
 use server::api::{ApiConfig, ApiError, Detector};
 use server::http::Http;
 use signal_hook::consts::{SIGINT, SIGTERM};
+use std::path::Path;
 use std::sync::Arc;
 
-/// Starts the API; dropping it stops it.
+/// Starts the API; dropping it stops it. It asks `learner` for trainings that are not its own, and keeps what it learns in
+/// `state_dir`, if there is one.
 ///
 /// # Errors
 /// The address cannot be had; models cannot be read.
-pub fn start(api: Api, rules: &RuleSet) -> anyhow::Result<Http> {
-    let service = Service::start(rules, api.prometheus, 0)?;
+pub fn start(
+    api: Api,
+    rules: &RuleSet,
+    learner: Arc<Requests>,
+    state_dir: Option<&Path>,
+) -> anyhow::Result<Http> {
+    let service = Service::start(rules, api.prometheus, learner, state_dir, 0)?;
     let config = ApiConfig {
         address: api.address,
         credentials: api.credentials,
@@ -65,7 +74,7 @@ pub fn run(args: &DetectorArgs) -> anyhow::Result<Exit> {
     };
     let mut signals =
         signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context("cannot handle signals")?;
-    let running = start(api, &config.rules)?;
+    let running = start(api, &config.rules, Arc::default(), Some(&config.state_dir))?;
     tracing::info!("detector on http://{}; its contract is at /openapi.json", running.address());
     signals.forever().next();
     running.stop();
