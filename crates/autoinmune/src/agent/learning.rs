@@ -19,13 +19,16 @@ use std::sync::Arc;
 pub struct Learning {
     learner: Option<Learner>,
     feedback: Feedback,
-    /// Name of the bundle at work.
+    /// Models at work.
+    models: Models,
+    /// Name of their bundle.
     name: String,
 }
 
-/// Whether the agent learns: not from traffic that is made up, and not where a bundle was chosen for good.
+/// Whether the agent learns: not from traffic that is made up, not where a bundle was chosen for good, and not where a detector
+/// elsewhere judges.
 pub fn is_on(config: &Config, simulated: bool) -> bool {
-    config.learner.enabled && config.models == Choice::Default && !simulated
+    config.learner.enabled && config.models == Choice::Default && !simulated && !config.post.judged_there()
 }
 
 impl Learning {
@@ -60,7 +63,7 @@ impl Learning {
         } else {
             None
         };
-        let mut learning = Self { learner, feedback, name };
+        let mut learning = Self { learner, feedback, models: models.clone(), name };
         learning.feedback.expire(wall_ns());
         learning.apply(line, &tap.witness);
         Ok(learning)
@@ -74,14 +77,24 @@ impl Learning {
         witness.labelled(self.feedback.flows());
     }
 
-    /// Puts finished models in use. To be called between events.
-    pub fn turn(&mut self, line: &mut Line) {
+    /// Puts finished models in use; whether there were any. To be called between events.
+    pub fn turn(&mut self, line: &mut Line) -> bool {
+        let mut any = false;
         while let Some((models, name)) = self.learner.as_ref().and_then(Learner::finished) {
             match line.set_models(&models) {
-                Ok(()) => self.name = name,
+                Ok(()) => {
+                    (self.models, self.name) = (models, name);
+                    any = true;
+                }
                 Err(e) => tracing::error!("{name} is not used: {e}"),
             }
         }
+        any
+    }
+
+    /// The models at work, and the name of their bundle.
+    pub fn in_use(&self) -> (Models, String) {
+        (self.models.clone(), self.name.clone())
     }
 
     /// Time passes: exceptions end, the learner hears of it.
@@ -101,7 +114,7 @@ impl Learning {
         if name != self.name {
             tracing::info!("models {name} are used instead of {}", self.name);
             witness.vouched(origin.current);
-            self.name = name;
+            (self.models, self.name) = (models.clone(), name);
         }
     }
 
@@ -139,7 +152,7 @@ impl Learning {
             Request::Learner => self.view().map(|v| to_value(&v)).ok_or_else(|| {
                 AgentError::new(
                     Code::Refused,
-                    "nothing is learnt: learner.enabled is off, models.bundle is not \"default\", or traffic is simulated",
+                    "nothing is learnt: learner.enabled is off, models.bundle is not \"default\", post.learned is \"detector\", or traffic is simulated",
                 )
             }),
             _ => return None,

@@ -47,6 +47,11 @@ fn ground(bundle: &Bundle) -> Option<Arc<Ground>> {
         .map(Arc::new)
 }
 
+/// What models are called: their bundle's identifier, or the directory that a configuration names.
+pub fn version(config: &Config, models: &Models) -> String {
+    origin(config, models).current.name
+}
+
 /// Where the models of a configuration come from. What was learnt here says in its figures with what it was compared.
 pub fn origin(config: &Config, models: &Models) -> Origin {
     let (store, trust) = learned::trust(config);
@@ -56,8 +61,11 @@ pub fn origin(config: &Config, models: &Models) -> Origin {
         anchor: models.clone(),
         anchor_name: name.to_owned(),
     };
-    if config.models != Choice::Default {
-        return itself("chosen", None);
+    if let Choice::Directory(dir) = &config.models {
+        return itself(&dir.display().to_string(), None);
+    }
+    if config.models == Choice::None {
+        return itself("none", None);
     }
     let Some(active) = store.active(&trust).ok().flatten() else {
         return match models.is_empty() {

@@ -5,6 +5,7 @@ pub mod golden;
 mod judge;
 mod learn;
 mod prometheus;
+mod sensors;
 mod state;
 mod training;
 
@@ -15,37 +16,57 @@ pub use prometheus::Prometheus;
 use crate::cli::DetectorArgs;
 use crate::config::{self, Api};
 use crate::exit::{Exit, fail};
-use crate::learner::Requests;
+use crate::learned;
+use crate::learner::{Requests, bundles};
 use anyhow::Context as _;
 use detect::RuleSet;
+use detect::learned::Models;
 use server::api::{ApiConfig, ApiError, Detector};
 use server::http::Http;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Starts the API; dropping it stops it. It asks `learner` for trainings that are not its own, and keeps what it learns in
-/// `state_dir`, if there is one.
+/// The API in service; dropping it stops it.
+pub struct Running {
+    /// What listens.
+    pub http: Http,
+    /// What judges.
+    pub service: Arc<Service>,
+}
+
+impl Running {
+    /// Stops it, and keeps what was learnt.
+    pub fn stop(self) {
+        self.http.stop();
+        self.service.keep();
+    }
+}
+
+/// Starts the API. The models judge what sensors post, and have a version to be named by. It asks `learner` for trainings that
+/// are not its own, and keeps what it learns in `state_dir`, if there is one.
 ///
 /// # Errors
 /// The address cannot be had; models cannot be read.
 pub fn start(
     api: Api,
     rules: &RuleSet,
+    models: (Models, String),
     learner: Arc<Requests>,
     state_dir: Option<&Path>,
-) -> anyhow::Result<Http> {
-    let service = Service::start(rules, api.prometheus, learner, state_dir, 0)?;
+) -> anyhow::Result<Running> {
+    let service = Service::start(rules, models, api.prometheus, learner, state_dir, 0)?;
     let config = ApiConfig {
         address: api.address,
         credentials: api.credentials,
         requests_per_second: api.requests_per_second,
         ..ApiConfig::default()
     };
-    server::api::start(config, service as Arc<dyn Detector>).map_err(|e| {
+    let http = server::api::start(config, Arc::clone(&service) as Arc<dyn Detector>).map_err(|e| {
         let exit = if matches!(e, ApiError::Open(_)) { Exit::Config } else { Exit::Busy };
         fail(exit, format!("{e}; see --api, or --listen of `detector`"))
-    })
+    })?;
+    Ok(Running { http, service })
 }
 
 /// `detector`: the API alone, until a signal ends it.
@@ -66,7 +87,7 @@ pub fn run(args: &DetectorArgs) -> anyhow::Result<Exit> {
             fail(Exit::Input, format!("--listen: '{address}' is no address with port such as 127.0.0.1:5000"))
         })?;
     }
-    let Some(api) = config.api else {
+    let Some(api) = config.api.clone() else {
         return Err(fail(
             Exit::Config,
             "api.address is \"off\": there is nothing to run; set it or use --listen",
@@ -74,8 +95,10 @@ pub fn run(args: &DetectorArgs) -> anyhow::Result<Exit> {
     };
     let mut signals =
         signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context("cannot handle signals")?;
-    let running = start(api, &config.rules, Arc::default(), Some(&config.state_dir))?;
-    tracing::info!("detector on http://{}; its contract is at /openapi.json", running.address());
+    let models = learned::load_promoted(&config)?;
+    let version = bundles::version(&config, &models);
+    let running = start(api, &config.rules, (models, version), Arc::default(), Some(&config.state_dir))?;
+    tracing::info!("detector on http://{}; its contract is at /openapi.json", running.http.address());
     signals.forever().next();
     running.stop();
     tracing::info!("stopped");
