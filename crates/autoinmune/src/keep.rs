@@ -1,8 +1,8 @@
 //! Files of the state directory that are written whole: what outlives the process.
 
-use std::fs::OpenOptions;
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Ending of a file that is being written.
@@ -17,12 +17,16 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// Writes a file that only its owner may read, in one step: a crash leaves the old one or the new one.
+/// Writes a file that only its owner may read, in one step: a crash leaves the old one or the new one. A directory that is not
+/// there is made for its owner alone.
 ///
 /// # Errors
 /// It cannot be written.
 pub fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let next = with_ending(path, NEXT);
+    if let Some(dir) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    }
     let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&next)?;
     file.write_all(bytes)?;
     file.sync_all()?;
@@ -64,7 +68,6 @@ mod tests {
     #[test]
     fn a_file_is_whole_private_and_not_too_long() {
         let dir = std::env::temp_dir().join(format!("aim-keep-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
         let path = dir.join("some.state");
         assert_eq!(read(&path, 4), Ok(None));
         write(&path, b"12345").unwrap();

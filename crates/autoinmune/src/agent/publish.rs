@@ -91,6 +91,8 @@ impl Board {
         let learner = learning.view();
         if let Some(learner) = &learner {
             losses.insert("learner_windows_dropped".into(), learner.windows_dropped);
+            let dropped = learner.flows.as_ref().map_or(0, |flows| flows.dropped);
+            losses.insert("learner_flows_dropped".into(), dropped);
         }
         losses.extend(logs.losses().into_iter().map(|(name, count)| (name.to_owned(), count)));
         let mut channels = BTreeMap::new();
