@@ -11,7 +11,7 @@ mod scoreboard;
 mod sections;
 mod shell;
 mod test;
-mod usernames;
+mod text;
 
 use std::process::ExitCode;
 
@@ -39,7 +39,11 @@ const TASKS: [(&str, &str, &str); 8] = [
         "[--program PATH] [--section NAME]…",
         "train and test classifiers on shared data, and write docs/SCOREBOARD.md",
     ),
-    ("usernames", "", "train the classifier of user names anew, and write its figures to docs/logins.md"),
+    (
+        "text",
+        "[--check] [usernames] [domains]",
+        "train the classifiers of names and domains anew, and write their figures, or compare",
+    ),
     ("bpf", "[--check]", "compile the kernel programs, or fail if they differ from their sources"),
 ];
 
@@ -54,7 +58,7 @@ fn main() -> ExitCode {
         Some("exactness") => exactness::run(&rest),
         Some("e2e") => e2e::run(&rest),
         Some("scoreboard") => scoreboard::run(&rest),
-        Some("usernames") => usernames::run(&rest),
+        Some("text") => text::run(&rest),
         Some("bpf") => bpf::run(&rest).map(|()| true),
         Some("help" | "--help" | "-h") => {
             print!("{}", help());

@@ -89,6 +89,7 @@ const SCENARIOS: &str = "e2e";
 const CHECKS: &[(&str, &[&str])] = &[
     ("kernel programs", &["bpf", "--check"]),
     ("generated documents", &["docs", "--check"]),
+    ("text models", &["text", "--check"]),
     ("exactness", &["exactness", "--check"]),
 ];
 
