@@ -16,7 +16,7 @@ use flow::sketch::Distinct;
 use wire::Addr;
 use wire::message::Message;
 
-/// Clients remembered, some 800 bytes each at most.
+/// Clients remembered, some 1.3 KB each at most.
 const CAPACITY: usize = 8192;
 /// Spans over which is counted: most families ask in one go; some rest between names.
 const SHORT_NS: u64 = 300_000_000_000;
@@ -28,9 +28,11 @@ const ENOUGH: u32 = 4;
 const NO_SUCH_NAME: u8 = 3;
 /// Domains whose odds are kept: a power of two. The same ones are asked for all day by everybody.
 const KEPT: usize = 4096;
-/// Names shown, those with the highest odds, and n-grams of each.
+/// Names shown, and n-grams of each. A name takes the place of another that is in doubt where its log odds are clearly higher:
+/// what an incident lists is not to change with each name.
 const EXAMPLES: usize = 3;
 const GRAMS: usize = 3;
+const CLEARLY: f64 = 1.5;
 
 /// Counts of one span.
 #[derive(Debug, Default)]
@@ -121,14 +123,15 @@ impl Client {
         }
     }
 
-    /// Keeps a name as an example if it looks more drawn than one that is kept.
+    /// Keeps a name as an example if it looks clearly more drawn than one kept that is in doubt.
     fn show(&mut self, domain: &str, odds: f64, reader: &Reader) {
         let known = |e: &Example| e.text.strip_prefix(domain).is_some_and(|r| r.starts_with(' '));
         if self.examples.iter().any(known) {
             return;
         }
         let Some(least) = self.examples.iter_mut().min_by(|a, b| a.odds.total_cmp(&b.odds)) else { return };
-        if odds > least.odds {
+        let better = least.odds < DRAWN && odds >= least.odds + CLEARLY;
+        if least.text.is_empty() || better {
             *least = Example { odds, text: reader.explain(domain) };
         }
     }
@@ -266,4 +269,38 @@ fn values(short: &Tally, long: &Tally) -> Values {
         .with_some(Metric::NxShareHour, nx_share_hour)
         .with(Metric::NxJudgedHour, f64::from(long.judged))
         .with_some(Metric::NxOddsHour, (long.judged > 0).then(|| long.odds / f64::from(long.judged)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_that_look_most_drawn_are_shown_once_each_with_their_n_grams() {
+        let mut reader = DrawnNames::default().reader;
+        let mut client = Client::default();
+        assert_eq!(&*client.detail("example.com"), "example.com", "nothing else is known");
+        for domain in
+            ["weather.com", "bucojewyra.com", "xkqvbzrwtjhp.com", "xkqvbzrwtjhp.com", "q7f3k9x2m1z8.net"]
+        {
+            let odds = reader.odds(domain, hash(domain)).unwrap_or_default();
+            assert_eq!(reader.odds(domain, hash(domain)), Some(odds), "as kept");
+            client.show(domain, odds, &reader);
+        }
+        let shown = client.detail("weather.com");
+        assert_eq!(shown.matches("xkqvbzrwtjhp.com (").count(), 1, "{shown}");
+        assert!(shown.contains("q7f3k9x2m1z8.net (") && shown.contains("bucojewyra.com ("), "{shown}");
+        assert!(!shown.contains("weather") && !shown.contains("()"), "{shown}");
+    }
+
+    #[test]
+    fn a_domain_counts_once_and_labels_that_say_too_little_are_not_judged() {
+        let mut tally = Tally::default();
+        for (id, odds) in [(1, Some(4.0)), (1, Some(4.0)), (2, None), (3, Some(-1.0))] {
+            tally.miss(id, false, odds);
+        }
+        assert_eq!((tally.nonexistent, tally.domains.estimate(), tally.judged), (4, 3, 2));
+        assert!((tally.odds - 3.0).abs() < 1e-9);
+        assert_eq!(DrawnNames::default().reader.odds("qx.com", hash("qx.com")), None);
+    }
 }
