@@ -10,13 +10,14 @@ mod exactness;
 mod scoreboard;
 mod sections;
 mod shell;
+mod soak;
 mod test;
 mod text;
 
 use std::process::ExitCode;
 
 /// Name, arguments and purpose of each task, in the order of the help text.
-const TASKS: [(&str, &str, &str); 8] = [
+const TASKS: [(&str, &str, &str); 9] = [
     (
         "test",
         "[-v] [--no-e2e] [-p NAME]…",
@@ -44,6 +45,11 @@ const TASKS: [(&str, &str, &str); 8] = [
         "[--check] [usernames] [domains]",
         "train the classifiers of names and domains anew, and write their figures, or compare",
     ),
+    (
+        "soak",
+        "[--minutes N] [--rate N] [--program PATH] [--write]",
+        "keep detector and agent under load, and fail if their memory grows",
+    ),
     ("bpf", "[--check]", "compile the kernel programs, or fail if they differ from their sources"),
 ];
 
@@ -59,6 +65,7 @@ fn main() -> ExitCode {
         Some("e2e") => e2e::run(&rest),
         Some("scoreboard") => scoreboard::run(&rest),
         Some("text") => text::run(&rest),
+        Some("soak") => soak::run(&rest),
         Some("bpf") => bpf::run(&rest).map(|()| true),
         Some("help" | "--help" | "-h") => {
             print!("{}", help());
