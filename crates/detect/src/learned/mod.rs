@@ -15,6 +15,7 @@ pub mod ensemble;
 pub mod evidence;
 pub mod fit;
 pub mod flows;
+pub mod habit;
 mod judge;
 pub mod measure;
 pub mod row;
