@@ -10,13 +10,14 @@ mod exactness;
 mod scoreboard;
 mod sections;
 mod shell;
+mod soak;
 mod test;
 mod usernames;
 
 use std::process::ExitCode;
 
 /// Name, arguments and purpose of each task, in the order of the help text.
-const TASKS: [(&str, &str, &str); 8] = [
+const TASKS: [(&str, &str, &str); 9] = [
     (
         "test",
         "[-v] [--no-e2e] [-p NAME]…",
@@ -40,6 +41,11 @@ const TASKS: [(&str, &str, &str); 8] = [
         "train and test classifiers on shared data, and write docs/SCOREBOARD.md",
     ),
     ("usernames", "", "train the classifier of user names anew, and write its figures to docs/logins.md"),
+    (
+        "soak",
+        "[--minutes N] [--rate N] [--program PATH] [--write]",
+        "keep detector and agent under load, and fail if their memory grows",
+    ),
     ("bpf", "[--check]", "compile the kernel programs, or fail if they differ from their sources"),
 ];
 
@@ -55,6 +61,7 @@ fn main() -> ExitCode {
         Some("e2e") => e2e::run(&rest),
         Some("scoreboard") => scoreboard::run(&rest),
         Some("usernames") => usernames::run(&rest),
+        Some("soak") => soak::run(&rest),
         Some("bpf") => bpf::run(&rest).map(|()| true),
         Some("help" | "--help" | "-h") => {
             print!("{}", help());

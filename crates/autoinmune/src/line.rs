@@ -124,6 +124,11 @@ impl Line {
         self.judge.login(at_ns, event, server, tap);
     }
 
+    /// Takes what a detector elsewhere found of what passed here; `false` if it is about somebody on the allowlist.
+    pub fn found(&mut self, finding: detect::learned::Finding, tap: &mut impl Tap) -> bool {
+        self.judge.found(finding, tap)
+    }
+
     /// Lets time pass: timeouts, ends of incidents, ends of blocks.
     pub fn advance(&mut self, now_ns: u64, tap: &mut impl Tap) {
         self.worker.advance(now_ns, &mut self.reports);

@@ -7,10 +7,11 @@
 //! nothing known, the class is `anomaly` and the kind `unknown`.
 
 use super::evidence::{Evidence as Sum, Grade, Limits, e_value};
+use super::finding::{Finding, Found};
 use super::habit::{Habit, Habitual};
 use super::row::Columns;
 use crate::profile::table::Table;
-use crate::{Actor, Class, Evidence, Origin, Severity, Signal};
+use crate::{Class, Evidence, Signal};
 use flow::feature::Subject;
 use flow::recent::Shared;
 use flow::window::JUDGE_EVERY;
@@ -91,9 +92,26 @@ impl Pack for FlowModel {
 struct Example {
     score: f32,
     row: Vec<f32>,
-    key: FlowKey,
-    initiator: Direction,
-    first_ns: u64,
+    flow: Named,
+}
+
+/// Which flow a row is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its key.
+    pub key: FlowKey,
+    /// Who began it.
+    pub initiator: Direction,
+    /// When it began, ns.
+    pub first_ns: u64,
+}
+
+impl Named {
+    /// That of a record.
+    #[must_use]
+    pub fn of(record: &FlowRecord) -> Self {
+        Self { key: record.key, initiator: record.stats.initiator, first_ns: record.first_ns() }
+    }
 }
 
 /// What ended of one source within 10 s, and what adds up against it.
@@ -167,18 +185,25 @@ impl FlowView {
 
     /// Judges a flow that ended, or has grown.
     pub fn judge(&mut self, now_ns: u64, record: &FlowRecord, ended: bool, signals: &mut Vec<Signal>) {
-        self.close_due(now_ns, signals);
         let shared = match (self.columns.wants_shared(), ended) {
             (true, true) => self.recent.push(record),
             (true, false) => self.recent.clone().push(record),
             (false, _) => Shared::default(),
         };
-        self.columns.fill(&Subject { record, shared }, &mut self.row);
-        let judgement = self.model.hybrid.judge(&self.row, &mut self.scratch);
+        let mut row = std::mem::take(&mut self.row);
+        self.columns.fill(&Subject { record, shared }, &mut row);
+        self.judge_row(now_ns, &Named::of(record), &row, signals);
+        self.row = row;
+    }
+
+    /// Judges a flow by its row, of the model's features in their order.
+    pub fn judge_row(&mut self, now_ns: u64, flow: &Named, row: &[f32], signals: &mut Vec<Signal>) {
+        self.close_due(now_ns, signals);
+        let judgement = self.model.hybrid.judge(row, &mut self.scratch);
         let score = judgement.score;
         let e = e_value(self.model.calibration.flows.p_value(score));
         self.counters.judged += 1;
-        let source = record.initiator().0;
+        let source = flow.key.source(flow.initiator).0;
         let standing = self.sources.touch(source, now_ns);
         if standing.opened_ns.is_none() {
             standing.opened_ns = Some(now_ns);
@@ -201,13 +226,7 @@ impl FlowView {
             *named += 1.0 - judgement.p_normal;
         }
         if standing.example.as_ref().is_none_or(|x| score > x.score) {
-            standing.example = Some(Example {
-                score,
-                row: self.row.clone(),
-                key: record.key,
-                initiator: record.stats.initiator,
-                first_ns: record.first_ns(),
-            });
+            standing.example = Some(Example { score, row: row.to_vec(), flow: *flow });
         }
     }
 
@@ -250,7 +269,7 @@ impl FlowView {
         let e = e_value(self.model.calibration.windows.p_value(&mut standing.habit, score));
         let example = standing.example.take();
         if standing.sum.value() < 1.0 {
-            standing.since_ns = example.as_ref().map_or(opened_ns, |x| x.first_ns);
+            standing.since_ns = example.as_ref().map_or(opened_ns, |x| x.flow.first_ns);
         }
         standing.sum.add(e);
         let Some(grade) = self.limits.grade(standing.sum) else {
@@ -278,30 +297,22 @@ impl FlowView {
         class: Option<Class>,
         example: &Example,
     ) -> Signal {
-        let (target, port) = example.key.source(example.initiator.reverse());
-        let ports = matches!(example.key.protocol, wire::packet::protocol::TCP | wire::packet::protocol::UDP);
-        Signal {
-            origin: Origin::LearnedFlow,
-            rule: RULE.into(),
-            sid: SID,
-            rev: 1,
-            class: class.unwrap_or(Class::Anomaly),
-            kind: if class.is_some() { "learned" } else { "unknown" }.into(),
-            severity: if class.is_some() && grade >= Grade::High { Severity::Medium } else { Severity::Low },
-            technique: class.map_or("", Class::technique).into(),
-            actor: Actor::Source { addr: source },
+        let Named { key, initiator, .. } = example.flow;
+        let (target, port) = key.source(initiator.reverse());
+        let ports = matches!(key.protocol, wire::packet::protocol::TCP | wire::packet::protocol::UDP);
+        let finding = Finding {
+            source,
+            found: Found::Flows(class),
+            grade,
+            at_ns: now_ns,
+            since_ns,
             target: Some(target),
             port: ports.then_some(port),
-            protocol: Some(example.key.protocol),
-            community_id: Some(flow::community_id_from(&example.key, example.initiator, 0)),
-            detail: Some(grade.name().into()),
-            at_ns: now_ns,
-            since_ns: since_ns.min(now_ns),
-            confidence: grade.confidence(),
-            may_block: false,
-            may_agree: class.is_some() && grade >= Grade::Medium,
+            protocol: Some(key.protocol),
+            community_id: Some(flow::community_id_from(&key, initiator, 0)),
             evidence: self.reasons(&example.row),
-        }
+        };
+        finding.signal()
     }
 
     /// The features that speak most for "not normal". Words cannot stand beside what is usual, and are left out.
