@@ -212,19 +212,21 @@ impl FlowView {
             (false, _) => Shared::default(),
         };
         self.columns.append(&Subject { record, shared }, &mut self.rows);
-        self.wait(now_ns, Named::of(record));
+        self.hold(now_ns, Named::of(record));
     }
 
-    /// Judges a flow by its row, of the model's features in their order: what is missing is not known.
+    /// Judges a flow by its row, of the model's features in their order. A row of another length is left out.
     pub fn judge_row(&mut self, now_ns: u64, flow: &Named, row: &[f32], signals: &mut Vec<Signal>) {
         self.close_due(now_ns, signals);
-        let width = self.model.hybrid.schema().len();
-        self.rows.extend(row.iter().copied().chain(std::iter::repeat(f32::NAN)).take(width));
-        self.wait(now_ns, *flow);
+        if row.len() != self.model.hybrid.schema().len() {
+            return;
+        }
+        self.rows.extend_from_slice(row);
+        self.hold(now_ns, *flow);
     }
 
-    /// Lets a flow wait whose row is the last of those that do.
-    fn wait(&mut self, now_ns: u64, flow: Named) {
+    /// Lets a flow wait whose row has just been added to the others.
+    fn hold(&mut self, now_ns: u64, flow: Named) {
         self.counters.judged += 1;
         let source = flow.key.source(flow.initiator).0;
         let standing = self.sources.touch(source, now_ns);
