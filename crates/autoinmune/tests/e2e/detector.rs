@@ -199,7 +199,7 @@ fn what_a_detector_finds_blocks_by_agreement_and_never_whom_the_sensor_did_not_a
         assert!(agent.incident("port_scan", addr).is_none(), "{name}");
     }
     let incident = agent.incident("port_scan", ATTACKERS[0]).expect("its incident");
-    assert_eq!(incident["origins"], json!(["learned_flow", "learned_window"]), "{incident}");
+    assert_eq!(incident["rules"], json!(["learned-flows", "learned-windows"]), "{incident}");
     assert!(!agent.log().contains('\u{1b}') && !agent.log().contains("owned"), "{}", agent.log());
     agent.stop();
 }
