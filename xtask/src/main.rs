@@ -13,7 +13,7 @@ mod sections;
 mod shell;
 mod soak;
 mod test;
-mod usernames;
+mod text;
 
 use std::process::ExitCode;
 
@@ -41,7 +41,11 @@ const TASKS: [(&str, &str, &str); 10] = [
         "[--program PATH] [--section NAME]…",
         "train and test classifiers on shared data, and write docs/SCOREBOARD.md",
     ),
-    ("usernames", "", "train the classifier of user names anew, and write its figures to docs/logins.md"),
+    (
+        "text",
+        "[--check] [usernames] [domains]",
+        "train the classifiers of names and domains anew, and write their figures, or compare",
+    ),
     (
         "soak",
         "[--minutes N] [--rate N] [--program PATH] [--write]",
@@ -62,7 +66,7 @@ fn main() -> ExitCode {
         Some("exactness") => exactness::run(&rest),
         Some("e2e") => e2e::run(&rest),
         Some("scoreboard") => scoreboard::run(&rest),
-        Some("usernames") => usernames::run(&rest),
+        Some("text") => text::run(&rest),
         Some("soak") => soak::run(&rest),
         Some("contract") => contract::run(&rest),
         Some("bpf") => bpf::run(&rest).map(|()| true),

@@ -110,6 +110,7 @@ const SOAK: &str = "soak";
 const CHECKS: &[(&str, &[&str])] = &[
     ("kernel programs", &["bpf", "--check"]),
     ("generated documents", &["docs", "--check"]),
+    ("text models", &["text", "--check"]),
     ("exactness", &["exactness", "--check"]),
     (contract::NAME, &["contract"]),
 ];

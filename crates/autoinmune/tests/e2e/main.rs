@@ -10,6 +10,7 @@ mod blocks;
 mod capture;
 mod control;
 mod demo;
+mod detector;
 mod fallback;
 mod families;
 mod generate;
