@@ -4,6 +4,7 @@
 
 mod bench;
 mod bpf;
+mod contract;
 mod docs;
 mod e2e;
 mod exactness;
@@ -17,10 +18,10 @@ mod text;
 use std::process::ExitCode;
 
 /// Name, arguments and purpose of each task, in the order of the help text.
-const TASKS: [(&str, &str, &str); 9] = [
+const TASKS: [(&str, &str, &str); 10] = [
     (
         "test",
-        "[-v] [--no-e2e] [-p NAME]…",
+        "[-v] [--no-e2e] [--no-soak] [-p NAME]…",
         "run every test and check that can run here, list those that cannot",
     ),
     ("docs", "[--check]", "write the generated documents, or fail if one differs from its source"),
@@ -50,6 +51,7 @@ const TASKS: [(&str, &str, &str); 9] = [
         "[--minutes N] [--rate N] [--program PATH] [--write]",
         "keep detector and agent under load, and fail if their memory grows",
     ),
+    ("contract", "", "let Schemathesis test a detector against docs/openapi.json"),
     ("bpf", "[--check]", "compile the kernel programs, or fail if they differ from their sources"),
 ];
 
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Some("scoreboard") => scoreboard::run(&rest),
         Some("text") => text::run(&rest),
         Some("soak") => soak::run(&rest),
+        Some("contract") => contract::run(&rest),
         Some("bpf") => bpf::run(&rest).map(|()| true),
         Some("help" | "--help" | "-h") => {
             print!("{}", help());
