@@ -5,22 +5,27 @@ use super::golden;
 use super::prometheus::Prometheus;
 use super::sensors::Sensors;
 use super::training::Training;
+use crate::learner::Requests;
 use detect::learned::{ModelError, Models};
 use detect::login::{LoginSummary, NameKind, SummaryJudge};
-use detect::snapshot::{Baseline, Judge, Snapshot};
+use detect::snapshot::{Baseline, Held, History, Judge, Snapshot};
 use detect::{RuleSet, Signal};
 use server::api::Detector;
 use server::api::batch::{Batch, BatchAnswer};
 use server::api::body::{
-    Answer, DetectorStats, Gram, Job, Logins, Model, NameAnswer, Reading, Scores, Traffic,
+    Answer, DetectorStats, Gram, Job, Logins, Model, NameAnswer, Reading, Scores, Target, Traffic,
 };
 use server::http::problem::Problem;
 use server::metrics::detector::{DetectorMetrics, Histogram, processing_seconds};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use wire::Addr;
+
+/// Version of the baseline that comes with the program.
+pub(super) const SHIPPED: &str = "shipped";
 
 /// N-grams listed in an answer.
 const GRAMS: usize = 12;
@@ -53,7 +58,8 @@ fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Service {
-    /// A service by these rules, the shipped baseline, and these models (with their version) for what sensors post.
+    /// A service by these rules, these models (with their version) for what sensors post, and for snapshots what was kept in
+    /// `state_dir` or the shipped baseline. It asks `learner` for what the agent's line judges by.
     ///
     /// # Errors
     /// Models that cannot be read or used, or no thread to train on.
@@ -61,21 +67,31 @@ impl Service {
         rules: &RuleSet,
         (models, version): (Models, String),
         prometheus: Option<Prometheus>,
+        learner: Arc<Requests>,
+        state_dir: Option<&Path>,
         seed: u64,
     ) -> anyhow::Result<Arc<Self>> {
-        let baseline = Arc::new(golden::shipped()?);
-        let accuracy = golden::accuracy(&baseline);
-        let in_use = InUse { baseline: Arc::clone(&baseline), version: "shipped".to_owned(), accuracy };
+        let (training, found) = Training::new(learner, state_dir);
+        let in_use = match found.in_use {
+            Some(in_use) => in_use,
+            None => {
+                let baseline = Arc::new(golden::shipped()?);
+                let accuracy = golden::accuracy(&baseline);
+                InUse { baseline, version: SHIPPED.to_owned(), accuracy }
+            }
+        };
+        let mut snapshots = Judge::new(rules.clone(), Some(Arc::clone(&in_use.baseline)), seed);
+        snapshots.resume(History::resume(found.history, seed));
         let service = Arc::new(Self {
             started: Instant::now(),
-            snapshots: Mutex::new(Judge::new(rules.clone(), Some(baseline), seed)),
+            snapshots: Mutex::new(snapshots),
             logins: SummaryJudge::new(rules.clone()),
             sensors: Mutex::new(Sensors::new(models, version)?),
             figures: Mutex::default(),
             processing: processing_seconds(),
             prometheus,
             in_use: Mutex::new(in_use),
-            training: Training::default(),
+            training,
         });
         Training::run(&service)?;
         Ok(service)
@@ -88,6 +104,21 @@ impl Service {
     /// What is to be learnt from.
     pub(super) fn samples(&self) -> Vec<detect::snapshot::Sample> {
         held(&self.snapshots).history().samples()
+    }
+
+    /// Keeps what it learnt, to go on with after a restart.
+    pub fn keep(&self) {
+        self.training.keep(self);
+    }
+
+    /// What it remembers, to be kept.
+    pub(super) fn held(&self) -> Held {
+        held(&self.snapshots).history().held()
+    }
+
+    /// Snapshots remembered so far.
+    pub(super) fn seen(&self) -> u64 {
+        held(&self.snapshots).history().seen()
     }
 
     pub(super) fn in_use(&self) -> InUse {
@@ -300,8 +331,8 @@ impl Detector for Service {
         }
     }
 
-    fn train(&self) -> Result<Job, Problem> {
-        self.training.ask()
+    fn train(&self, target: Target) -> Result<Job, Problem> {
+        self.training.ask(target)
     }
 
     fn job(&self, id: &str) -> Option<Job> {

@@ -4,13 +4,23 @@ use crate::common::{autoinmune, repository, scratch, stderr, stdout};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// A detector of this test's own.
 struct Detector {
     child: Child,
     address: String,
+}
+
+/// A configuration by which what is known is kept in a directory.
+fn keeping_in(dir: &Path) -> String {
+    let config = dir.join("config.toml");
+    let text = format!("[paths]\nstate_dir = {:?}\n", dir.join("state"));
+    std::fs::write(&config, text).expect("written");
+    config.to_str().expect("a plain path").to_owned()
 }
 
 impl Drop for Detector {
@@ -22,6 +32,13 @@ impl Drop for Detector {
 
 impl Detector {
     fn start(config: Option<&str>) -> Self {
+        // What one test taught is not to be known to another.
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let own = config.is_none().then(|| {
+            let dir = scratch(&format!("detector-{}", STARTED.fetch_add(1, Ordering::Relaxed)));
+            keeping_in(&dir)
+        });
+        let config = config.or(own.as_deref());
         let mut command = Command::new(env!("CARGO_BIN_EXE_autoinmune"));
         command.args(["detector", "--listen", "127.0.0.1:0"]).stderr(Stdio::piped()).env("NO_COLOR", "1");
         if let Some(config) = config {
@@ -52,6 +69,13 @@ impl Detector {
         let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
         let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
         (status, serde_json::from_str(body).unwrap_or_else(|_| Value::String(body.to_owned())))
+    }
+
+    /// Ends it as systemd does.
+    fn stop(mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        assert!(self.child.wait().expect("it ends").success());
     }
 
     fn detect(&self, body: &Value) -> Value {
@@ -203,6 +227,38 @@ fn a_retraining_that_would_forget_attacks_is_refused() {
     assert_eq!(job["state"], "refused", "nothing to learn from: {job}");
     let (_, models) = detector.ask("GET", "/models", "");
     assert_eq!(models[0]["version"], "shipped", "{models:#}");
+}
+
+#[test]
+fn what_is_known_of_ordinary_traffic_outlives_the_program() {
+    let dir = scratch("detector-kept");
+    let config = keeping_in(&dir);
+    let history = |d: &Detector| d.ask("GET", "/stats", "").1["history"].clone();
+    let detector = Detector::start(Some(&config));
+    for n in 0..50 {
+        let (status, _) = detector.ask(
+            "POST",
+            "/detect",
+            &traffic([40.0 + f64::from(n), 9000.0, 3.0, 2.0, 30.0, 10.0, 2.0]).to_string(),
+        );
+        assert_eq!(status, 200);
+    }
+    assert_eq!(history(&detector), 50);
+    let (status, job) = detector.ask("POST", "/train", r#"{"target": "flows"}"#);
+    assert_eq!(status, 409, "nobody learns flows in a detector: {job}");
+    let (status, job) = detector.ask("POST", "/train", r#"{"target": "snapshots"}"#);
+    assert_eq!((status, &job["id"], &job["target"]), (202, &json!("1"), &json!("snapshots")), "{job}");
+    detector.stop();
+    let detector = Detector::start(Some(&config));
+    assert_eq!(history(&detector), 50);
+    let (_, job) = detector.ask("POST", "/train", "");
+    assert_eq!(job["id"], "2", "versions are named by it: {job}");
+    detector.stop();
+    let kept = dir.join("state/snapshots.state");
+    std::fs::write(&kept, b"not what was written").expect("written");
+    let detector = Detector::start(Some(&config));
+    assert_eq!(history(&detector), 0);
+    assert!(dir.join("state/snapshots.state.unread").exists(), "put aside for people to look at");
 }
 
 #[test]

@@ -12,7 +12,8 @@ const DETECTOR: &str = "127.0.0.1:5000";
 fn detector(host: &Host) -> Daemon {
     let log = host.path("detector.log");
     let before = std::fs::read_to_string(&log).unwrap_or_default().len();
-    let daemon = host.daemon(BINARY, &["detector", "--listen", DETECTOR], &log);
+    let daemon =
+        host.daemon(BINARY, &["detector", "--listen", DETECTOR, "--config", &host.detector_config()], &log);
     until("the detector to listen", PATIENCE, || {
         std::fs::read_to_string(&log).ok()?.get(before..)?.contains("detector on http://").then_some(())
     });
