@@ -5,6 +5,8 @@
 //! thread; [`crate::engine`] runs several workers.
 
 mod judge;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use judge::{Judge, JudgeConfig, Reputation};

@@ -11,7 +11,7 @@
 mod http;
 mod judge;
 mod load;
-mod programs;
+pub(crate) mod programs;
 mod questions;
 mod report;
 mod watch;

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LISTENS: &str = "detector on http://";
 
 /// A program under way; ended when dropped.
-pub(super) struct Program {
+pub(crate) struct Program {
     child: Child,
     identity: Identity,
     log: PathBuf,
@@ -102,7 +102,7 @@ impl Program {
     ///
     /// # Errors
     /// It failed, or had panicked.
-    pub(super) fn stop(mut self) -> anyhow::Result<String> {
+    pub(crate) fn stop(mut self) -> anyhow::Result<String> {
         let ended = self.child.try_wait()?.is_some();
         let gone = ended || self.identity.end(PATIENCE);
         let status = self.child.wait()?;
@@ -119,7 +119,7 @@ fn command(range: Option<&Range>, program: &Path) -> Command {
 }
 
 /// Starts the detector and waits for its address.
-pub(super) fn detector(
+pub(crate) fn detector(
     range: Option<&Range>,
     program: &Path,
     folder: &Path,

@@ -203,6 +203,10 @@ impl Poster {
     pub(super) fn take_rows(&mut self, gathered: Gathered) {
         let Gathered { mut flows, mut windows, until_ns, dropped } = gathered;
         self.dropped_before = dropped;
+        // Before anything was seen there is no time to tell.
+        if until_ns == 0 {
+            return;
+        }
         let mut waiting = self.shared.waiting();
         if flows.is_empty() && windows.is_empty() && !waiting.rows.is_empty() {
             return;
@@ -343,10 +347,12 @@ impl Work {
             {
                 if !told {
                     let url = if parcel.kind() == 0 { &self.url } else { &self.rows_url };
-                    tracing::error!(
-                        "the detector refuses {} with status {status}: {why}; is {url} a detector's, and the key right?",
-                        parcel.name()
-                    );
+                    let hint = match status {
+                        401 | 403 => "; is the key of post.key_file right?",
+                        404 | 405 => "; is that a detector's?",
+                        _ => "",
+                    };
+                    tracing::error!("{url} refuses {} with status {status}: {why}{hint}", parcel.name());
                 }
                 self.drop_parcel(&parcel);
             } else if let WebError::Answer(why) = &failed {

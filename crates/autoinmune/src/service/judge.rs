@@ -194,6 +194,22 @@ fn summary(l: &Logins) -> LoginSummary {
     }
 }
 
+/// Why logins that were summed up are a threat. The words of a signal are about packets that were seen, at a server and within a
+/// time that a summary does not tell.
+fn explain(signal: &Signal, l: &Logins) -> String {
+    let mut text = format!("{} ({})", signal.class.name(), signal.kind);
+    match (l.source_ip, l.unique_source_ips) {
+        (Some(source), _) => text.push_str(&format!(" by {source}")),
+        (None, Some(n)) if n.0 > 1.0 => text.push_str(&format!(" by {} addresses", n.0)),
+        _ => {}
+    }
+    if let Some(detail) = &signal.detail {
+        text.push_str(&format!(", {detail}"));
+    }
+    let parts: Vec<String> = signal.evidence.iter().map(detect::Evidence::explain).collect();
+    format!("{text}: {} [{}, confidence {:.2}]", parts.join("; "), signal.rule, signal.confidence)
+}
+
 /// Threat types of signals, each once, in their order.
 fn types(signals: &[Signal]) -> Vec<String> {
     let mut types: Vec<String> = Vec::new();
@@ -227,7 +243,7 @@ impl Detector for Service {
         drop(figures);
         self.processing.observe(begun.elapsed().as_secs_f64());
         let confidence = signals.iter().map(|s| s.confidence).fold(0.0, f64::max);
-        let reasons: Vec<String> = signals.iter().map(Signal::explain).collect();
+        let reasons: Vec<String> = signals.iter().map(|s| explain(s, logins)).collect();
         Answer {
             threat_detected: !signals.is_empty(),
             confidence,

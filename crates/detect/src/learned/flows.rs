@@ -5,6 +5,9 @@
 //! source are alike, so that those of 10 s count as one judgement: the mean of their e-values, which is an e-value however much
 //! they depend on each other. A class is what the flows of those windows are mostly taken for, by probability; where that is
 //! nothing known, the class is `anomaly` and the kind `unknown`.
+//!
+//! What the classifier makes of a flow matters when the window of its source ends, and no sooner. So flows wait until
+//! [`TOGETHER`] are there or such a window ends, and are judged side by side: the trees come into the cache once for all.
 
 use super::evidence::{Evidence as Sum, Grade, Limits, e_value};
 use super::finding::{Finding, Found};
@@ -36,6 +39,8 @@ const FORGET_NS: u64 = 600_000_000_000;
 const SILENCE_NS: u64 = 30_000_000_000;
 /// Features named in an explanation.
 const REASONS: usize = 3;
+/// Flows judged at once at most: their rows and the trees fit into the first cache together.
+const TOGETHER: usize = 32;
 
 /// A trained classifier with what it takes for usual.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,12 +93,23 @@ impl Named {
     }
 }
 
+/// A flow whose row waits to be judged.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    source: Addr,
+    /// When the window began that it belongs to.
+    opened_ns: u64,
+    flow: Named,
+}
+
 /// What ended of one source within 10 s, and what adds up against it.
 #[derive(Clone, Debug, Default)]
 struct Standing {
     /// When the running window began; `None` where none runs.
     opened_ns: Option<u64>,
     flows: u32,
+    /// Of these, those that wait.
+    waiting: u32,
     e_values: f64,
     /// By class of the model: probability given to it by flows that are not normal; the last is "unknown".
     named: Vec<f32>,
@@ -109,7 +125,7 @@ struct Standing {
 pub struct FlowCounters {
     /// Flows judged.
     pub judged: u64,
-    /// Of these, those not taken for normal.
+    /// Of these, those not taken for normal, as far as they do not wait.
     pub not_normal: u64,
     /// Sources forgotten before their time.
     pub evicted: u64,
@@ -125,7 +141,9 @@ pub struct FlowView {
     sources: Table<Addr, Standing>,
     /// Running windows in the order of their begin.
     running: VecDeque<(u64, Addr)>,
-    row: Vec<f32>,
+    /// Flows that wait, and their rows one after the other.
+    waiting: Vec<Waiting>,
+    rows: Vec<f32>,
     scratch: Scratch,
     counters: FlowCounters,
 }
@@ -150,7 +168,8 @@ impl FlowView {
             recent: Recent::default(),
             sources: Table::new(SOURCES, FORGET_NS),
             running: VecDeque::new(),
-            row: Vec::new(),
+            waiting: Vec::with_capacity(TOGETHER),
+            rows: Vec::new(),
             scratch: Scratch::default(),
             counters: FlowCounters::default(),
         })
@@ -158,49 +177,78 @@ impl FlowView {
 
     /// Judges a flow that ended, or has grown.
     pub fn judge(&mut self, now_ns: u64, record: &FlowRecord, ended: bool, signals: &mut Vec<Signal>) {
+        self.close_due(now_ns, signals);
         let shared = match (self.columns.wants_shared(), ended) {
             (true, true) => self.recent.push(record),
             (true, false) => self.recent.clone().push(record),
             (false, _) => Shared::default(),
         };
-        let mut row = std::mem::take(&mut self.row);
-        self.columns.fill(&Subject { record, shared }, &mut row);
-        self.judge_row(now_ns, &Named::of(record), &row, signals);
-        self.row = row;
+        self.columns.append(&Subject { record, shared }, &mut self.rows);
+        self.hold(now_ns, Named::of(record));
     }
 
-    /// Judges a flow by its row, of the model's features in their order.
+    /// Judges a flow by its row, of the model's features in their order. A row of another length is left out.
     pub fn judge_row(&mut self, now_ns: u64, flow: &Named, row: &[f32], signals: &mut Vec<Signal>) {
         self.close_due(now_ns, signals);
-        let judgement = self.model.hybrid.judge(row, &mut self.scratch);
-        let score = judgement.score;
-        let e = e_value(self.model.calibration.p_value(score));
+        if row.len() != self.model.hybrid.schema().len() {
+            return;
+        }
+        self.rows.extend_from_slice(row);
+        self.hold(now_ns, *flow);
+    }
+
+    /// Lets a flow wait whose row has just been added to the others.
+    fn hold(&mut self, now_ns: u64, flow: Named) {
         self.counters.judged += 1;
         let source = flow.key.source(flow.initiator).0;
         let standing = self.sources.touch(source, now_ns);
-        if standing.opened_ns.is_none() {
-            standing.opened_ns = Some(now_ns);
-            standing.flows = 0;
-            standing.e_values = 0.0;
+        let opened_ns = *standing.opened_ns.get_or_insert_with(|| {
             self.running.push_back((now_ns, source));
-        }
+            (standing.flows, standing.e_values, standing.waiting) = (0, 0.0, 0);
+            now_ns
+        });
         standing.flows += 1;
-        standing.e_values += e;
-        if judgement.verdict == Verdict::Normal {
-            return;
+        standing.waiting += 1;
+        self.waiting.push(Waiting { source, opened_ns, flow });
+        if self.waiting.len() >= TOGETHER {
+            self.judge_waiting();
         }
-        self.counters.not_normal += 1;
-        standing.named.resize(judgement.probabilities.len() + 1, 0.0);
-        let place = match judgement.verdict {
-            Verdict::Known(class) => class as usize,
-            _ => judgement.probabilities.len(),
-        };
-        if let Some(named) = standing.named.get_mut(place) {
-            *named += 1.0 - judgement.p_normal;
-        }
-        if standing.example.as_ref().is_none_or(|x| score > x.score) {
-            standing.example = Some(Example { score, row: row.to_vec(), flow: *flow });
-        }
+    }
+
+    /// Judges the flows that wait, in the order in which they came.
+    fn judge_waiting(&mut self) {
+        let Self { model, waiting, rows, scratch, sources, counters, .. } = self;
+        let width = model.hybrid.schema().len();
+        model.hybrid.judge_rows(rows, scratch, |place, judgement| {
+            let normal = judgement.verdict == Verdict::Normal;
+            counters.not_normal += u64::from(!normal);
+            let Some(flow) = waiting.get(place) else { return };
+            // Forgotten meanwhile, if the table was full.
+            let Some(standing) = sources.held(&flow.source).filter(|s| s.opened_ns == Some(flow.opened_ns))
+            else {
+                return;
+            };
+            let score = judgement.score;
+            standing.waiting = standing.waiting.saturating_sub(1);
+            standing.e_values += e_value(model.calibration.p_value(score));
+            if normal {
+                return;
+            }
+            standing.named.resize(judgement.probabilities.len() + 1, 0.0);
+            let named = match judgement.verdict {
+                Verdict::Known(class) => class as usize,
+                _ => judgement.probabilities.len(),
+            };
+            if let Some(named) = standing.named.get_mut(named) {
+                *named += 1.0 - judgement.p_normal;
+            }
+            if standing.example.as_ref().is_none_or(|x| score > x.score) {
+                let row = rows.get(place * width..(place + 1) * width).unwrap_or(&[]).to_vec();
+                standing.example = Some(Example { score, row, flow: flow.flow });
+            }
+        });
+        waiting.clear();
+        rows.clear();
     }
 
     /// Lets time pass: windows come to their end.
@@ -208,6 +256,8 @@ impl FlowView {
         if self.running.front().is_some_and(|(begun, _)| *begun > now_ns) {
             // The clock began anew.
             self.running.clear();
+            self.waiting.clear();
+            self.rows.clear();
             self.sources = Table::new(SOURCES, FORGET_NS);
         }
         self.close_due(now_ns, signals);
@@ -218,6 +268,8 @@ impl FlowView {
         while let Some((_, source)) = self.running.pop_front() {
             self.close(now_ns, source, signals);
         }
+        // What is left is of sources forgotten before their time.
+        self.judge_waiting();
     }
 
     /// What was counted.
@@ -236,6 +288,9 @@ impl FlowView {
     }
 
     fn close(&mut self, now_ns: u64, source: Addr, signals: &mut Vec<Signal>) {
+        if self.sources.get(&source, now_ns).is_some_and(|s| s.waiting > 0) {
+            self.judge_waiting();
+        }
         let Some(standing) = self.sources.get_mut(&source, now_ns) else { return };
         let Some(opened_ns) = standing.opened_ns.take() else { return };
         let e = standing.e_values / f64::from(standing.flows.max(1));

@@ -1,6 +1,6 @@
 //! A flow as numbers: features of [`flow::feature`] by name, as a classifier of flows takes them.
 
-use flow::feature::{Feature, Set, Subject, Value};
+use flow::feature::{self, Feature, Set, Subject, Value};
 use learn::matrix::Kind;
 
 /// Features by which the shipped classifier judges, out of docs/features.md. Left out is what tells networks apart rather
@@ -106,13 +106,19 @@ impl Columns {
     /// The values of a flow. NaN is what cannot be known.
     pub fn fill(&self, subject: &Subject<'_>, row: &mut Vec<f32>) {
         row.clear();
-        row.extend(self.columns.iter().map(|(feature, words)| match feature.of(subject) {
-            Some(Value::Integer(n)) => n as f32,
-            Some(Value::Real(x)) => x as f32,
-            Some(Value::Text(text)) => {
-                words.iter().position(|w| w == text).map_or(f32::NAN, |place| place as f32)
-            }
-            None => f32::NAN,
+        self.append(subject, row);
+    }
+
+    /// As [`Self::fill`], after the rows of other flows.
+    pub fn append(&self, subject: &Subject<'_>, rows: &mut Vec<f32>) {
+        rows.extend(self.columns.iter().map(|(own, words)| match own.kind {
+            feature::Kind::Text => match own.of(subject) {
+                Some(Value::Text(text)) => {
+                    words.iter().position(|w| w == text).map_or(f32::NAN, |place| place as f32)
+                }
+                _ => f32::NAN,
+            },
+            _ => own.number(subject),
         }));
     }
 

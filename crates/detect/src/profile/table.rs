@@ -57,6 +57,11 @@ impl<K: Hash + Eq + Copy + Ord, V: Default> Table<K, V> {
             .map(|e| &mut e.value)
     }
 
+    /// The value under `key`, however long it was not used, to change; does not count as use.
+    pub(crate) fn held(&mut self, key: &K) -> Option<&mut V> {
+        self.entries.get_mut(key).map(|e| &mut e.value)
+    }
+
     /// Forgets a key and hands out its value, if it was used within the span before `now_ns`.
     pub(crate) fn take(&mut self, key: &K, now_ns: u64) -> Option<V> {
         self.entries.remove(key).filter(|e| now_ns.saturating_sub(e.last_ns) <= self.span_ns).map(|e| e.value)

@@ -82,6 +82,7 @@ pub struct Feature {
     /// Where it differs from the data set's; empty where it does not.
     pub limit: &'static str,
     of: fn(&Subject<'_>) -> Option<Value>,
+    number: fn(&Subject<'_>) -> f32,
 }
 
 impl Feature {
@@ -89,6 +90,12 @@ impl Feature {
     #[must_use]
     pub fn of(&self, subject: &Subject<'_>) -> Option<Value> {
         (self.of)(subject).filter(|v| !matches!(v, Value::Real(x) if !x.is_finite()))
+    }
+
+    /// The same as a number, as models take it: NaN for words, and where it cannot be known. Takes half the time.
+    #[must_use]
+    pub fn number(&self, subject: &Subject<'_>) -> f32 {
+        (self.number)(subject)
     }
 }
 
@@ -106,8 +113,15 @@ macro_rules! features {
                 let value: fn(&Subject<'_>) -> Option<features!(@type $kind)> = $value;
                 value(s).map(Value::$kind)
             },
+            number: |s| {
+                let value: fn(&Subject<'_>) -> Option<features!(@type $kind)> = $value;
+                value(s).map_or(f32::NAN, features!(@number $kind))
+            },
         }),*];
     };
+    (@number Text) => { |_: &str| f32::NAN };
+    (@number Integer) => { |n: u64| n as f32 };
+    (@number Real) => { |x: f64| if x.is_finite() { x as f32 } else { f32::NAN } };
     (@type Text) => { &'static str };
     (@type Integer) => { u64 };
     (@type Real) => { f64 };

@@ -282,6 +282,15 @@ impl Boosting {
         scores
     }
 
+    /// As [`Self::score_batch`], of whole rows one after the other, into memory that is used again.
+    pub(crate) fn score_rows(&self, rows: &[f32], out: &mut Vec<f32>) {
+        out.clear();
+        for _ in rows.chunks_exact(self.trees.features()) {
+            out.extend(&self.base);
+        }
+        self.trees.add_rows(rows, out);
+    }
+
     /// Probabilities of the classes of one row, into `out` of [`Self::classes`] values.
     pub fn predict(&self, row: &[f32], out: &mut [f32]) {
         if self.classes == 2 {
@@ -294,7 +303,8 @@ impl Boosting {
         }
     }
 
-    fn finish(&self, scores: &[f32], out: &mut [f32]) {
+    /// Turns the scores of a row into probabilities.
+    pub(crate) fn finish(&self, scores: &[f32], out: &mut [f32]) {
         if self.classes == 2 {
             let p = logistic(scores[0]);
             out.copy_from_slice(&[1.0 - p, p]);

@@ -27,6 +27,8 @@ const LEAF: u16 = 1;
 const CATEGORICAL: u16 = 2;
 /// Absent values go right.
 const ABSENT_RIGHT: u16 = 4;
+/// Fewer rows than this go down several trees at once one by one, rather than down one tree side by side.
+const FEW_ROWS: usize = 4;
 
 /// A place where a path divides or ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -158,9 +160,18 @@ impl Trees {
 
     /// Adds the scores of many rows, [`Self::outputs`] values each. Trees of another width than the matrix score nothing.
     pub fn add_batch(&self, rows: &Matrix, scores: &mut [f32]) {
-        match &self.paths {
-            Some(paths) if rows.features() == self.features => paths.add_batch(self, rows, scores),
-            _ => self.add_some(0..self.roots.len(), rows, scores),
+        if rows.features() == self.features {
+            self.add_rows(rows.values(), scores);
+        }
+    }
+
+    /// As [`Self::add_batch`], of whole rows one after the other.
+    pub(crate) fn add_rows(&self, rows: &[f32], scores: &mut [f32]) {
+        let few = rows.len() < self.features * FEW_ROWS;
+        match self.paths.as_ref().filter(|_| !few) {
+            Some(paths) => paths.add_batch(self, rows, scores),
+            None => (rows.chunks_exact(self.features).zip(scores.chunks_mut(self.outputs)))
+                .for_each(|(row, scores)| self.add(row, scores)),
         }
     }
 
@@ -269,6 +280,9 @@ impl Trees {
     /// Multiplies all values of leaves.
     pub(crate) fn scale(&mut self, by: f32) {
         self.values.iter_mut().for_each(|v| *v *= by);
+        if self.paths.is_some() {
+            self.lay_out();
+        }
     }
 }
 

@@ -2,13 +2,13 @@
 //!
 //! Numbers are compared by keys: whole numbers in the same order, the key of an absent one (NaN) above all. A step goes right
 //! if the key is above the node's, so that what is absent goes right; a node where it goes left looks at a second key, in
-//! which numbers are in the opposite order, and has its children exchanged. Categories are looked up in a table of what goes
-//! right, and a node about one has a key that no category is above. Nothing is above a leaf's key, and its left child is 0
-//! ahead: walks stay where they arrived, and several go on side by side until the last has.
+//! which numbers are in the opposite order, and has its children exchanged. Each set of categories has a key of its own, 1 in
+//! rows that go right, copied from a table by the row's category; where there are too many sets for that, nodes look theirs up
+//! in a table. The last key is 0 in all rows, and leaves ask whether it is above: it never is, their left child is 0 ahead,
+//! and walks stay where they arrived, so that several go on side by side until the last has. So a leaf has room for its value.
 
 use super::{ABSENT_RIGHT, CATEGORICAL, Root, Trees};
 use crate::bins::category;
-use crate::matrix::Matrix;
 use std::collections::BTreeMap;
 
 /// Walks side by side: their loads overlap, and a step costs a fraction of its latency.
@@ -17,42 +17,62 @@ const LANES: usize = 8;
 const STEPS: u16 = 2;
 /// Keys of rows that stay in the second cache while trees pass over them.
 const BLOCK_KEYS: usize = 65_536;
-/// Bits of a node above its key: feature, whether it is categorical, way to the left child, which the right one follows.
-const FEATURE_BITS: u32 = 10;
-const CATEGORY_BIT: u32 = 32 + FEATURE_BITS;
-const AHEAD: u32 = CATEGORY_BIT + 1;
-/// Keys of a row: two of each feature.
-const MOST_KEYS: usize = 1 << FEATURE_BITS;
+/// The same in the first cache, for trees that are small beside it.
+const SMALL_BLOCK_KEYS: usize = 6_144;
+/// Nodes on average up to which trees are small.
+const SMALL_TREE: usize = 512;
+/// Bits of a node above what it compares with: which key, whether it looks up a set, way to the left child, which the right
+/// one follows.
+const KEY_BITS: u32 = 10;
+const SET_BIT: u32 = 32 + KEY_BITS;
+const AHEAD: u32 = SET_BIT + 1;
+/// Keys of a row: two of each feature, one of each set, and the one that is 0.
+const MOST_KEYS: usize = 1 << KEY_BITS;
 /// Nodes a tree may have.
 const MOST_NODES: usize = 1 << (64 - AHEAD);
-/// Bytes of the table of categories.
+/// Bytes of the table of sets, and keys of the tables by category.
 const MOST_TABLE: usize = 1 << 26;
 
-/// Trees laid out for judging. Values of leaves stay where they are.
+/// Trees laid out for judging.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Paths {
+    /// A leaf compares with the bits of its value, or with the place of its values where there is one for each output.
     nodes: Vec<u64>,
-    /// By node, for leaves: the place of the values.
-    leaves: Vec<u32>,
     /// First node, depth and output of each tree.
     roots: Vec<(u32, u16, u16)>,
-    /// Categories of each feature; 0 for numbers.
-    categories: Vec<u32>,
-    /// By node and category, then for what is absent: 1 if it goes right. Begins with zeros, as many as any feature has
-    /// categories and one more.
+    features: usize,
+    /// Keys of a row.
+    width: usize,
+    /// Features that nodes ask for sets of.
+    categorical: Vec<Categorical>,
+    /// By set and category, then for what is absent: 1 if it goes right. Begins with zeros, as many as any feature has
+    /// categories and one more. Empty where sets have keys.
     table: Vec<u8>,
-    categorical: bool,
+    /// Nodes in all by trees.
+    small: bool,
+}
+
+/// A feature of categories.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Categorical {
+    feature: usize,
+    categories: usize,
+    /// The first key of its sets.
+    first: usize,
+    /// How many keys they have: 0 where nodes look sets up.
+    sets: usize,
+    /// By category, then for what is absent: the keys.
+    keys: Vec<u32>,
 }
 
 /// Whole numbers in the order of numbers; NaN above all.
 #[inline]
 fn key(v: f32) -> u32 {
-    if v.is_nan() {
-        return u32::MAX;
-    }
     // 0 and -0 are the same number.
     let bits = (v + 0.0).to_bits();
-    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
+    // All bits of a negative number are turned, of another one the sign.
+    let ordered = bits ^ (((bits as i32 >> 31) as u32) | 1 << 31);
+    if v.is_nan() { u32::MAX } else { ordered }
 }
 
 /// Whole numbers in the opposite order; NaN above all again.
@@ -61,125 +81,176 @@ fn turned_key(v: f32) -> u32 {
     if v.is_nan() { u32::MAX } else { !key(v) }
 }
 
+/// Sets of categories that go right, by feature: a byte for each category and one for what is absent.
+type Sets = BTreeMap<(u16, Vec<u8>), u32>;
+
 /// Lays out trees.
 struct Layout<'a> {
     trees: &'a Trees,
     paths: Paths,
-    /// Where a set that was met before is in the table.
-    known: BTreeMap<(u16, Vec<u8>), u32>,
+    /// Categories by feature.
+    categories: BTreeMap<u16, u32>,
+    /// The key of each set, or its place in the table.
+    sets: Sets,
 }
 
 impl Layout<'_> {
-    /// Lays out a tree from its root; the two children of a node beside each other.
-    fn add(&mut self, root: u32) -> Option<()> {
-        let mut open = vec![(root, self.paths.nodes.len())];
-        self.sprout(1);
+    /// Finds all sets, and where nodes find them.
+    fn find_sets(&mut self) -> Option<()> {
+        let trees = self.trees;
+        let about_sets = || trees.nodes.iter().filter(|n| n.flags & CATEGORICAL != 0);
+        for node in about_sets() {
+            let known = self.categories.entry(node.feature).or_default();
+            *known = trees.sets[node.extra as usize].1.max(*known);
+        }
+        for node in about_sets() {
+            let set = self.set(node.extra, node.feature, node.flags & ABSENT_RIGHT != 0);
+            self.sets.insert((node.feature, set), 0);
+        }
+        let numbers = trees.features * 2;
+        let have_keys = numbers + self.sets.len() < MOST_KEYS;
+        let mut next = if have_keys {
+            numbers
+        } else {
+            let most = self.categories.values().max().map_or(0, |m| *m as usize);
+            self.paths.table = vec![0; most + 1];
+            most + 1
+        };
+        let mut size = 0;
+        for (feature, categories) in &self.categories {
+            let mut all = Categorical {
+                feature: usize::from(*feature),
+                categories: *categories as usize,
+                first: next,
+                ..Categorical::default()
+            };
+            let own = (*feature, Vec::new())..(feature + 1, Vec::new());
+            for ((_, set), place) in self.sets.range_mut(own.clone()) {
+                *place = u32::try_from(next).ok()?;
+                if have_keys {
+                    all.sets += 1;
+                    next += 1;
+                } else {
+                    self.paths.table.extend(set);
+                    next = self.paths.table.len();
+                }
+            }
+            if have_keys {
+                for category in 0..=*categories as usize {
+                    let right = |set: &[u8]| set.get(category).copied().map_or(0, u32::from);
+                    all.keys.extend(self.sets.range(own.clone()).map(|((_, set), _)| right(set)));
+                }
+            }
+            size += all.keys.len();
+            self.paths.categorical.push(all);
+        }
+        self.paths.width = if have_keys { next } else { numbers } + 1;
+        (self.paths.table.len() <= MOST_TABLE && size <= MOST_TABLE).then_some(())
+    }
+
+    /// What goes right by category, then for what is absent.
+    fn set(&self, set: u32, feature: u16, absent_right: bool) -> Vec<u8> {
+        let (begin, known) = self.trees.sets[set as usize];
+        let goes_right = |category: u32| {
+            let word = self.trees.words[begin as usize + category as usize / 64];
+            u8::from(word >> (category % 64) & 1 == 0)
+        };
+        let all = self.categories.get(&feature).copied().unwrap_or_default();
+        let mut set: Vec<u8> = (0..all.min(known)).map(goes_right).collect();
+        set.resize(all as usize + 1, u8::from(absent_right));
+        set
+    }
+
+    /// Lays out a tree from its root; the two children of a node beside each other, and first what follows the one that more
+    /// rows went to.
+    fn add(&mut self, root: &Root) -> Option<()> {
+        let trees = self.trees;
+        let never = self.paths.width as u64 - 1;
+        let mut open = vec![(root.node, self.paths.nodes.len())];
+        self.paths.nodes.push(0);
         while let Some((old, own)) = open.pop() {
-            let node = &self.trees.nodes[old as usize];
+            let node = &trees.nodes[old as usize];
             if node.is_leaf() {
-                self.paths.nodes[own] = u64::from(u32::MAX);
-                self.paths.leaves[own] = node.extra;
+                let wide = root.output == Root::ALL;
+                let said = if wide { node.extra } else { trees.values[node.extra as usize].to_bits() };
+                self.paths.nodes[own] = u64::from(said) | never << 32;
                 continue;
             }
             let absent_right = node.flags & ABSENT_RIGHT != 0;
             let feature = u64::from(node.feature);
             let (mut left, mut right) = (node.left, node.left + 1);
             let what = if node.flags & CATEGORICAL != 0 {
-                let set = self.set(node.extra, node.feature, absent_right)?;
-                u64::from(set) | feature << 32 | 1 << CATEGORY_BIT
+                let set = self.set(node.extra, node.feature, absent_right);
+                let place = u64::from(*self.sets.get(&(node.feature, set))?);
+                if self.paths.table.is_empty() { place << 32 } else { place | feature << 32 | 1 << SET_BIT }
             } else if absent_right {
                 u64::from(key(node.threshold)) | feature << 32
             } else {
                 (left, right) = (right, left);
                 // Above the threshold is below it when turned: not above the key before it.
                 let before = turned_key(node.threshold).saturating_sub(1);
-                u64::from(before) | (feature + self.trees.features as u64) << 32
+                u64::from(before) | (feature + trees.features as u64) << 32
             };
             let ahead = self.paths.nodes.len() - own;
             if ahead >= MOST_NODES {
                 return None;
             }
             self.paths.nodes[own] = what | (ahead as u64) << AHEAD;
-            open.push((right, own + ahead + 1));
-            open.push((left, own + ahead));
-            self.sprout(2);
+            let mut children = [(right, own + ahead + 1), (left, own + ahead)];
+            if trees.cover[right as usize] > trees.cover[left as usize] {
+                children.reverse();
+            }
+            open.extend(children);
+            self.paths.nodes.extend([0, 0]);
         }
         Some(())
-    }
-
-    fn sprout(&mut self, nodes: usize) {
-        self.paths.nodes.resize(self.paths.nodes.len() + nodes, 0);
-        self.paths.leaves.resize(self.paths.nodes.len(), 0);
-    }
-
-    /// The place of a set in the table.
-    fn set(&mut self, set: u32, feature: u16, absent_right: bool) -> Option<u32> {
-        let (begin, known) = self.trees.sets[set as usize];
-        let goes_right = |category: u32| {
-            let word = self.trees.words[begin as usize + category as usize / 64];
-            if category < known { u8::from(word >> (category % 64) & 1 == 0) } else { u8::from(absent_right) }
-        };
-        let all = self.paths.categories[usize::from(feature)];
-        let mut set: Vec<u8> = (0..all.min(known)).map(goes_right).collect();
-        set.resize(all as usize + 1, u8::from(absent_right));
-        let next = self.paths.table.len();
-        let table = &mut self.paths.table;
-        let place = *self.known.entry((feature, set)).or_insert_with_key(|(_, set)| {
-            table.extend(set);
-            next as u32
-        });
-        (table.len() <= MOST_TABLE).then_some(place)
     }
 }
 
 impl Paths {
     /// Lays out trees; `None` if they have more features, nodes or categories than fit.
     pub(super) fn new(trees: &Trees) -> Option<Self> {
-        if trees.features * 2 > MOST_KEYS {
+        if trees.features * 2 >= MOST_KEYS {
             return None;
         }
-        let mut paths = Self { categories: vec![0; trees.features], ..Self::default() };
-        for node in trees.nodes.iter().filter(|n| n.flags & CATEGORICAL != 0) {
-            let known = &mut paths.categories[usize::from(node.feature)];
-            *known = trees.sets[node.extra as usize].1.max(*known);
-            paths.categorical = true;
-        }
-        let most = paths.categories.iter().max().map_or(0, |m| *m as usize);
-        paths.table = vec![0; most + 1];
-        let mut layout = Layout { trees, paths, known: BTreeMap::new() };
+        let paths = Self { features: trees.features, ..Self::default() };
+        let mut layout = Layout { trees, paths, categories: BTreeMap::new(), sets: Sets::new() };
+        layout.find_sets()?;
         for root in &trees.roots {
             let first = u32::try_from(layout.paths.nodes.len()).ok()?;
             layout.paths.roots.push((first, root.depth, root.output));
-            layout.add(root.node)?;
+            layout.add(root)?;
         }
+        layout.paths.small = layout.paths.nodes.len() <= trees.len().saturating_mul(SMALL_TREE);
         Some(layout.paths)
     }
 
-    /// Keys of a row: of the numbers, or categories as whole numbers; then of the numbers turned.
-    fn prepare(&self, row: &[f32], keys: &mut [u32]) {
-        let (plain, turned) = keys.split_at_mut(row.len());
-        for ((value, categories), (plain, turned)) in
-            row.iter().zip(&self.categories).zip(plain.iter_mut().zip(turned))
-        {
-            (*plain, *turned) = (key(*value), turned_key(*value));
-            if *categories > 0 {
-                *plain = match category(*value) {
-                    Some(c) if c < *categories as usize => c as u32,
-                    _ => *categories,
-                };
+    /// Hands out the keys of a row with their places, but for the last one, which is 0.
+    #[inline(always)]
+    fn prepare(&self, row: &[f32], mut set: impl FnMut(usize, u32)) {
+        for (feature, value) in row.iter().enumerate() {
+            set(feature, key(*value));
+            set(self.features + feature, turned_key(*value));
+        }
+        for Categorical { feature, categories, first, sets, keys } in &self.categorical {
+            let category = category(row[*feature]).filter(|c| c < categories).unwrap_or(*categories);
+            if *sets == 0 {
+                set(*feature, category as u32);
+            } else {
+                let keys = keys[category * sets..(category + 1) * sets].iter();
+                keys.enumerate().for_each(|(place, key)| set(first + place, *key));
             }
         }
     }
 
-    /// Goes on from some places until all are at leaves, at most `depth` steps away. The keys for each place begin `stride`
-    /// after those for the one before: 0 for one row and several trees.
+    /// Goes on from some places until all are at leaves, at most `depth` steps away. `look` tells the key at a place of the row
+    /// that goes down a lane. Returns what the leaves say.
     #[inline(always)]
-    fn walk<const CATEGORIES: bool>(
+    fn walk<const LOOKUP: bool>(
         &self,
         at: [u32; LANES],
-        keys: &[u32],
-        stride: usize,
         depth: u16,
+        look: impl Fn(usize, usize) -> u32 + Copy,
     ) -> [u32; LANES] {
         // By name, so that each is kept in a register.
         let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = at;
@@ -189,47 +260,48 @@ impl Paths {
             left -= steps;
             let mut open = 0;
             for _ in 0..steps {
-                open = self.step::<CATEGORIES>(&mut a, keys, 0)
-                    | self.step::<CATEGORIES>(&mut b, keys, stride)
-                    | self.step::<CATEGORIES>(&mut c, keys, stride * 2)
-                    | self.step::<CATEGORIES>(&mut d, keys, stride * 3)
-                    | self.step::<CATEGORIES>(&mut e, keys, stride * 4)
-                    | self.step::<CATEGORIES>(&mut f, keys, stride * 5)
-                    | self.step::<CATEGORIES>(&mut g, keys, stride * 6)
-                    | self.step::<CATEGORIES>(&mut h, keys, stride * 7);
+                open = self.step::<LOOKUP>(&mut a, |key| look(0, key))
+                    | self.step::<LOOKUP>(&mut b, |key| look(1, key))
+                    | self.step::<LOOKUP>(&mut c, |key| look(2, key))
+                    | self.step::<LOOKUP>(&mut d, |key| look(3, key))
+                    | self.step::<LOOKUP>(&mut e, |key| look(4, key))
+                    | self.step::<LOOKUP>(&mut f, |key| look(5, key))
+                    | self.step::<LOOKUP>(&mut g, |key| look(6, key))
+                    | self.step::<LOOKUP>(&mut h, |key| look(7, key));
             }
             if open == 0 {
                 break;
             }
         }
-        [a, b, c, d, e, f, g, h]
+        // What a leaf compares with is what it says.
+        [a, b, c, d, e, f, g, h].map(|at| self.nodes[at as usize] as u32)
     }
 
     /// Goes one step; 0 if it was at a leaf.
     #[inline(always)]
-    fn step<const CATEGORIES: bool>(&self, at: &mut u32, keys: &[u32], row: usize) -> u32 {
+    fn step<const LOOKUP: bool>(&self, at: &mut u32, look: impl Fn(usize) -> u32) -> u32 {
         let node = self.nodes[*at as usize];
         let ahead = (node >> AHEAD) as u32;
-        let value = keys[row + ((node >> 32) as usize & (MOST_KEYS - 1))];
+        let value = look((node >> 32) as usize & (MOST_KEYS - 1));
         let mut right = u32::from(value > node as u32);
-        if CATEGORIES {
+        if LOOKUP {
             // Worked out for numbers too, as what a node is about can't be foreseen: the table begins with a 0.
-            let place = (node as u32).wrapping_add(value) as usize;
-            right |= u32::from(self.table[if node >> CATEGORY_BIT & 1 == 1 { place } else { 0 }]);
+            let is_set = node >> SET_BIT & 1 == 1;
+            let place = if is_set { (node as u32).wrapping_add(value) as usize } else { 0 };
+            // A place in the table is beyond all categories, so that none is above it.
+            right |= u32::from(self.table[place]);
         }
         *at += ahead + right;
         ahead
     }
 
     #[inline]
-    fn add_leaf(&self, trees: &Trees, output: u16, at: u32, scores: &mut [f32]) {
-        let place = self.leaves[at as usize] as usize;
+    fn add_leaf(trees: &Trees, output: u16, leaf: u32, scores: &mut [f32]) {
         if output == Root::ALL {
-            for (score, value) in scores.iter_mut().zip(&trees.values[place..place + trees.outputs]) {
-                *score += value;
-            }
+            let values = &trees.values[leaf as usize..leaf as usize + trees.outputs];
+            scores.iter_mut().zip(values).for_each(|(score, value)| *score += value);
         } else {
-            scores[usize::from(output)] += trees.values[place];
+            scores[usize::from(output)] += f32::from_bits(leaf);
         }
     }
 
@@ -237,15 +309,15 @@ impl Paths {
     pub(super) fn add(&self, trees: &Trees, row: &[f32], scores: &mut [f32]) {
         // As long as a node can name, so that no step has to look whether a key is there.
         let mut keys = [0; MOST_KEYS];
-        self.prepare(row, &mut keys[..row.len() * 2]);
-        if self.categorical {
-            self.add_one::<true>(trees, &keys, scores);
-        } else {
+        self.prepare(row, |place, key| keys[place] = key);
+        if self.table.is_empty() {
             self.add_one::<false>(trees, &keys, scores);
+        } else {
+            self.add_one::<true>(trees, &keys, scores);
         }
     }
 
-    fn add_one<const CATEGORIES: bool>(&self, trees: &Trees, keys: &[u32; MOST_KEYS], scores: &mut [f32]) {
+    fn add_one<const LOOKUP: bool>(&self, trees: &Trees, keys: &[u32; MOST_KEYS], scores: &mut [f32]) {
         for roots in self.roots.chunks(LANES) {
             let mut at = [roots[0].0; LANES];
             let mut depth = 0;
@@ -253,56 +325,52 @@ impl Paths {
                 *at = root.0;
                 depth = depth.max(root.1);
             }
-            let at = self.walk::<CATEGORIES>(at, keys, 0, depth);
-            for (at, root) in at.iter().zip(roots) {
-                self.add_leaf(trees, root.2, *at, scores);
+            let leaves = self.walk::<LOOKUP>(at, depth, |_, key| keys[key]);
+            for (leaf, root) in leaves.iter().zip(roots) {
+                Self::add_leaf(trees, root.2, *leaf, scores);
             }
         }
     }
 
-    /// Adds the scores of many rows.
-    pub(super) fn add_batch(&self, trees: &Trees, rows: &Matrix, scores: &mut [f32]) {
-        let (width, outputs) = (rows.features() * 2, trees.outputs);
-        let block = (BLOCK_KEYS / width).max(LANES);
-        let mut keys = vec![0; block * width];
-        for (rows, scores) in
-            rows.values().chunks(block * rows.features()).zip(scores.chunks_mut(block * outputs))
-        {
-            for (row, keys) in rows.chunks(width / 2).zip(keys.chunks_mut(width)) {
-                self.prepare(row, keys);
+    /// Adds the scores of many rows, one after the other in `rows`.
+    pub(super) fn add_batch(&self, trees: &Trees, rows: &[f32], scores: &mut [f32]) {
+        let (features, outputs) = (self.features, trees.outputs);
+        let most = if self.small { SMALL_BLOCK_KEYS } else { BLOCK_KEYS } / (self.width * LANES);
+        let groups = most.clamp(1, (rows.len() / features).div_ceil(LANES).max(1));
+        // Keys of as many rows as there are lanes stand beside each other, those of the next rows after them; so that no step
+        // has to look whether a key is there, as many as a node can name follow the last.
+        let mut keys = vec![[0; LANES]; groups * self.width + MOST_KEYS];
+        let block = groups * LANES;
+        for (rows, scores) in rows.chunks(block * features).zip(scores.chunks_mut(block * outputs)) {
+            for (place, row) in rows.chunks_exact(features).enumerate() {
+                let (keys, lane) = (&mut keys[place / LANES * self.width..], place % LANES);
+                self.prepare(row, |place, key| keys[place][lane] = key);
             }
-            let keys = &keys[..rows.len() * 2];
             for root in &self.roots {
-                if self.categorical {
-                    self.add_block::<true>(trees, *root, keys, scores);
+                if self.table.is_empty() {
+                    self.add_block::<false>(trees, *root, &keys, scores);
                 } else {
-                    self.add_block::<false>(trees, *root, keys, scores);
+                    self.add_block::<true>(trees, *root, &keys, scores);
                 }
             }
         }
     }
 
-    fn add_block<const CATEGORIES: bool>(
+    /// Adds what one tree says. Where rows are missing to the last lane, keys of others walk along and say nothing.
+    fn add_block<const LOOKUP: bool>(
         &self,
         trees: &Trees,
         (first, depth, output): (u32, u16, u16),
-        keys: &[u32],
+        mut keys: &[[u32; LANES]],
         scores: &mut [f32],
     ) {
-        let width = trees.features * 2;
-        for (keys, scores) in keys.chunks(LANES * width).zip(scores.chunks_mut(LANES * trees.outputs)) {
-            // Too few rows for all lanes: one at a time.
-            if keys.len() < LANES * width {
-                for (keys, scores) in keys.chunks(width).zip(scores.chunks_mut(trees.outputs)) {
-                    let at = self.walk::<CATEGORIES>([first; LANES], keys, 0, depth);
-                    self.add_leaf(trees, output, at[0], scores);
-                }
-                continue;
+        for scores in scores.chunks_mut(LANES * trees.outputs) {
+            let Some(own) = keys.first_chunk::<MOST_KEYS>() else { return };
+            let leaves = self.walk::<LOOKUP>([first; LANES], depth, |lane, key| own[key][lane]);
+            for (leaf, scores) in leaves.iter().zip(scores.chunks_mut(trees.outputs)) {
+                Self::add_leaf(trees, output, *leaf, scores);
             }
-            let at = self.walk::<CATEGORIES>([first; LANES], keys, width, depth);
-            for (at, scores) in at.iter().zip(scores.chunks_mut(trees.outputs)) {
-                self.add_leaf(trees, output, *at, scores);
-            }
+            keys = &keys[self.width..];
         }
     }
 }
@@ -314,7 +382,7 @@ mod tests {
     use crate::random::Random;
     use crate::tree::boosting::Samples;
     use crate::tree::forest::{Forest, Options};
-    use crate::{Feature, Kind};
+    use crate::{Feature, Kind, Matrix};
 
     /// Rows with absent numbers, unknown categories and extremes.
     fn rows(n: usize) -> Matrix {
@@ -339,14 +407,16 @@ mod tests {
             .collect();
         let samples = Samples { rows: &rows, classes: &classes, weights: None };
         let names = |n: usize| Kind::Categorical((0..n).map(|i| i.to_string()).collect());
-        for kinds in [[names(70), names(3)], [Kind::Numeric, Kind::Numeric]] {
-            let [a, b] = kinds;
+        let kinds =
+            [([names(70), names(3)], 21), ([names(70), names(3)], 400), ([Kind::Numeric, Kind::Numeric], 21)];
+        for ([a, b], count) in kinds {
             let kinds = [a, b, Kind::Numeric, Kind::Numeric];
             let schema = kinds.map(|kind| Feature { name: "f".into(), kind });
-            let options = Options { trees: 21, ..Options::default() };
+            let options = Options { trees: count, ..Options::default() };
             let forest = Forest::train(&samples, &schema, 3, &options, &Inline).unwrap();
             let trees = &forest.trees;
-            assert!(trees.paths.is_some());
+            // Few sets have keys of their own, many stand in the table.
+            assert_eq!(trees.paths.as_ref().map(|p| p.table.is_empty()), Some(count < 100));
             let mut plain = vec![0.0; 803 * 3];
             trees.add_some(0..trees.len(), &rows, &mut plain);
             let mut batch = vec![0.0; 803 * 3];
@@ -362,8 +432,7 @@ mod tests {
 
     #[test]
     fn more_features_than_fit_are_judged_by_the_trees_themselves() {
-        let trees = Trees::new(MOST_KEYS / 2 + 1, 1);
-        assert!(Paths::new(&trees).is_none());
-        assert!(Paths::new(&Trees::new(MOST_KEYS / 2, 1)).is_some());
+        assert!(Paths::new(&Trees::new(MOST_KEYS / 2, 1)).is_none());
+        assert!(Paths::new(&Trees::new(MOST_KEYS / 2 - 1, 1)).is_some());
     }
 }

@@ -3,7 +3,7 @@
 //! A batch is read straight into these types, never into a tree of values first: it is the one large body of this API. What it
 //! may hold is bounded by constants here, and every number is checked as it is read.
 
-use super::body::{Reading, address, present};
+use super::body::{Reading, address};
 use detect::learned::evidence::Grade;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, Unexpected, Visitor};
@@ -236,8 +236,8 @@ pub struct WindowBody {
     /// It and those before it, the latest last: quantities as docs/learning-ensemble.md lists them, logarithms taken.
     #[schemars(length(min = 1, max = 6), inner(length(min = 1, max = 64)))]
     pub windows: Vec<Vec<Scaled>>,
-    /// The flow that the source was seen with last.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    /// The flow that the source was seen with last, if one is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends: Option<Ends>,
 }
 
