@@ -39,6 +39,16 @@ impl Pool for Threads {
     }
 }
 
+/// How often a time is taken, each of at least so long: the kernel counts a thread's time in steps of milliseconds.
+const TURNS: usize = 5;
+const LONG_NS: u64 = 200_000_000;
+
+/// Time of the processor that this thread used, ns.
+fn used_ns() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("a kernel that counts");
+    text.split(' ').next().and_then(|n| n.parse().ok()).expect("a number")
+}
+
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let text = std::fs::read_to_string(&args[1]).expect("a file");
@@ -125,31 +135,37 @@ fn main() {
     .expect("a model");
     let seconds = begun.elapsed().as_secs_f64();
     let judged = model.judge_batch(&test, &Inline);
-    // The quickest of many short runs: what others do on the machine makes the rest slower.
-    let quickest = |rows: usize, times: usize, run: &mut dyn FnMut()| {
+    // The least of some long turns: what others do on the machine takes caches away, but no time is counted for it.
+    let least = |rows: usize, turn: &mut dyn FnMut()| {
         let time = |_| {
-            let begun = Instant::now();
-            run();
-            begun.elapsed().as_nanos() as f64 / rows as f64
+            let (begun, mut turns) = (used_ns(), 0);
+            loop {
+                turn();
+                turns += 1;
+                let used = used_ns() - begun;
+                if used >= LONG_NS {
+                    break used as f64 / (turns * rows) as f64;
+                }
+            }
         };
-        (0..times).map(time).fold(f64::INFINITY, f64::min).round()
+        (0..TURNS).map(time).fold(f64::INFINITY, f64::min).round()
     };
-    let few = test.select(&(0..test.rows().min(64)).collect::<Vec<_>>());
+    let few = test.select(&(0..test.rows().min(1024)).collect::<Vec<_>>());
     let many = test.select(&(0..test.rows().min(4096)).collect::<Vec<_>>());
     let mut scratch = Scratch::default();
-    let single = quickest(few.rows(), 2000, &mut || {
+    let single = least(few.rows(), &mut || {
         few.iter().for_each(|row| {
             std::hint::black_box(model.judge(row, &mut scratch));
         });
     });
-    let batch = quickest(many.rows(), 30, &mut || {
+    let batch = least(many.rows(), &mut || {
         std::hint::black_box(model.judge_batch(&many, &Inline));
     });
     let forest = args.get(7).map(|file| {
         let text = std::fs::read_to_string(file).expect("a file of trees");
         let trees: Trees = serde_json::from_str(&text).expect("trees");
         let mut scores = vec![0.0; many.rows() * trees.outputs()];
-        quickest(many.rows(), 30, &mut || trees.add_batch(&many, &mut scores))
+        least(many.rows(), &mut || trees.add_batch(&many, &mut scores))
     });
     let attack = |c: u32| c != normal;
     let r = Ranking::new(judged.iter().zip(&test_class).map(|(j, c)| (j.score, attack(*c))));
