@@ -4,22 +4,24 @@
 
 mod bench;
 mod bpf;
+mod contract;
 mod docs;
 mod e2e;
 mod exactness;
 mod scoreboard;
 mod sections;
 mod shell;
+mod soak;
 mod test;
-mod usernames;
+mod text;
 
 use std::process::ExitCode;
 
 /// Name, arguments and purpose of each task, in the order of the help text.
-const TASKS: [(&str, &str, &str); 8] = [
+const TASKS: [(&str, &str, &str); 10] = [
     (
         "test",
-        "[-v] [--no-e2e] [-p NAME]…",
+        "[-v] [--no-e2e] [--no-soak] [-p NAME]…",
         "run every test and check that can run here, list those that cannot",
     ),
     ("docs", "[--check]", "write the generated documents, or fail if one differs from its source"),
@@ -39,7 +41,17 @@ const TASKS: [(&str, &str, &str); 8] = [
         "[--program PATH] [--section NAME]…",
         "train and test classifiers on shared data, and write docs/SCOREBOARD.md",
     ),
-    ("usernames", "", "train the classifier of user names anew, and write its figures to docs/logins.md"),
+    (
+        "text",
+        "[--check] [usernames] [domains]",
+        "train the classifiers of names and domains anew, and write their figures, or compare",
+    ),
+    (
+        "soak",
+        "[--minutes N] [--rate N] [--program PATH] [--write]",
+        "keep detector and agent under load, and fail if their memory grows",
+    ),
+    ("contract", "", "let Schemathesis test a detector against docs/openapi.json"),
     ("bpf", "[--check]", "compile the kernel programs, or fail if they differ from their sources"),
 ];
 
@@ -54,7 +66,9 @@ fn main() -> ExitCode {
         Some("exactness") => exactness::run(&rest),
         Some("e2e") => e2e::run(&rest),
         Some("scoreboard") => scoreboard::run(&rest),
-        Some("usernames") => usernames::run(&rest),
+        Some("text") => text::run(&rest),
+        Some("soak") => soak::run(&rest),
+        Some("contract") => contract::run(&rest),
         Some("bpf") => bpf::run(&rest).map(|()| true),
         Some("help" | "--help" | "-h") => {
             print!("{}", help());

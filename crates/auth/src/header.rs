@@ -1,4 +1,5 @@
-//! What syslog puts before a message: RFC 3164 as it is written in practice, RFC 5424, and rsyslog's file format.
+//! What syslog puts before a message: RFC 3164 as it is written in practice, RFC 5424, and the file formats of rsyslog and
+//! BusyBox.
 
 use crate::time::{self, Clock};
 
@@ -44,6 +45,7 @@ pub(crate) fn header<'a>(line: &'a [u8], clock: &Clock) -> Option<Header<'a>> {
         _ => time::bsd(line, clock)?,
     };
     let (_host, rest) = word(rest.strip_prefix(b" ")?)?;
+    let rest = without_level(rest);
     let colon = rest.iter().take(MAX_WORD).position(|b| *b == b':' || *b == b' ')?;
     if rest.get(colon) != Some(&b':') {
         return None;
@@ -54,6 +56,42 @@ pub(crate) fn header<'a>(line: &'a [u8], clock: &Clock) -> Option<Header<'a>> {
         program: program(&rest[..colon]),
         message: message.strip_prefix(b" ").unwrap_or(message),
     })
+}
+
+/// Without `auth.info `, which BusyBox writes before the program: a facility and a level by their names in syslog(3).
+fn without_level(rest: &[u8]) -> &[u8] {
+    const FACILITIES: &[&[u8]] = &[
+        b"kern",
+        b"user",
+        b"mail",
+        b"daemon",
+        b"auth",
+        b"syslog",
+        b"lpr",
+        b"news",
+        b"uucp",
+        b"cron",
+        b"authpriv",
+        b"ftp",
+        b"local0",
+        b"local1",
+        b"local2",
+        b"local3",
+        b"local4",
+        b"local5",
+        b"local6",
+        b"local7",
+    ];
+    const LEVELS: &[&[u8]] =
+        &[b"emerg", b"alert", b"crit", b"err", b"warn", b"warning", b"notice", b"info", b"debug"];
+    let parts = word(rest).and_then(|(first, rest)| {
+        let dot = first.iter().position(|b| *b == b'.')?;
+        Some((&first[..dot], &first[dot + 1..], rest))
+    });
+    match parts {
+        Some((facility, level, rest)) if FACILITIES.contains(&facility) && LEVELS.contains(&level) => rest,
+        _ => rest,
+    }
 }
 
 /// Without `<34>`, where a line has it.
@@ -134,6 +172,9 @@ mod tests {
             ("2026-11-21T19:53:20.1+00:00 host sshd-session[9]: a: b", "sshd-session", "a: b"),
             ("2026-11-21T19:53:20+00:00 host postfix/smtpd[9]: a", "postfix/smtpd", "a"),
             ("2026-11-21T19:53:20+00:00 host /usr/sbin/cron[9]: a", "cron", "a"),
+            ("Nov 21 19:53:20 host auth.info sshd[123]: Failed x", "sshd", "Failed x"),
+            ("Nov 21 19:53:20 host authpriv.notice su: a", "su", "a"),
+            ("Nov 21 19:53:20 host auth.info: a", "auth.info", "a"),
             ("<34>1 2026-11-21T19:53:20Z host su - ID47 - failed", "su", "failed"),
             (
                 r#"<165>1 2026-11-21T19:53:20Z h evntslog 8 ID [a@1 b="x\]\" [" c=""][d@2] said"#,
@@ -145,7 +186,15 @@ mod tests {
             assert_eq!(header.program, program.as_bytes(), "{line}");
             assert_eq!(header.message, message.as_bytes(), "{line}");
         }
-        for line in ["", "Nov 21", "Nov 21 19:53:20 host", "Nov 21 19:53:20 host a b: c", "<34", "1 2026"] {
+        for line in [
+            "",
+            "Nov 21",
+            "Nov 21 19:53:20 host",
+            "Nov 21 19:53:20 host a b: c",
+            "Nov 21 19:53:20 host no.level b: c",
+            "<34",
+            "1 2026",
+        ] {
             assert_eq!(header(line.as_bytes(), &clock), None, "{line}");
         }
     }

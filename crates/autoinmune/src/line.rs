@@ -5,6 +5,8 @@
 //! thread; [`crate::engine`] runs several workers.
 
 mod judge;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use judge::{Judge, JudgeConfig, Reputation};
@@ -122,6 +124,11 @@ impl Line {
     /// Takes a login at `server` that a log tells of.
     pub fn login(&mut self, at_ns: u64, event: &LoginEvent, server: Addr, tap: &mut impl Tap) {
         self.judge.login(at_ns, event, server, tap);
+    }
+
+    /// Takes what a detector elsewhere found of what passed here; `false` if it is about somebody on the allowlist.
+    pub fn found(&mut self, finding: detect::learned::Finding, tap: &mut impl Tap) -> bool {
+        self.judge.found(finding, tap)
     }
 
     /// Lets time pass: timeouts, ends of incidents, ends of blocks.

@@ -16,6 +16,7 @@ mod doctor;
 mod engine;
 mod eval;
 mod eve;
+mod exchange;
 mod exit;
 mod export;
 mod feedback;

@@ -33,9 +33,11 @@ impl Dataset {
     /// Opens a file, or every `.csv`, `.csv.gz` and `.parquet` directly in a directory but for label files.
     ///
     /// # Errors
-    /// If there is no table, or parts have other columns than the first.
+    /// If there is no file or no table, or parts have other columns than the first.
     pub fn open(path: &Path) -> Result<Self> {
-        let files = if path.is_dir() { parts_in(path)? } else { vec![path.to_owned()] };
+        // Asked first: of a slip in the path, the ending is not what is wrong.
+        let about = std::fs::metadata(path).map_err(|e| Error::io("read", path, e))?;
+        let files = if about.is_dir() { parts_in(path)? } else { vec![path.to_owned()] };
         let Some(first) = files.first() else {
             return Err(Error::table(path, "there is no .csv, .csv.gz or .parquet in this directory"));
         };

@@ -172,7 +172,7 @@ run all of them through the flow table and the detector. A vector has a `name`, 
 | `count`, `every_ms`, `start_ms` | how often (once for each port of each host), ms between two (10), ms before the first (0) |
 | `same_port` | one source port for all (false) |
 | `local` | the sender's port, instead of one from 32768 up |
-| `query`, `qtype`, `rcode` | name a DNS query asks for, with `{n}`, `{word}`, `{hex:8}`, `{letters:8}` or `{base32:8}` in it; its type (1); response code of the answers (0) |
+| `query`, `qtype`, `rcode` | name a DNS query asks for, with `{n}`, `{word}`, `{hex:8}`, `{letters:8}`, `{base32:8}` or `{spoken:8}` in it; its type (1); response code of the answers (0) |
 | `offer`, `etype`, `proof` | encryption types a Kerberos request offers (18, 17, 23), the one of the ticket of a service or of the user's part of a first ticket (18), whether the request proves who asks (false); `query` is the user or the service, `rcode` the error |
 | `hold_ms` | ms that a connection is held by `slow_head`, `slow_body`, `slow_read`, `long_poll` |
 | `window` | receive window the sender states (64240) |

@@ -12,6 +12,7 @@ pub mod class;
 mod count;
 pub mod detector;
 pub mod docs;
+pub mod domains;
 pub mod exception;
 pub mod field;
 pub mod home;

@@ -388,6 +388,16 @@ metrics! {
             "As `nx_random_share`, in an hour.";
         NxShareHour "nx_share_hour" "ratio" "share of answers that no such name exists, in an hour"
             "As `nx_share`, in an hour.";
+        NxJudgedHour "nx_judged_hour" "domains" "domains that do not exist and could be judged, in an hour"
+            "Different registered domains answered with NXDOMAIN whose own label has six characters or more, in an hour; beyond 32 too few, as they are no longer told apart exactly.";
+        NxOddsHour "nx_odds_hour" "log odds" "mean log odds that those were drawn and not chosen"
+            "Mean over them of the natural logarithm of the odds that an algorithm drew the label, each from −6 to 6, by the classifier of domains (docs/domains.md); absent without any.";
+    }
+    DrawnDomains {
+        DrawnDomainsHour "drawn_domains_hour" "domains" "domains asked for that look drawn by an algorithm"
+            "Different registered domains, existing or not, whose label has log odds of 3 or more by the classifier of domains, in an hour.";
+        DrawnShareHour "drawn_share_hour" "ratio" "share of all domains asked for"
+            "`drawn_domains_hour` over all different registered domains asked for, in an hour.";
     }
     SlowHttp {
         SlowHeads "slow_heads" "connections" "requests whose head does not end"

@@ -2,6 +2,7 @@
 
 use detect::learned::calibrate::{FlowSample, calibrate, hear};
 use detect::learned::ensemble::source_key;
+use detect::learned::exchange::{Cell, Ended, FlowRow, Picker, Rows, WindowRow};
 use detect::learned::fit::{self, Sample};
 use detect::learned::row::{Columns, schema};
 use detect::learned::{JudgedWindow, Learned, Models};
@@ -189,6 +190,113 @@ fn a_flood_is_named_by_its_flows_and_strange_by_its_windows_and_nobody_else_is()
     assert!(found.judged.0 > 50 && found.judged.1 > 500, "{:?}", found.judged);
     let again = run(&frames, &models, &|_| false);
     assert_eq!(found.signals, again.signals, "the same traffic, the same signals");
+}
+
+/// What a sensor tells, in its order.
+enum Told {
+    Flow(FlowRow),
+    Window(WindowRow),
+    Time(u64),
+}
+
+/// What a sensor without models tells of frames.
+fn tell(frames: &[(u64, Vec<u8>)]) -> Vec<Told> {
+    let config = TrackerConfig { idle_ns: 2 * S, ..TrackerConfig::default() };
+    let (mut tracker, mut census) = (Tracker::new(config), Census::new(CensusConfig::default()));
+    census.keep_past();
+    let mut watching = Learned::new(&Models::default(), 1).expect("no models fit");
+    watching.keep_judged();
+    let mut rows = Rows::new(&schema()).expect("own features");
+    let (mut told, mut events, mut active, mut none) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut windows = Vec::new();
+    let mut tick = 0;
+    let mut hear =
+        |events: &mut Vec<flow::Event>, census: &mut Census, watching: &mut Learned, told: &mut Vec<Told>| {
+            for event in events.drain(..) {
+                census.take(&event, &mut active);
+                active.clear();
+                watching.take(&event, census, &|_| false, &mut none);
+                let row = match &event.what {
+                    What::Ended(record, reason) if *reason == flow::EndReason::Active => {
+                        rows.row(event.at_ns, record, Ended::Aged)
+                    }
+                    What::Ended(record, _) => rows.row(event.at_ns, record, Ended::ForGood),
+                    What::Grown(record) => rows.row(event.at_ns, record, Ended::Grown),
+                    _ => None,
+                };
+                told.extend(row.map(Told::Flow));
+            }
+        };
+    for (at, frame) in frames {
+        while tick + S <= *at {
+            tick += S;
+            tracker.advance(tick, &mut events);
+            hear(&mut events, &mut census, &mut watching, &mut told);
+            census.advance(tick);
+            watching.advance(tick, &mut census, &|_| false, &mut Vec::new());
+            watching.take_judged(&mut windows);
+            told.extend(windows.drain(..).map(|w| {
+                Told::Window(WindowRow { at_ns: w.at_ns, observed: w.observed, prompted_by: None })
+            }));
+            told.push(Told::Time(tick));
+        }
+        let packet = wire::parse(LinkType::Ethernet, frame, frame.len() as u32).expect("a datagram");
+        tracker.observe(*at, &packet, &mut events);
+        hear(&mut events, &mut census, &mut watching, &mut told);
+    }
+    told
+}
+
+#[test]
+fn what_a_sensor_tells_is_judged_elsewhere_as_it_would_be_at_the_sensor() {
+    let models = trained();
+    let frames = traffic(7, true);
+    let last = frames.last().expect("frames").0 / S * S;
+    // At the end of the input there is judged what a sensor has not told yet.
+    let here: Vec<Signal> =
+        run(&frames, &models, &|_| false).signals.into_iter().filter(|s| s.at_ns < last).collect();
+    let mut elsewhere = Learned::new(&models, 2).expect("models that fit");
+    let mut signals = Vec::new();
+    for told in tell(&frames) {
+        match told {
+            Told::Flow(row) => elsewhere.judge_flow(&row, &mut signals),
+            Told::Window(row) => elsewhere.judge_window(row, &mut signals),
+            Told::Time(now_ns) => elsewhere.pass(now_ns, &mut signals),
+        }
+    }
+    let gist = |signals: &[Signal]| -> Vec<String> {
+        let of = |s: &Signal| {
+            format!("{:?} {:?} {} {} {:?} {:?}", s.origin, s.class, s.kind, s.since_ns, s.actor, s.evidence)
+        };
+        let mut all: Vec<String> = signals.iter().filter(|s| s.at_ns < last).map(of).collect();
+        all.sort();
+        all
+    };
+    assert!(here.iter().any(|s| s.origin == Origin::LearnedFlow), "{here:?}");
+    assert!(here.iter().any(|s| s.origin == Origin::LearnedWindow), "{here:?}");
+    assert_eq!(gist(&signals), gist(&here));
+}
+
+#[test]
+fn a_row_says_the_same_in_words_and_places() {
+    let schema = schema();
+    let names: Vec<&str> = schema.iter().map(|f| f.name.as_str()).collect();
+    let picker = Picker::new(&schema, &names).expect("all there");
+    for told in tell(&traffic(3, true)) {
+        let Told::Flow(row) = told else { continue };
+        let cells: Vec<Cell<'_>> = row
+            .values
+            .iter()
+            .enumerate()
+            .map(|(i, v)| match Rows::word(&schema, i, *v) {
+                Some(word) => Cell::Word(word),
+                None if v.is_nan() => Cell::Absent,
+                None => Cell::Number(*v),
+            })
+            .collect();
+        let back = picker.row(&cells).expect("a row");
+        assert!(back.iter().zip(&row.values).all(|(a, b)| a.to_bits() == b.to_bits()), "{back:?}");
+    }
 }
 
 #[test]

@@ -22,6 +22,12 @@ pub enum WebError {
     /// No connection, no answer in time, a broken one, or one that is too large.
     #[error("{0}")]
     Transport(String),
+    /// What was sent is refused: the status, and the `detail` of a problem document (RFC 9457) if there is one.
+    #[error("the server answered with status {0}: {1}")]
+    Refused(u16, String),
+    /// What was sent arrived, and the answer cannot be used.
+    #[error("{0}")]
+    Answer(String),
     /// An answer that is none.
     #[error("the server answered with status {0}")]
     Status(u16),
@@ -120,7 +126,7 @@ impl Client {
     /// Sends JSON to a service, with a secret as a header if one is needed. At most `max` bytes of its answer are read.
     ///
     /// # Errors
-    /// No answer, a status that is none of success, or too long an answer.
+    /// No answer, a status that is none of success with its reason, or too long an answer.
     pub fn post(
         &self,
         url: &str,
@@ -133,11 +139,22 @@ impl Client {
             request = request.header(name, value);
         }
         let mut answer = request.send(json).map_err(|e| transport(&e))?;
+        let body = answer.body_mut().with_config().limit(max).read_to_vec();
         if !answer.status().is_success() {
-            return Err(WebError::Status(answer.status().as_u16()));
+            return Err(WebError::Refused(answer.status().as_u16(), detail(&body.unwrap_or_default())));
         }
-        answer.body_mut().with_config().limit(max).read_to_vec().map_err(|e| transport(&e))
+        body.map_err(|e| match e {
+            ureq::Error::BodyExceedsLimit(_) => WebError::Answer(format!("it has more than {max} bytes")),
+            e => transport(&e),
+        })
     }
+}
+
+/// What a problem document says is wrong, in plain characters and not too many of them.
+fn detail(body: &[u8]) -> String {
+    let read: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    let text = read.as_ref().and_then(|v| v["detail"].as_str()).unwrap_or("no reason is given");
+    text.chars().take(300).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// The error without the address that was asked: it may hold a token.

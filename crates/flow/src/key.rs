@@ -48,14 +48,17 @@ impl FlowKey {
     /// The key of a packet and the packet's direction under it.
     #[must_use]
     pub fn of(p: &Packet<'_>) -> (Self, Direction) {
-        let forward = (p.src, p.src_port) <= (p.dst, p.dst_port);
-        let (lo, lo_port, hi, hi_port) = if forward {
-            (p.src, p.src_port, p.dst, p.dst_port)
-        } else {
-            (p.dst, p.dst_port, p.src, p.src_port)
-        };
+        let (key, direction) = Self::between((p.src, p.src_port), (p.dst, p.dst_port), p.protocol);
+        (Self { vlan: p.vlan, tunnel: p.tunnel, ..key }, direction)
+    }
+
+    /// The key of a flow outside VLANs and tunnels, and the direction from the first endpoint to the second.
+    #[must_use]
+    pub fn between(from: (Addr, u16), to: (Addr, u16), protocol: u8) -> (Self, Direction) {
+        let forward = from <= to;
+        let ((lo, lo_port), (hi, hi_port)) = if forward { (from, to) } else { (to, from) };
         let direction = if forward { Direction::LoToHi } else { Direction::HiToLo };
-        (Self { lo, hi, lo_port, hi_port, vlan: p.vlan, protocol: p.protocol, tunnel: p.tunnel }, direction)
+        (Self { lo, hi, lo_port, hi_port, vlan: 0, protocol, tunnel: 0 }, direction)
     }
 
     /// Address and port that packets of `direction` come from.

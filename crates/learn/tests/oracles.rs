@@ -1,5 +1,5 @@
-//! What other libraries say of the same data: scikit-learn, LightGBM, SHAP and SciPy, whose answers are kept in
-//! `fixtures/oracles.json` with the script that asked them.
+//! What other libraries say of the same data: scikit-learn, LightGBM, SHAP, SciPy and forust-ml, whose answers are kept in
+//! `fixtures/*.json` with the scripts that asked them.
 
 use learn::anomaly::Scale;
 use learn::anomaly::dbscan::{self, Dbscan};
@@ -61,6 +61,33 @@ fn boosting_gives_the_scores_of_lightgbm() {
     for (found, expected) in model.score_batch(&rows).into_iter().zip(numbers(&said["scores"])) {
         close(f64::from(found), expected, 1e-4);
     }
+}
+
+#[test]
+fn boosting_is_as_good_as_that_of_forust_on_rows_never_seen() {
+    let said: Value = serde_json::from_str(include_str!("fixtures/forust_ml.json")).unwrap();
+    let (train, schema) = rows(&said["rows"], 5);
+    let (test, _) = rows(&said["test"], 5);
+    let options = boosting::Options {
+        rounds: 60,
+        leaves: 15,
+        min_rows: 1.0,
+        min_hessian: 2.0,
+        ..boosting::Options::default()
+    };
+    let labels = classes(&said["classes"]);
+    let samples = Samples { rows: &train, classes: &labels, weights: None };
+    let model = Boosting::train(&samples, &schema, 2, &options, None, &Inline).unwrap();
+    let p: Vec<f64> =
+        model.score_batch(&test).into_iter().map(|score| 1.0 / (1.0 + (-f64::from(score)).exp())).collect();
+    let truth = classes(&said["truth"]);
+    let auc = Ranking::new(p.iter().zip(&truth).map(|(p, t)| (*p as f32, *t == 1))).auc();
+    let loss = p.iter().zip(&truth).map(|(p, t)| -(if *t == 1 { *p } else { 1.0 - p }).ln()).sum::<f64>();
+    // The two divide bins and treat absent values differently: the trees are others, their worth is the same.
+    close(auc, said["auc"].as_f64().unwrap(), 0.01);
+    close(loss / p.len() as f64, said["log_loss"].as_f64().unwrap(), 0.02);
+    let apart: f64 = p.iter().zip(numbers(&said["probabilities"])).map(|(p, e)| (p - e).abs()).sum();
+    assert!(apart / p.len() as f64 <= 0.04, "{}", apart / p.len() as f64);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use server::Http;
 use server::api::access::Credentials;
+use server::api::batch::{Batch, BatchAnswer};
 use server::api::body::{
     Answer, DetectorStats, Job, Logins, Model, NameAnswer, NameKind, Progress, Reading, Scores, Traffic,
 };
@@ -39,6 +40,11 @@ impl Detector for Echo {
 
     fn detect_logins(&self, l: &Logins, _: u64) -> Answer {
         answer(format!("{} {:?}", l.total_attempts.0, l.username_text))
+    }
+
+    fn detect_flows(&self, batch: &Batch, _: u64) -> Result<BatchAnswer, Problem> {
+        let (flows, windows) = (batch.flows.len() as u64, batch.windows.len() as u64);
+        Ok(BatchAnswer { model_version: batch.sensor.clone(), flows, windows, ..BatchAnswer::default() })
     }
 
     fn detect_prometheus(&self) -> Result<Answer, Problem> {
@@ -214,6 +220,121 @@ fn what_is_not_asked_rightly_is_refused_with_its_reason() {
     assert!(id.contains("x-request-id: mine-1"), "{id}");
     let (id, _, _) = (send(&http, "GET", "/health", "x-request-id: a b<script>\r\n", "").1, (), ());
     assert!(!id.contains("script"), "{id}");
+}
+
+fn batch() -> Value {
+    let ends = json!({ "source_ip": "192.0.2.1", "source_port": 40_000, "target_ip": "192.0.2.2", "target_port": 22,
+                       "protocol": 6 });
+    json!({ "sensor": "gate-1", "run": "0123456789abcdef", "number": 1, "time": 1_700_000_000.5, "schema": "00000000000000ff",
+            "features": ["dur", "proto"],
+            "flows": [{ "at": 1.7e9, "since": 1_699_999_999, "ends": ends, "values": [0.25, "tcp"] },
+                      { "at": 1.7e9, "since": 1_699_999_999, "ends": ends, "values": [null, null] }],
+            "windows": [{ "at": 1.7e9, "since": 1.69e9, "source_ip": "2001:db8::1", "windows": [[1, null, 0.5]],
+                          "ends": ends }] })
+}
+
+#[test]
+fn batches_of_flows_are_checked_field_by_field() {
+    let http = api(config());
+    let (status, answer) = post(&http, "/detect/flows", &batch());
+    assert_eq!((status, &answer["flows"], &answer["windows"]), (200, &json!(2), &json!(1)), "{answer}");
+    let check = |change: &dyn Fn(&mut Value), status: u16, about: &str| {
+        let mut b = batch();
+        change(&mut b);
+        let (found, answer) = post(&http, "/detect/flows", &b);
+        assert_eq!(found, status, "{about}: {answer}");
+        assert!(answer["detail"].as_str().is_some_and(|d| d.contains(about)), "{about}: {answer}");
+    };
+    for name in ["sensor", "run", "number", "time", "schema", "features", "flows", "windows"] {
+        let gone = |b: &mut Value| drop(b.as_object_mut().expect("an object").remove(name));
+        check(&gone, 422, name);
+        check(&|b| b[name] = Value::Null, 422, "null");
+    }
+    for name in ["at", "since", "ends", "values"] {
+        let gone = |b: &mut Value| drop(b["flows"][0].as_object_mut().expect("an object").remove(name));
+        check(&gone, 422, name);
+    }
+    check(&|b| b["surprise"] = json!(1), 422, "surprise");
+    check(&|b| b["flows"][0]["surprise"] = json!(1), 422, "surprise");
+    check(&|b| b["sensor"] = json!("a b\u{1b}[31m"), 422, "`sensor`");
+    check(&|b| b["sensor"] = json!("x".repeat(65)), 422, "`sensor`");
+    check(&|b| b["run"] = json!("0123456789ABCDEF"), 422, "`run`");
+    check(&|b| b["schema"] = json!("ff"), 422, "`schema`");
+    check(&|b| b["number"] = json!(0), 422, "`number`");
+    check(&|b| b["number"] = json!(-1), 422, "u64");
+    check(&|b| b["number"] = json!(1.5), 422, "u64");
+    check(&|b| b["features"] = json!([]), 422, "`features`");
+    check(&|b| b["features"] = json!(["dur", "dur"]), 422, "twice");
+    check(&|b| b["features"] = json!(["dur", "x".repeat(65)]), 422, "`features`");
+    check(&|b| b["flows"][0]["values"] = json!([]), 422, "`values`");
+    for wrong in [json!(-1), json!(1e16), json!(true), json!([]), json!({}), json!("x".repeat(65))] {
+        check(&|b| b["flows"][0]["values"][0] = wrong.clone(), 422, "0 to 1e15");
+    }
+    check(&|b| b["flows"][0]["at"] = json!(-1), 422, "1970");
+    check(&|b| b["flows"][0]["at"] = json!(1e18), 422, "1970");
+    check(&|b| b["flows"][0]["at"] = json!("now"), 422, "f64");
+    check(&|b| b["flows"][0]["ends"]["source_ip"] = json!("999.0.0.1"), 422, "IP");
+    check(&|b| b["flows"][0]["ends"]["source_port"] = json!(65_536), 422, "u16");
+    check(&|b| b["flows"][0]["ends"]["protocol"] = json!(256), 422, "u8");
+    check(&|b| b["windows"][0]["windows"] = json!([]), 422, "`windows`");
+    check(&|b| b["windows"][0]["windows"] = json!([[1], [1], [1], [1], [1], [1], [1]]), 422, "`windows`");
+    for wrong in [json!(-0.5), json!(65), json!("1")] {
+        check(&|b| b["windows"][0]["windows"][0][0] = wrong.clone(), 422, "");
+    }
+    let many = |b: &mut Value, name: &str, n: usize| b[name] = Value::Array(vec![b[name][0].clone(); n]);
+    check(&|b| many(b, "flows", 501), 422, "`flows`");
+    check(&|b| many(b, "windows", 101), 422, "`windows`");
+    let mut most = batch();
+    many(&mut most, "flows", 500);
+    many(&mut most, "windows", 100);
+    assert!(most.to_string().len() > 64 * 1024, "larger than other bodies may be");
+    assert_eq!(post(&http, "/detect/flows", &most).0, 200);
+    for (body, status) in [
+        ("", 400),
+        ("{", 400),
+        ("NaN", 400),
+        ("[]", 422),
+        ("{\"sensor\": NaN}", 400),
+        ("{\"time\": 1e999}", 400),
+        ("\u{0}", 400),
+    ] {
+        assert_eq!(send(&http, "POST", "/detect/flows", JSON, body).0, status, "{body:?}");
+    }
+    assert_eq!(send(&http, "POST", "/detect/flows", JSON, &"[".repeat(900_000)).0, 422, "deep");
+    assert_eq!(send(&http, "POST", "/detect/flows", "", "{}").0, 415);
+    assert_eq!(send(&http, "GET", "/detect/flows", "", "").0, 405);
+    for announced in [1_048_577, 104_857_600] {
+        let head =
+            format!("POST /detect/flows HTTP/1.1\r\nhost: localhost\r\ncontent-length: {announced}\r\n\r\n");
+        assert_eq!(raw(&http, head.as_bytes()).0, 413);
+    }
+    let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
+    let head =
+        format!("POST /detect/flows HTTP/1.1\r\nhost: localhost\r\n{JSON}transfer-encoding: chunked\r\n\r\n");
+    assert_eq!(raw(&http, (head + &chunk.repeat(17)).as_bytes()).0, 413, "unannounced");
+}
+
+#[test]
+fn large_bodies_wait_for_a_place_and_others_do_not_wait_for_them() {
+    let http = api(config());
+    let head =
+        format!("POST /detect/flows HTTP/1.1\r\nhost: localhost\r\n{JSON}content-length: 1000000\r\n\r\n");
+    // Clients that begin a large body and do not go on.
+    let mut slow = Vec::new();
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(http.address()).expect("connects");
+        stream.write_all(head.as_bytes()).expect("writes");
+        slow.push(stream);
+    }
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while send(&http, "POST", "/detect/flows", JSON, &batch().to_string()).0 != 503 {
+        assert!(std::time::Instant::now() < until, "the places are never taken");
+    }
+    assert_eq!(post(&http, "/detect", &traffic()).0, 200, "the small ones go on");
+    drop(slow);
+    while send(&http, "POST", "/detect/flows", JSON, &batch().to_string()).0 != 200 {
+        assert!(std::time::Instant::now() < until, "the places are never free again");
+    }
 }
 
 #[test]

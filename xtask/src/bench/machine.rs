@@ -3,8 +3,8 @@
 use crate::shell;
 use std::fs;
 
-/// As Markdown list items.
-pub(crate) fn describe() -> String {
+/// Hardware and system, as Markdown list items.
+pub(crate) fn hardware() -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = field(&cpu, "model name").unwrap_or("unknown");
     let is_virtual = field(&cpu, "flags").is_some_and(|f| f.split(' ').any(|flag| flag == "hypervisor"));
@@ -21,15 +21,22 @@ pub(crate) fn describe() -> String {
         "" => "unknown",
         _ => "on",
     };
+    format!(
+        "- processor: {model}, {cores} cores{kind}\n- memory: {} GiB\n- system: {os}, Linux {}, BPF JIT {jit}\n",
+        (memory + (1 << 19)) >> 20,
+        kernel.trim(),
+    )
+}
+
+/// Everything, as Markdown list items.
+pub(crate) fn describe() -> String {
     let rustc = first_line("rustc", &["--version"]).unwrap_or_else(|| "unknown".into());
     let commit = first_line("git", &["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".into());
     let date = first_line("date", &["-u", "+%F"]).unwrap_or_else(|| "unknown".into());
-    let mut text = format!(
-        "- processor: {model}, {cores} cores{kind}\n- memory: {} GiB\n- system: {os}, Linux {}, BPF JIT {jit}\n\
-         - compiler: {rustc}, release profile\n- source: commit {commit} or the one that follows it, {date}\n",
-        (memory + (1 << 19)) >> 20,
-        kernel.trim(),
-    );
+    let mut text = hardware()
+        + &format!(
+            "- compiler: {rustc}, release profile\n- source: commit {commit} or the one that follows it, {date}\n"
+        );
     for (package, what) in [("libndpi-bin", "ndpiReader"), ("xdp-tools", "xdp-filter")] {
         if let Some(version) = version(package) {
             text.push_str(&format!("- {what}: {package} {version}\n"));
@@ -56,12 +63,12 @@ fn first_line(program: &str, args: &[&str]) -> Option<String> {
 }
 
 /// The first line `name : value`.
-pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|l| l.split_once(':').filter(|(n, _)| n.trim() == name).map(|(_, v)| v.trim()))
 }
 
 /// `123 kB`, as the kernel writes KiB.
-pub(super) fn kib(text: &str) -> Option<u64> {
+pub(crate) fn kib(text: &str) -> Option<u64> {
     text.strip_suffix("kB")?.trim().parse().ok()
 }
 

@@ -9,10 +9,11 @@
 mod packages;
 mod tally;
 
-use crate::shell;
+use crate::{contract, shell};
 use anyhow::Context as _;
 use std::io::{BufRead, BufReader, Write as _};
 use std::process::Command;
+use std::thread::JoinHandle;
 use std::time::Instant;
 use tally::Tally;
 
@@ -23,6 +24,8 @@ struct Selection {
     verbose: bool,
     /// Leave the lab's scenarios out, which take some minutes.
     no_e2e: bool,
+    /// Leave the long run out, which takes ten minutes beside the tests.
+    no_soak: bool,
     /// Only the tests of these packages, and no checks; empty is everything.
     packages: Vec<String>,
 }
@@ -35,11 +38,12 @@ impl Selection {
             match arg.as_str() {
                 "--verbose" | "-v" => selection.verbose = true,
                 "--no-e2e" => selection.no_e2e = true,
+                "--no-soak" => selection.no_soak = true,
                 "--package" | "-p" => {
                     selection.packages.push(args.next().context("--package needs a name")?.clone());
                 }
                 _ => anyhow::bail!(
-                    "unknown argument '{arg}'; usage: cargo xtask test [--verbose] [--no-e2e] [--package NAME]…"
+                    "unknown argument '{arg}'; usage: cargo xtask test [--verbose] [--no-e2e] [--no-soak] [--package NAME]…"
                 ),
             }
         }
@@ -61,10 +65,24 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
         let clippy = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
         component(&mut tally, "clippy", "clippy", &clippy)?;
     }
-    tests(&mut tally, &selection)?;
+    let mut soak = None;
+    let begin = || soak = (all && !selection.no_soak).then(|| begin_soak(&own.to_string_lossy()));
+    tests(&mut tally, &selection, begin)?;
     if all {
         for (name, args) in CHECKS {
             check(&mut tally, name, shell::command(&own.to_string_lossy(), args))?;
+        }
+        match soak {
+            Some(soak) => {
+                println!("     {SOAK}: waiting for its end");
+                let done = soak.join().map_err(|_| anyhow::anyhow!("{SOAK} panicked"))?;
+                settle(&mut tally, SOAK, &done?);
+            }
+            None => {
+                let why = if selection.no_soak { "left out (--no-soak)" } else { "nothing was built" };
+                println!("--   {SOAK}: {why}");
+                tally.skip(SOAK, why);
+            }
         }
         // Last, with nothing beside it: it is measured in real time.
         if selection.no_e2e {
@@ -84,12 +102,17 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
 /// What the lab's scenarios are called, also by themselves where they cannot be played.
 const SCENARIOS: &str = "e2e";
 
-/// Tasks of this program that compare a committed file with its source. The name of one that can be skipped is what it
+/// What the long run is called. It takes ten minutes and little of the processors, so it runs beside the tests.
+const SOAK: &str = "soak";
+
+/// Tasks of this program that compare a committed file with what it is about. The name of one that can be skipped is what it
 /// calls itself then.
 const CHECKS: &[(&str, &[&str])] = &[
     ("kernel programs", &["bpf", "--check"]),
     ("generated documents", &["docs", "--check"]),
+    ("text models", &["text", "--check"]),
     ("exactness", &["exactness", "--check"]),
+    (contract::NAME, &["contract"]),
 ];
 
 /// A check by a part of the toolchain that a minimal installation lacks.
@@ -103,8 +126,22 @@ fn component(tally: &mut Tally, name: &str, component: &str, args: &[&str]) -> a
     check(tally, name, shell::cargo(args))
 }
 
+/// How a command came out.
+struct Done {
+    good: bool,
+    lines: Vec<String>,
+    seconds: f32,
+}
+
 /// One command that counts as one test.
-fn check(tally: &mut Tally, name: &str, mut command: Command) -> anyhow::Result<()> {
+fn check(tally: &mut Tally, name: &str, command: Command) -> anyhow::Result<()> {
+    let done = finish(command)?;
+    settle(tally, name, &done);
+    Ok(())
+}
+
+/// Runs a command to its end.
+fn finish(mut command: Command) -> anyhow::Result<Done> {
     let begun = Instant::now();
     let (reader, writer) = std::io::pipe()?;
     command.stdout(writer.try_clone()?).stderr(writer);
@@ -116,8 +153,13 @@ fn check(tally: &mut Tally, name: &str, mut command: Command) -> anyhow::Result<
         lines.push(String::from_utf8_lossy(&line?).into_owned());
     }
     let good = child.wait()?.success();
+    Ok(Done { good, lines, seconds: begun.elapsed().as_secs_f32() })
+}
+
+/// Counts a command that has ended.
+fn settle(tally: &mut Tally, name: &str, done: &Done) {
+    let Done { good, lines, seconds } = done;
     let skipped = lines.iter().find_map(|l| tally::skip_reason(l, name));
-    let seconds = begun.elapsed().as_secs_f32();
     match (good, skipped) {
         (true, Some(why)) => {
             println!("--   {name}: {why}");
@@ -133,18 +175,25 @@ fn check(tally: &mut Tally, name: &str, mut command: Command) -> anyhow::Result<
             }
         }
         (false, _) => {
-            for line in &lines {
+            for line in lines {
                 println!("     {line}");
             }
             println!("FAIL {name} ({seconds:.1} s)");
             tally.fail(name);
         }
     }
-    Ok(())
 }
 
-/// All test binaries and documentation tests of the workspace, or of the selected packages.
-fn tests(tally: &mut Tally, selection: &Selection) -> anyhow::Result<()> {
+/// Begins the long run with the program that the tests have built.
+fn begin_soak(own: &str) -> JoinHandle<anyhow::Result<Done>> {
+    println!("     {SOAK}: begun beside the tests");
+    let program = shell::root().join("target/debug/autoinmune");
+    let command = shell::command(own, &["soak", "--program", &program.to_string_lossy()]);
+    std::thread::spawn(move || finish(command))
+}
+
+/// All test binaries and documentation tests of the workspace, or of the selected packages. Calls `built` when everything is.
+fn tests(tally: &mut Tally, selection: &Selection, built: impl FnOnce()) -> anyhow::Result<()> {
     let (reader, writer) = std::io::pipe()?;
     let mut command = shell::cargo(&["test", "--no-fail-fast", "--color=never"]);
     match selection.packages.as_slice() {
@@ -157,8 +206,14 @@ fn tests(tally: &mut Tally, selection: &Selection) -> anyhow::Result<()> {
     let mut child = command.spawn().context("cannot run cargo test")?;
     drop(command);
     let mut reading = tally::Reading::new(tally);
+    let mut built = Some(built);
     for line in BufReader::new(reader).split(b'\n') {
         let line = String::from_utf8_lossy(&line?).into_owned();
+        if tally::is_binary(&line)
+            && let Some(built) = built.take()
+        {
+            built();
+        }
         let shown = reading.line(&line);
         if selection.verbose {
             println!("{line}");

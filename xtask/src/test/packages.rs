@@ -26,6 +26,15 @@ const PACKAGES: &[(&str, &[&str], &str)] = &[
     ("dsniff", &["/usr/sbin/arpspoof"], "real spoofing of ARP"),
     ("dnsmasq-base", &["/usr/sbin/dnsmasq"], "DHCP servers, the right one and the other, in a namespace"),
     ("udhcpc", &["/usr/sbin/udhcpc", "/sbin/udhcpc"], "a DHCP client"),
+    ("busybox", &["/usr/bin/busybox", "/bin/busybox"], "a syslog that real services write to"),
+    (
+        "systemd",
+        &["/usr/lib/systemd/systemd-journald", "/lib/systemd/systemd-journald"],
+        "a journal, in mounts of its own",
+    ),
+    ("bsdutils", &["/usr/bin/logger"], "messages to that journal"),
+    ("prometheus", &["/usr/bin/prometheus"], "a scraper of the metrics, in a namespace, and promtool"),
+    ("python3-pip", &["/usr/bin/pip3"], "Schemathesis, which is not in Debian"),
     ("ptunnel", &["/usr/sbin/ptunnel"], "a real tunnel in ping"),
 ];
 

@@ -239,6 +239,11 @@ fn verdict(line: &str) -> Option<(&str, &str)> {
     Some((name.strip_suffix(" - should panic").unwrap_or(name), verdict))
 }
 
+/// Whether cargo announces a test binary: everything is built then.
+pub(crate) fn is_binary(line: &str) -> bool {
+    binary(line).is_some()
+}
+
 /// The binary that cargo announces: `Running tests/http.rs (target/debug/deps/http-0123)` or `Doc-tests wire`.
 fn binary(line: &str) -> Option<String> {
     let line = line.trim_start();

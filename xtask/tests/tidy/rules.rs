@@ -22,7 +22,7 @@ impl fmt::Display for Offence {
 pub(crate) const PURE: [&str; 6] = ["wire", "auth", "flow", "learn", "detect", "respond"];
 
 /// Of the workspace's crates, which may use which. The binary may use them all; `xtask`
-/// drives cargo, trains the classifier of user names, and its benchmark makes captures, a range to measure in, and asks the agent.
+/// drives cargo, trains the classifiers of texts, and its benchmark makes captures, a range to measure in, and asks the agent.
 const DIRECTION: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("flow", &["wire"]),
@@ -43,7 +43,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
             "dataset", "bundle",
         ],
     ),
-    ("xtask", &["wire", "detect", "learn", "server", "lab"]),
+    ("xtask", &["wire", "flow", "detect", "learn", "server", "lab"]),
 ];
 
 /// What pure crates may use from elsewhere outside of tests: none of it opens, waits, spawns or tells the time.
@@ -96,6 +96,7 @@ pub(crate) const DOCUMENTS: &[(&str, &str)] = &[
     ("docs/continuous-learning.md", "crates/learn/tests/life_poisoning.rs"),
     ("docs/datasets.md", "crates/dataset/tests/it/document.rs"),
     ("docs/detector.md", "crates/autoinmune/tests/binary/detector.rs"),
+    ("docs/domains.md", "xtask/src/text"),
     ("docs/enrichment.md", "crates/autoinmune/tests/binary/intel.rs"),
     ("docs/events.md", "crates/autoinmune/tests/binary/replay.rs"),
     ("docs/features.md", "xtask/src/docs.rs"),

@@ -24,9 +24,10 @@ pub struct Learning {
     name: String,
 }
 
-/// Whether the agent learns: not from traffic that is made up, and not where a bundle was chosen for good.
+/// Whether the agent learns: not from traffic that is made up, not where a bundle was chosen for good, and not where a detector
+/// elsewhere judges.
 pub fn is_on(config: &Config, simulated: bool) -> bool {
-    config.learner.enabled && config.models == Choice::Default && !simulated
+    config.learner.enabled && config.models == Choice::Default && !simulated && !config.post.judged_there()
 }
 
 impl Learning {
@@ -68,15 +69,25 @@ impl Learning {
         witness.confirmed(windows.filter_map(|(a, w)| Some((source_key(a), whole(w)?))).collect());
     }
 
-    /// Puts finished models in use. To be called between events.
-    pub fn turn(&mut self, line: &mut Line) {
+    /// Puts finished models in use; whether there were any. To be called between events.
+    pub fn turn(&mut self, line: &mut Line) -> bool {
+        let mut any = false;
         while let Some((ensemble, name)) = self.learner.as_ref().and_then(Learner::finished) {
             let models = Models { ensemble: Some(ensemble), ..self.models.clone() };
             match line.set_models(&models) {
-                Ok(()) => (self.models, self.name) = (models, name),
+                Ok(()) => {
+                    (self.models, self.name) = (models, name);
+                    any = true;
+                }
                 Err(e) => tracing::error!("{name} is not used: {e}"),
             }
         }
+        any
+    }
+
+    /// The models at work, and the name of their bundle.
+    pub fn in_use(&self) -> (Models, String) {
+        (self.models.clone(), self.name.clone())
     }
 
     /// Time passes: exceptions end, the learner hears of it.
@@ -133,7 +144,7 @@ impl Learning {
             Request::Learner => self.view().map(|v| to_value(&v)).ok_or_else(|| {
                 AgentError::new(
                     Code::Refused,
-                    "nothing is learnt: learner.enabled is off, models.bundle is not \"default\", or traffic is simulated",
+                    "nothing is learnt: learner.enabled is off, models.bundle is not \"default\", post.learned is \"detector\", or traffic is simulated",
                 )
             }),
             _ => return None,

@@ -9,6 +9,7 @@ mod kernel_source;
 mod learning;
 mod logs;
 mod notify;
+mod outbox;
 mod poster;
 mod publish;
 pub mod reaction;
@@ -18,15 +19,19 @@ mod state;
 pub mod tap;
 
 use crate::cli::{RunArgs, SensorArgs};
-use crate::config::{self, Config, parse_http};
+use crate::config::{self, Config, LearnedBy, parse_http};
 use crate::exit::{self, Exit, fail};
+use crate::learner::bundles;
 use crate::line::Line;
+use crate::service::Running;
 use crate::{eve, learned, replay, sink};
 use anyhow::Context as _;
 use commands::Desk;
+use detect::learned::Models;
 use intel::Intel;
 use learning::Learning;
 use logs::Logs;
+use outbox::Outbox;
 use poster::Poster;
 use publish::Board;
 use reaction::Reaction;
@@ -109,7 +114,19 @@ fn own_run_dir() -> PathBuf {
 /// # Errors
 /// One sentence with the way out, and its exit code; nothing stays attached.
 pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
-    protect(args, configure(args)?)
+    let config = configure(args)?;
+    if config.post.learned == Some(LearnedBy::Detector) && config.post.url.is_none() {
+        return Err(fail(
+            Exit::Config,
+            "post.learned is \"detector\" and post.url names none; set it, or post.learned = \"local\"",
+        ));
+    }
+    protect(args, config)
+}
+
+/// Whether learned models judge at a detector elsewhere, and not here. What a simulation makes up goes to nobody.
+fn judged_there(config: &Config, simulated: bool) -> bool {
+    config.post.judged_there() && !simulated
 }
 
 /// `sensor`: as `run`, with figures sent to a detector.
@@ -125,6 +142,7 @@ pub fn run_sensor(args: &SensorArgs) -> anyhow::Result<Exit> {
         config.post.set_url(url).map_err(|why| fail(Exit::Input, format!("--detector: {why}")))?;
     }
     config.post.url.get_or_insert_with(|| config::DEFAULT_URL.to_owned());
+    config.post.learned.get_or_insert(LearnedBy::Detector);
     protect(&args.run, config)
 }
 
@@ -162,10 +180,11 @@ fn protect(args: &RunArgs, config: Config) -> anyhow::Result<Exit> {
 
 /// Starts the detector's API. Nobody asked for it by name: another program on its usual port must not keep the host from being
 /// protected.
-fn open_api(args: &RunArgs, config: &Config) -> anyhow::Result<Option<server::http::Http>> {
+fn open_api(args: &RunArgs, config: &Config, models: &Models) -> anyhow::Result<Option<Running>> {
     let Some(api) = config.api.clone() else { return Ok(None) };
     let asked = args.api.is_some() || api.address != server::api::DEFAULT_ADDRESS;
-    match crate::service::start(api, &config.rules) {
+    let models = (models.clone(), bundles::version(config, models));
+    match crate::service::start(api, &config.rules, models) {
         Err(e) if !asked && exit::code(&e) == Exit::Busy => {
             tracing::warn!("the detector's API is off: {e:#}");
             Ok(None)
@@ -194,7 +213,7 @@ struct Agent {
     stats_written: Instant,
     blocks_kept: Instant,
     http: Option<server::http::Http>,
-    api: Option<server::http::Http>,
+    api: Option<Running>,
     poster: Option<Poster>,
     control: Option<server::control::Control>,
     _lock: Lock,
@@ -214,16 +233,21 @@ impl Agent {
             .map(|addr| server::http::Http::start(addr, Arc::clone(&board) as Arc<dyn server::http::Source>))
             .transpose()
             .map_err(|e| fail(Exit::Busy, format!("{e}; see --http")))?;
-        let api = open_api(args, &config)?;
-        let poster = Poster::start(&config.post)?;
+        let mut models = learned::load_promoted(&config)?;
+        let api = open_api(args, &config, &models)?;
+        let outbox = Outbox::new(&models)?;
+        let poster = Poster::start(&config.post, outbox.schema())?;
+        let there = judged_there(&config, simulated);
+        if there {
+            models = Models::default();
+        }
         let (desk, counter) = Desk::open();
         let eve = config.eve.as_deref().map(|p| sink::Queue::start(p, config.eve_queue)).transpose()?;
         let audit = if simulated { None } else { Some(Audit::open(&config.state_dir)?) };
 
         let mut made = replay::line_config(&config, config.policy.clone());
-        made.judge.tell_windows = learning::is_on(&config, simulated);
+        made.judge.tell_windows = there || learning::is_on(&config, simulated);
         let mut line = Line::new(made.clone());
-        let models = learned::load_promoted(&config)?;
         line.set_models(&models)?;
         let thresholds = line.detector().kernel_thresholds();
         let source = match &args.simulate {
@@ -241,6 +265,7 @@ impl Agent {
             known: None,
         };
         let mut tap = AgentTap::new(eve, audit, context);
+        tap.outbox = there.then_some(outbox);
         let intel = Intel::start(&config, &mut line, &mut tap)?;
         if !simulated {
             let now = wall_ns();
@@ -314,10 +339,11 @@ impl Agent {
             tracing::info!("HTTP API on http://{}", http.address());
         }
         if let Some(api) = &self.api {
-            tracing::info!("detector's API on http://{}", api.address());
+            tracing::info!("detector's API on http://{}", api.http.address());
         }
         if let Some(url) = &self.config.post.url {
-            tracing::info!("figures go to {url}");
+            let more = if self.tap.outbox.is_some() { ", and what learned models are to judge" } else { "" };
+            tracing::info!("figures go to {url}{more}");
         }
     }
 
@@ -327,7 +353,10 @@ impl Agent {
         self.logs.feed(&mut self.line, &mut self.tap);
         self.apply_effects();
         self.serve();
-        self.learning.turn(&mut self.line);
+        if self.learning.turn(&mut self.line) {
+            self.hand_on(self.learning.in_use());
+        }
+        self.hear();
         let now = Instant::now();
         if self.args.simulate.is_none() && now.duration_since(self.guarded) >= GUARD_EVERY {
             self.guarded = now;
@@ -350,6 +379,25 @@ impl Agent {
             self.keep_blocks();
         }
         Ok(())
+    }
+
+    /// Has what sensors post to this agent judged by other models.
+    fn hand_on(&self, (models, version): (Models, String)) {
+        let service = self.api.as_ref().map(|api| &api.service);
+        if let Some(Err(e)) = service.map(|s| s.set_models(models, version)) {
+            tracing::error!("what sensors post is judged by the models of before: {e}");
+        }
+    }
+
+    /// Takes what a detector elsewhere found.
+    fn hear(&mut self) {
+        let Some(poster) = &self.poster else { return };
+        for finding in poster.found() {
+            if !self.line.found(finding, &mut self.tap) {
+                poster.refuse();
+            }
+        }
+        self.apply_effects();
     }
 
     /// Hands effects to the effector.
@@ -394,6 +442,9 @@ impl Agent {
     fn publish(&mut self) {
         if let Some(poster) = &mut self.poster {
             poster.take(&self.line.census().traffic());
+            if let Some(outbox) = &mut self.tap.outbox {
+                poster.take_rows(outbox.take(&self.line));
+            }
         }
         let board = Arc::clone(&self.board);
         board.update(self);
@@ -427,7 +478,11 @@ impl Agent {
         self.logs.reload(&self.config, &next, self.args.simulate.is_some())?;
         let now = wall_ns();
         self.line.set_rules(next.rules.clone());
-        let models = learned::load_promoted(&next)?;
+        let mut models = learned::load_promoted(&next)?;
+        self.hand_on((models.clone(), bundles::version(&next, &models)));
+        if self.tap.outbox.is_some() {
+            models = Models::default();
+        }
         self.line.set_models(&models)?;
         self.learning.reload(&next, models, &mut self.line, &self.tap.witness);
         for decision in self.line.responder_mut().set_policy(next.policy.clone(), now) {
@@ -467,7 +522,7 @@ impl Agent {
         self.learning.stop();
         self.logs.stop();
         if let Some(api) = self.api.take() {
-            api.stop();
+            api.http.stop();
         }
         self.source.finish(&mut self.line, &mut self.tap);
         self.line.finish(&mut self.tap);

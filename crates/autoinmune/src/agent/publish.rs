@@ -104,7 +104,7 @@ impl Board {
         }
 
         if let Some(poster) = &agent.poster {
-            losses.insert("figures_dropped".into(), poster.dropped());
+            losses.extend(poster.losses().map(|(name, count)| (name.to_owned(), count)));
         }
         let post_failures = agent.poster.as_ref().map_or(0, super::Poster::failures);
 
@@ -223,7 +223,7 @@ impl Board {
             learner,
             // As bound: the port may have been left to the system.
             http: http.as_ref().map(|h| h.address().to_string()),
-            api: agent.api.as_ref().map(|a| a.address().to_string()),
+            api: agent.api.as_ref().map(|a| a.http.address().to_string()),
             detector: config.post.url.clone(),
             config: config.file.as_ref().map(|f| f.display().to_string()),
         };

@@ -1,5 +1,6 @@
 //! What the running agent does with what the line gives: events, audit, log, effects.
 
+use super::outbox::Outbox;
 use super::state::Audit;
 use crate::learner::Witness;
 use crate::line::Tap;
@@ -39,6 +40,8 @@ pub struct AgentTap {
     pub effects_failed: u64,
     /// Who else wants each flow that ended.
     pub flows: Option<FlowSink>,
+    /// Gathers what is judged elsewhere, if it is.
+    pub outbox: Option<Outbox>,
     /// Remembers incidents, and tells the learner.
     pub witness: Witness,
 }
@@ -58,6 +61,7 @@ impl AgentTap {
             ended: Vec::new(),
             effects_failed: 0,
             flows: None,
+            outbox: None,
             witness: Witness::default(),
         }
     }
@@ -110,7 +114,7 @@ pub const fn severity(s: detect::Severity) -> &'static str {
 }
 
 impl Tap for AgentTap {
-    fn flow(&mut self, _: u64, record: &FlowRecord, reason: EndReason) {
+    fn flow(&mut self, at_ns: u64, record: &FlowRecord, reason: EndReason) {
         // A flow reported for its age, or one whose key was taken again, goes on under the same key in the kernel.
         if !matches!(reason, EndReason::Active | EndReason::Reused) {
             self.ended.push(record.key);
@@ -119,6 +123,9 @@ impl Tap for AgentTap {
             self.event(eve::flow(&self.context, record, reason));
         }
         self.witness.flow(record);
+        if let Some(outbox) = &mut self.outbox {
+            outbox.flow(at_ns, record, reason);
+        }
         if let Some(take) = &mut self.flows {
             take(record, reason);
         }
@@ -197,8 +204,17 @@ impl Tap for AgentTap {
         }
     }
 
+    fn grown(&mut self, at_ns: u64, record: &FlowRecord) {
+        if let Some(outbox) = &mut self.outbox {
+            outbox.grown(at_ns, record);
+        }
+    }
+
     fn window(&mut self, window: &JudgedWindow) {
         self.witness.window(window);
+        if let Some(outbox) = &mut self.outbox {
+            outbox.window(window);
+        }
     }
 
     fn anomaly(&mut self, at_ns: u64, reason: &'static str, count: u64) {

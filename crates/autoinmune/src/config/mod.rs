@@ -12,7 +12,7 @@ mod raw;
 pub use api::Api;
 pub use load::{describe_default, load, schema};
 pub use post::{DEFAULT_URL, Post};
-pub use raw::{Attach, RawConfig};
+pub use raw::{Attach, LearnedBy, RawConfig};
 
 use crate::exit::{Exit, fail};
 use detect::RuleSet;

@@ -1,7 +1,8 @@
 //! Where figures are sent, as configured.
 
 use super::api::{Fault, secret};
-use super::raw;
+use super::raw::{self, LearnedBy};
+use server::api::batch::{LONGEST_NAME, is_name};
 use std::time::Duration;
 
 /// Where the detector listens unless told otherwise.
@@ -20,6 +21,12 @@ pub struct Post {
     pub window: Duration,
     /// Figures that may wait.
     pub queue: usize,
+    /// Who judges by learned models, if that was said.
+    pub learned: Option<LearnedBy>,
+    /// The sensor's name.
+    pub name: String,
+    /// Flows and windows that may wait.
+    pub rows: usize,
 }
 
 /// A number of seconds from the environment, or else from the file.
@@ -36,7 +43,26 @@ fn seconds(key: &'static str, variable: &str, file: f64) -> Result<Duration, Fau
     Err((key, format!("{value}{from} is not between 0.1 and 3600 seconds")))
 }
 
+/// The name of this host, without what no sensor's name has.
+fn host() -> String {
+    let uname = rustix::system::uname();
+    let name: String = uname
+        .nodename()
+        .to_string_lossy()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' })
+        .take(LONGEST_NAME)
+        .collect();
+    if name.is_empty() { "sensor".to_owned() } else { name }
+}
+
 impl Post {
+    /// Whether flows and windows are judged by the detector that figures go to.
+    #[must_use]
+    pub fn judged_there(&self) -> bool {
+        self.url.is_some() && self.learned == Some(LearnedBy::Detector)
+    }
+
     /// Sends figures there.
     ///
     /// # Errors
@@ -60,12 +86,22 @@ pub(super) fn check(raw: &raw::Post) -> Result<Post, Fault> {
         return Err(("queue", format!("{} is not between 1 and 1048576", raw.queue)));
     }
     let key = raw.key_file.as_deref().map(secret).transpose().map_err(|why| ("key_file", why))?;
+    if !(1..=1 << 22).contains(&raw.rows) {
+        return Err(("rows", format!("{} is not between 1 and 4194304", raw.rows)));
+    }
+    let name = raw.name.clone().unwrap_or_else(host);
+    if !is_name(&name) {
+        return Err(("name", "it is not 1 to 64 letters, digits and .-_".to_owned()));
+    }
     let mut post = Post {
         url: None,
         key: key.map(|k| k.trim().to_owned()),
         interval: seconds("interval_s", "POST_INTERVAL", raw.interval_s)?,
         window: seconds("window_s", "STATS_WINDOW", raw.window_s)?,
         queue: raw.queue as usize,
+        learned: raw.learned,
+        name,
+        rows: raw.rows as usize,
     };
     if let Some(url) = &raw.url {
         post.set_url(url).map_err(|why| ("url", why))?;

@@ -332,6 +332,16 @@ impl Default for Api {
     }
 }
 
+/// Who judges by learned models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LearnedBy {
+    /// The detector.
+    Detector,
+    /// The sensor itself.
+    Local,
+}
+
 /// Where a sensor sends its figures, of `sensor` and, if an address is set, of `run`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -348,11 +358,29 @@ pub struct Post {
     pub window_s: f64,
     /// Figures that wait while the detector is away; beyond, the oldest are dropped and counted.
     pub queue: u32,
+    /// Who judges flows and windows by learned models. "detector": they are sent there and not judged here; while it is away,
+    /// rules judge alone. "local": they are judged here and not sent. Absent: the detector for `sensor`, local for `run`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learned: Option<LearnedBy>,
+    /// Name by which the detector knows this sensor: letters, digits and .-_. Absent: that of the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Flows and windows that wait while the detector is away; beyond, the oldest are dropped and counted.
+    pub rows: u32,
 }
 
 impl Default for Post {
     fn default() -> Self {
-        Self { url: None, key_file: None, interval_s: 2.0, window_s: 1.0, queue: 1024 }
+        Self {
+            url: None,
+            key_file: None,
+            interval_s: 2.0,
+            window_s: 1.0,
+            queue: 1024,
+            learned: None,
+            name: None,
+            rows: 20_000,
+        }
     }
 }
 

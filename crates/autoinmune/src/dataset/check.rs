@@ -28,8 +28,8 @@ pub struct CheckArgs {
     #[arg(value_name = "DATASET", value_hint = ValueHint::AnyPath)]
     pub dataset: PathBuf,
     /// Column that says what a flow was [default: class, attack_cat or Label]
-    #[arg(long, value_name = "COLUMN")]
-    pub class: Option<String>,
+    #[arg(long, alias = "class", value_name = "COLUMN")]
+    pub label: Option<String>,
     /// The other side of a split: rows of it that are in the dataset too are leaked
     #[arg(long, value_name = "DATASET", value_hint = ValueHint::AnyPath)]
     pub split: Option<PathBuf>,
@@ -73,7 +73,7 @@ struct Report {
 pub fn run(args: &CheckArgs) -> anyhow::Result<Exit> {
     let dataset = open(&args.dataset)?;
     let manifest = Manifest::of(&dataset).map_err(input)?;
-    let class = dataset.schema().class(args.class.as_deref()).map_err(input)?;
+    let class = dataset.schema().class(args.label.as_deref()).map_err(input)?;
     let split = args.split.as_deref().map(open).transpose()?;
     let reference = args.against.as_deref().map(open).transpose()?;
 

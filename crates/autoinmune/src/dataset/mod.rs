@@ -37,8 +37,8 @@ pub enum DatasetCommand {
 #[derive(Clone, Debug, Args)]
 pub struct Target {
     /// Where to: a new .csv or .parquet file, or a directory without parts
-    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
-    pub to: PathBuf,
+    #[arg(long, alias = "to", value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub out: PathBuf,
     /// Format of parts in a directory [default: that of the input]
     #[arg(long, value_enum)]
     pub format: Option<TableFormat>,
@@ -77,8 +77,8 @@ pub struct SplitArgs {
     #[arg(long)]
     pub time: bool,
     /// Share of rows to test with
-    #[arg(long, value_name = "SHARE", default_value_t = 0.3)]
-    pub test: f64,
+    #[arg(long, alias = "test", value_name = "SHARE", default_value_t = 0.3)]
+    pub test_share: f64,
     /// Which of the possible splits
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -148,7 +148,7 @@ pub fn input(error: dataset::Error) -> anyhow::Error {
 impl Target {
     fn format(&self, from: &Dataset) -> Format {
         // A file's ending says it.
-        Format::of(&self.to).unwrap_or_else(|| self.format.map_or_else(|| from.format(), Into::into))
+        Format::of(&self.out).unwrap_or_else(|| self.format.map_or_else(|| from.format(), Into::into))
     }
 
     fn report(&self, text: &str, data: &impl Serialize) -> anyhow::Result<Exit> {
@@ -203,10 +203,11 @@ fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
     let from = args.from.iter().map(|p| open(p)).collect::<anyhow::Result<Vec<Dataset>>>()?;
     let Some(first) = from.first() else { return Ok(Exit::Input) };
     let repeats = if args.dedupe { Repeats::Drop } else { Repeats::Keep };
-    let merged = dataset::merge(&from, &args.target.to, args.target.format(first), repeats).map_err(input)?;
-    inherit(&from, &args.target.to, |_| {})?;
+    let merged =
+        dataset::merge(&from, &args.target.out, args.target.format(first), repeats).map_err(input)?;
+    inherit(&from, &args.target.out, |_| {})?;
     let mut text =
-        format!("{} rows of {} datasets written to {}", merged.rows, from.len(), args.target.to.display());
+        format!("{} rows of {} datasets written to {}", merged.rows, from.len(), args.target.out.display());
     if args.dedupe {
         text.push_str(&format!("; {} repeats left out", merged.repeats));
     }
@@ -216,11 +217,11 @@ fn merge(args: &MergeArgs) -> anyhow::Result<Exit> {
 
 fn split(args: &SplitArgs) -> anyhow::Result<Exit> {
     let from = open(&args.from)?;
-    let to = &args.target.to;
+    let to = &args.target.out;
     if Format::of(to).is_some() {
         return Err(fail(
             Exit::Input,
-            format!("--to {}: a split makes a directory with train and test", to.display()),
+            format!("--out {}: a split makes a directory with train and test", to.display()),
         ));
     }
     let by = match (args.time, args.group.is_empty()) {
@@ -228,7 +229,8 @@ fn split(args: &SplitArgs) -> anyhow::Result<Exit> {
         (false, true) => SplitBy::Features,
         (false, false) => SplitBy::Columns(args.group.clone()),
     };
-    let options = SplitOptions { by, test: args.test, seed: args.seed, format: args.target.format(&from) };
+    let options =
+        SplitOptions { by, test: args.test_share, seed: args.seed, format: args.target.format(&from) };
     let report = dataset::split(&from, to, &options).map_err(input)?;
     for side in ["train", "test"] {
         inherit(std::slice::from_ref(&from), &to.join(side), |_| {})?;
@@ -252,8 +254,8 @@ fn label(args: &LabelArgs) -> anyhow::Result<Exit> {
     let labels = args.labels.as_deref().map(labels_of).transpose()?;
     let class = args.class.as_deref().unwrap_or(flow::label::BENIGN);
     let format = args.target.format(&from);
-    let report = dataset::label(&from, labels.as_ref(), class, &args.target.to, format).map_err(input)?;
-    inherit(std::slice::from_ref(&from), &args.target.to, |_| {})?;
+    let report = dataset::label(&from, labels.as_ref(), class, &args.target.out, format).map_err(input)?;
+    inherit(std::slice::from_ref(&from), &args.target.out, |_| {})?;
     let text = match labels {
         Some(_) => format!(
             "{} of {} rows named by labels, {} not readable as flows and left as they were, all others benign",
@@ -288,8 +290,8 @@ fn anonymise(args: &AnonymiseArgs) -> anyhow::Result<Exit> {
     }
     let from = open(&args.from)?;
     let format = args.target.format(&from);
-    let report = anonymise::table(&from, &pan, &args.column, &args.target.to, format).map_err(input)?;
-    inherit(std::slice::from_ref(&from), &args.target.to, |m| {
+    let report = anonymise::table(&from, &pan, &args.column, &args.target.out, format).map_err(input)?;
+    inherit(std::slice::from_ref(&from), &args.target.out, |m| {
         m.anonymised = "crypto-pan".into();
         m.payload = "none".into();
         // Command lines and interfaces may name people and places.
@@ -312,7 +314,7 @@ fn anonymise(args: &AnonymiseArgs) -> anyhow::Result<Exit> {
 }
 
 fn anonymise_capture(args: &AnonymiseArgs, pan: &CryptoPan) -> anyhow::Result<Exit> {
-    let (from, to) = (&args.from, &args.target.to);
+    let (from, to) = (&args.from, &args.target.out);
     let source =
         File::open(from).map_err(|e| fail(Exit::Input, format!("cannot read {}: {e}", from.display())))?;
     let sink = File::create_new(to)

@@ -20,6 +20,7 @@ use detect::learned::flows::FlowModel;
 use learn::calibrate::Conformal;
 use learn::codec::from_bytes;
 use learn::hybrid::Hybrid;
+use learn::life::Ground;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -31,6 +32,11 @@ pub const CONFORMAL: &str = "conformal";
 pub const WINDOWS: &str = "windows";
 /// Its kind.
 pub const ENSEMBLE: &str = "ensemble";
+/// Name of what the classifier of flows was trained on, in small ([`learn::life::Ground`]). A bundle need not have it; without
+/// it an agent does not train the classifier anew.
+pub const GROUND: &str = "flow-ground";
+/// Its kind.
+pub const SAMPLE: &str = "sample";
 /// Threshold: false alarms of one host a day.
 pub const ALARMS: &str = "alarms_per_day";
 /// Threshold: the most evidence that flows gave against a usual source.
@@ -133,6 +139,24 @@ pub fn trust(config: &Config) -> (Store, Trust) {
     let store = Store::new(config.state_dir.join(crate::models::STORE));
     let trust = crate::models::trusted(config, store.dir());
     (store, trust)
+}
+
+/// What the classifier of a bundle was trained on, if the bundle holds it.
+///
+/// # Errors
+/// It cannot be read, or is of other features than the classifier.
+pub fn ground(bundle: &Bundle) -> anyhow::Result<Option<Ground>> {
+    if !bundle.manifest().models.iter().any(|m| m.name == GROUND) {
+        return Ok(None);
+    }
+    let ground: Ground = from_bytes(bundle.model(GROUND, SAMPLE, None)?).context(GROUND)?;
+    let schema = bundle.manifest().schemas.get(FLOW);
+    anyhow::ensure!(
+        schema.is_some_and(|s| s.features == ground.schema()),
+        "{}: '{GROUND}' has other features than '{FLOW}'",
+        bundle.id()
+    );
+    Ok(Some(ground))
 }
 
 /// The learned detectors of a bundle. Either kind may be absent, but not both.

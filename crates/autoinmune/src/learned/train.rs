@@ -2,7 +2,7 @@
 
 use super::collect::{Collected, Request, Truth, collect};
 use super::plan::Plan;
-use super::{ALARMS, CALIBRATION, CONFORMAL, ENSEMBLE, FLOW_SEEN, WINDOWS};
+use super::{ALARMS, CALIBRATION, CONFORMAL, ENSEMBLE, FLOW_SEEN, GROUND, SAMPLE, WINDOWS};
 use crate::cli::Format;
 use crate::config;
 use crate::exit::{Exit, fail};
@@ -22,6 +22,7 @@ use detect::learned::vector;
 use flow::label::BENIGN;
 use learn::codec::to_bytes;
 use learn::hybrid::{self, Hybrid, Kind, Verdict};
+use learn::life::{Ground, ground};
 use learn::{Feature, Matrix};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -142,6 +143,7 @@ pub fn run(args: &LearnArgs) -> anyhow::Result<Exit> {
     draft.add(FLOW, HYBRID, Some(FLOW), to_bytes(&flows.hybrid));
     draft.add(CALIBRATION, CONFORMAL, None, to_bytes(&flows.calibration));
     draft.add(WINDOWS, ENSEMBLE, Some(WINDOWS), to_bytes(ensemble));
+    draft.add(GROUND, SAMPLE, Some(FLOW), to_bytes(&sample(args.seed, &all, &flows.hybrid, &heard)?));
     let bundle = draft.write(&args.out, &key)?;
     match args.output {
         Format::Json => println!("{}", serde_json::to_string_pretty(&figures)?),
@@ -270,6 +272,25 @@ fn flow_model(
     let model = calibrate(train(&|_| true)?, &flows, &said, args.alarms_per_day)
         .context("there are no benign flows to calibrate with")?;
     Ok((model, heard))
+}
+
+/// What an agent trains the classifier anew on.
+fn sample(seed: u64, all: &Collected, hybrid: &Hybrid, heard: &[Heard]) -> anyhow::Result<Ground> {
+    let rows = Matrix::new(hybrid.schema().len(), all.flows.iter().flat_map(|f| f.row.clone()).collect())?;
+    let place = |class: &String| hybrid.names().iter().position(|n| n == class).unwrap_or_default() as u32;
+    let classes: Vec<u32> = all.classes.iter().map(place).collect();
+    let groups: Vec<u64> = all.flows.iter().map(|f| f.group).collect();
+    let taken: Vec<Verdict> = heard.iter().map(|h| h.verdict).collect();
+    let known = ground::Known {
+        rows: &rows,
+        schema: hybrid.schema(),
+        classes: &classes,
+        names: hybrid.names(),
+        normal: hybrid.normal(),
+        groups: &groups,
+        taken: &taken,
+    };
+    Ground::draw(&known, seed).context("a sample of the flows")
 }
 
 fn manifest(

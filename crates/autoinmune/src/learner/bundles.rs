@@ -36,6 +36,14 @@ pub struct Origin {
     pub anchor_name: String,
 }
 
+/// What models are called: their bundle's identifier, or the directory that a configuration names.
+pub fn version(config: &Config, models: &Models) -> String {
+    match &config.models {
+        Choice::Directory(dir) => dir.display().to_string(),
+        _ => origin(config, models).name,
+    }
+}
+
 /// Where the models of a configuration come from. What was learnt here says in its figures with what it was compared.
 pub fn origin(config: &Config, models: &Models) -> Origin {
     let (store, trust) = learned::trust(config);

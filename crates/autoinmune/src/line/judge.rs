@@ -2,7 +2,8 @@
 
 use super::{Report, Tap};
 use auth::LoginEvent;
-use detect::learned::{JudgedWindow, Learned, LearnedCounters, ModelError, Models};
+use detect::incident::AGREE_NS;
+use detect::learned::{Finding, JudgedWindow, Learned, LearnedCounters, ModelError, Models};
 use detect::{Actor, BookConfig, Detector, Exceptions, Incident, IncidentBook, RuleSet, Signal, Update};
 use flow::tracker::CLOCK_RESTART_NS;
 use flow::{Census, CensusConfig, FlowRecord, Role, Span, What, Window};
@@ -139,6 +140,20 @@ impl Judge {
         if !self.signals.is_empty() {
             self.decide(tap);
         }
+    }
+
+    /// Takes what a detector elsewhere found of what passed here. Of the allowlist nothing is heard: `false`.
+    pub fn found(&mut self, mut finding: Finding, tap: &mut impl Tap) -> bool {
+        if self.responder.is_allowed(finding.source) {
+            return false;
+        }
+        finding.at_ns = finding.at_ns.min(self.now_ns);
+        let mut signal = finding.signal();
+        // What comes late is told, and is no ground for a block any more.
+        signal.may_agree &= self.now_ns - signal.at_ns <= AGREE_NS;
+        self.signals.push(signal);
+        self.decide(tap);
+        true
     }
 
     /// Lets time pass, once all workers have told what was before: ends of incidents, ends of blocks.

@@ -1,12 +1,16 @@
 //! The journal, through `journalctl --follow`: its files have no stable format of their own, but this output has.
+//!
+//! Where `journalctl` ends it is started again behind the last entry that it told, so that nothing is left out and nothing
+//! told twice. The journal's own service may be restarted, and its files may be rotated: `journalctl` goes on by itself.
 
 use super::lines::Lines;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use serde::Deserialize;
 use std::io::{ErrorKind, Read};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Bytes of an entry that are read: a message of the longest line, each byte of it written as a number at worst.
 const MAX_ENTRY: usize = 1 << 16;
@@ -26,6 +30,10 @@ pub struct Journal {
     facilities: Vec<u8>,
     running: Option<(Child, ChildStdout, Instant)>,
     lines: Lines,
+    /// The latest entry, as it came.
+    last: Vec<u8>,
+    /// From when on entries are read where no latest one says it: when following began.
+    since: SystemTime,
     wait: Duration,
     next: Option<Instant>,
     /// Why it did not run, when last tried.
@@ -35,17 +43,19 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Follows what is logged with one of `facilities` (RFC 5424 §6.2.1).
+    /// Follows what is logged from now on with one of `facilities` (RFC 5424 §6.2.1).
     pub fn new(facilities: Vec<u8>) -> Self {
         Self::of("journalctl".into(), facilities)
     }
 
-    const fn of(program: PathBuf, facilities: Vec<u8>) -> Self {
+    fn of(program: PathBuf, facilities: Vec<u8>) -> Self {
         Self {
             program,
             facilities,
             running: None,
             lines: Lines::new(MAX_ENTRY),
+            last: Vec::new(),
+            since: SystemTime::now(),
             wait: FIRST_WAIT,
             next: None,
             trouble: None,
@@ -67,13 +77,19 @@ impl Journal {
             self.start(now);
         }
         let Some((child, out, since)) = &mut self.running else { return };
+        let last = &mut self.last;
+        let mut each = |entry: &[u8]| {
+            last.clear();
+            last.extend_from_slice(entry);
+            each(entry);
+        };
         let mut left = BUDGET;
         while left > 0 {
             match out.read(chunk) {
                 Ok(0) => break,
                 Ok(n) => {
                     left = left.saturating_sub(n);
-                    self.lines.feed(&chunk[..n], each);
+                    self.lines.feed(&chunk[..n], &mut each);
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
@@ -91,6 +107,12 @@ impl Journal {
             let ended = child.wait();
             self.running = None;
             self.lines.restart();
+            let refused = ended.as_ref().is_ok_and(|status| status.code().is_some_and(|code| code != 0));
+            if let Some(place) = Place::of(&self.last).filter(|_| refused) {
+                // It may be the place that it does not find: by time, then.
+                self.since = place.after().unwrap_or(self.since);
+                self.last.clear();
+            }
             self.restarts += 1;
             let how = ended.map_or_else(|e| e.to_string(), |status| status.to_string());
             self.later(now, format!("journalctl ended ({how})"));
@@ -99,8 +121,9 @@ impl Journal {
 
     fn start(&mut self, now: Instant) {
         let mut command = Command::new(&self.program);
-        command.args(["--follow", "--lines=0", "--output=json", "--no-pager", "--quiet"]);
-        command.arg("--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_COMM,_UID");
+        // All: else a message above 4096 bytes is left out, and who writes one chooses how long it is.
+        command.args(["--follow", "--no-tail", "--all", "--output=json", "--no-pager", "--quiet"]);
+        command.arg("--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_COMM,_UID").arg(self.place());
         command.args(self.facilities.iter().map(|f| format!("SYSLOG_FACILITY={f}")));
         // In a group of its own, so that what ends the agent from a terminal does not reach it before the agent does.
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
@@ -119,11 +142,45 @@ impl Journal {
         self.trouble = None;
     }
 
+    /// The option that says where to begin: behind the latest entry, or the time when following began. Not at the end
+    /// of what is there: it is a while until `journalctl` gets to look, and what was logged meanwhile counts.
+    fn place(&self) -> String {
+        match Place::of(&self.last) {
+            Some(place) => format!("--after-cursor={}", place.cursor),
+            None => {
+                let since = self.since.duration_since(UNIX_EPOCH).unwrap_or_default();
+                format!("--since=@{}.{:06}", since.as_secs(), since.subsec_micros())
+            }
+        }
+    }
+
     /// Tries again after a while.
     fn later(&mut self, now: Instant, why: String) {
         self.next = Some(now + self.wait);
         self.wait = (self.wait * 2).min(LAST_WAIT);
         self.trouble = Some(why);
+    }
+}
+
+/// Where in the journal an entry stands (systemd.journal-fields(7), address fields).
+#[derive(Deserialize)]
+struct Place {
+    #[serde(rename = "__CURSOR")]
+    cursor: String,
+    /// µs since 1970.
+    #[serde(rename = "__REALTIME_TIMESTAMP")]
+    realtime: String,
+}
+
+impl Place {
+    fn of(entry: &[u8]) -> Option<Self> {
+        serde_json::from_slice(entry).ok()
+    }
+
+    /// The first time that is not its own.
+    fn after(&self) -> Option<SystemTime> {
+        let micros = self.realtime.parse::<u64>().ok()?.checked_add(1)?;
+        UNIX_EPOCH.checked_add(Duration::from_micros(micros))
     }
 }
 
@@ -185,6 +242,25 @@ mod tests {
         assert!(journal.trouble.as_deref().is_some_and(|t| t.contains("exit status: 3")), "{journal:?}");
         journal.look(now, &mut [0; 4096], &mut |_| panic!("too early"));
         assert_eq!(entries(&mut journal, now + FIRST_WAIT, 1).len(), 1);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn it_goes_on_behind_the_latest_entry_or_else_from_the_time_it_came() {
+        let (mut journal, folder) = stand_in("place", "exit 0");
+        let began = journal.place();
+        assert!(began.starts_with("--since=@1") && began.contains('.'), "{began}");
+        journal.last = br#"{"__CURSOR":"s=1a;i=2","__REALTIME_TIMESTAMP":"1795290800000041","MESSAGE":"x \"__CURSOR\":\"forged\""}"#.to_vec();
+        assert_eq!(journal.place(), "--after-cursor=s=1a;i=2");
+        // A place that is not found must not keep it from reading.
+        journal.program = folder.join("fails");
+        std::fs::write(&journal.program, "#!/bin/sh\nexit 1\n").unwrap();
+        std::fs::set_permissions(&journal.program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let begun = Instant::now();
+        while journal.restarts == 0 && begun.elapsed() < Duration::from_secs(30) {
+            journal.look(begun, &mut [0; 4096], &mut |_| panic!("it says nothing"));
+        }
+        assert_eq!((journal.restarts, journal.place()), (1, "--since=@1795290800.000042".to_owned()));
         std::fs::remove_dir_all(folder).unwrap();
     }
 

@@ -1,7 +1,7 @@
 //! What the detector's API counts.
 
 use detect::snapshot::{Snapshot, Verdict};
-use detect::{Class, Severity, Signal};
+use detect::{Actor, Class, Origin, Severity, Signal};
 use server::metrics::detector::Threats;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -70,13 +70,40 @@ impl Figures {
         self.learnt.1 += 1;
         self.asked += 1;
         let Some(source) = source else { return };
+        let suspicion = if verdict.alerts() { verdict.confidence() } else { verdict.strange() };
+        self.of_source(source, |s| (s.packets, s.suspicion) = (snapshot.packets_per_second, suspicion));
+    }
+
+    /// Takes in what a learned detector found of a sensor's source: under its class if there is one, else under its grade.
+    pub(super) fn learned(&mut self, signal: &Signal) {
+        let Actor::Source { addr } = signal.actor else { return };
+        let source = addr.ip();
+        let detail = signal.detail.as_deref().unwrap_or_default();
+        match (signal.origin, signal.class) {
+            (Origin::LearnedFlow, Class::Anomaly) => self.anomaly(detail, signal.confidence, source),
+            (Origin::LearnedWindow, _) => {
+                self.anomaly(&signal.kind, signal.confidence, source);
+                self.reading(detail);
+            }
+            _ => self.signal(signal, Some(source)),
+        }
+        self.asked += 1;
+        self.of_source(source, |s| s.suspicion = signal.confidence);
+    }
+
+    fn anomaly(&mut self, grade: &str, confidence: f64, source: IpAddr) {
+        self.anomalies += 1;
+        self.threat(grade, confidence, Some(source));
+    }
+
+    fn of_source(&mut self, source: IpAddr, change: impl FnOnce(&mut Source)) {
         if self.sources.len() >= SOURCES && !self.sources.contains_key(&source) {
             let oldest = self.asked.saturating_sub(SOURCES as u64 / 2);
             self.sources.retain(|_, s| s.asked >= oldest);
         }
-        let suspicion = if verdict.alerts() { verdict.confidence() } else { verdict.strange() };
-        let latest = Source { packets: snapshot.packets_per_second, suspicion, asked: self.asked };
-        self.sources.insert(source, latest);
+        let latest = self.sources.entry(source).or_default();
+        latest.asked = self.asked;
+        change(latest);
     }
 
     pub(super) fn suspicious(&self) -> Vec<(IpAddr, f64)> {

@@ -3,11 +3,14 @@
 use super::figures::Figures;
 use super::golden;
 use super::prometheus::Prometheus;
+use super::sensors::Sensors;
 use super::training::Training;
+use detect::learned::{ModelError, Models};
 use detect::login::{LoginSummary, NameKind, SummaryJudge};
 use detect::snapshot::{Baseline, Judge, Snapshot};
 use detect::{RuleSet, Signal};
 use server::api::Detector;
+use server::api::batch::{Batch, BatchAnswer};
 use server::api::body::{
     Answer, DetectorStats, Gram, Job, Logins, Model, NameAnswer, Reading, Scores, Traffic,
 };
@@ -36,6 +39,7 @@ pub struct Service {
     started: Instant,
     snapshots: Mutex<Judge>,
     logins: SummaryJudge,
+    sensors: Mutex<Sensors>,
     figures: Mutex<Figures>,
     processing: Histogram,
     prometheus: Option<Prometheus>,
@@ -49,11 +53,16 @@ fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Service {
-    /// A service by these rules and the shipped baseline.
+    /// A service by these rules, the shipped baseline, and these models (with their version) for what sensors post.
     ///
     /// # Errors
-    /// A shipped model that cannot be read, or no thread to train on.
-    pub fn start(rules: &RuleSet, prometheus: Option<Prometheus>, seed: u64) -> anyhow::Result<Arc<Self>> {
+    /// Models that cannot be read or used, or no thread to train on.
+    pub fn start(
+        rules: &RuleSet,
+        (models, version): (Models, String),
+        prometheus: Option<Prometheus>,
+        seed: u64,
+    ) -> anyhow::Result<Arc<Self>> {
         let baseline = Arc::new(golden::shipped()?);
         let accuracy = golden::accuracy(&baseline);
         let in_use = InUse { baseline: Arc::clone(&baseline), version: "shipped".to_owned(), accuracy };
@@ -61,6 +70,7 @@ impl Service {
             started: Instant::now(),
             snapshots: Mutex::new(Judge::new(rules.clone(), Some(baseline), seed)),
             logins: SummaryJudge::new(rules.clone()),
+            sensors: Mutex::new(Sensors::new(models, version)?),
             figures: Mutex::default(),
             processing: processing_seconds(),
             prometheus,
@@ -88,6 +98,14 @@ impl Service {
     pub(super) fn promote(&self, next: InUse) {
         held(&self.snapshots).set_baseline(Some(Arc::clone(&next.baseline)));
         *held(&self.in_use) = next;
+    }
+
+    /// Judges what sensors post by other models from now on.
+    ///
+    /// # Errors
+    /// Models made for other features; those at work stay.
+    pub fn set_models(&self, models: Models, version: String) -> Result<(), ModelError> {
+        held(&self.sensors).set_models(models, version)
     }
 
     fn version(&self) -> String {
@@ -176,6 +194,22 @@ fn summary(l: &Logins) -> LoginSummary {
     }
 }
 
+/// Why logins that were summed up are a threat. The words of a signal are about packets that were seen, at a server and within a
+/// time that a summary does not tell.
+fn explain(signal: &Signal, l: &Logins) -> String {
+    let mut text = format!("{} ({})", signal.class.name(), signal.kind);
+    match (l.source_ip, l.unique_source_ips) {
+        (Some(source), _) => text.push_str(&format!(" by {source}")),
+        (None, Some(n)) if n.0 > 1.0 => text.push_str(&format!(" by {} addresses", n.0)),
+        _ => {}
+    }
+    if let Some(detail) = &signal.detail {
+        text.push_str(&format!(", {detail}"));
+    }
+    let parts: Vec<String> = signal.evidence.iter().map(detect::Evidence::explain).collect();
+    format!("{text}: {} [{}, confidence {:.2}]", parts.join("; "), signal.rule, signal.confidence)
+}
+
 /// Threat types of signals, each once, in their order.
 fn types(signals: &[Signal]) -> Vec<String> {
     let mut types: Vec<String> = Vec::new();
@@ -209,7 +243,7 @@ impl Detector for Service {
         drop(figures);
         self.processing.observe(begun.elapsed().as_secs_f64());
         let confidence = signals.iter().map(|s| s.confidence).fold(0.0, f64::max);
-        let reasons: Vec<String> = signals.iter().map(Signal::explain).collect();
+        let reasons: Vec<String> = signals.iter().map(|s| explain(s, logins)).collect();
         Answer {
             threat_detected: !signals.is_empty(),
             confidence,
@@ -224,6 +258,19 @@ impl Detector for Service {
             },
             model_version: self.version(),
         }
+    }
+
+    fn detect_flows(&self, batch: &Batch, at_ns: u64) -> Result<BatchAnswer, Problem> {
+        let begun = Instant::now();
+        // Judged under a lock of their own: questions about figures go on meanwhile.
+        let mut found = Vec::new();
+        let answer = held(&self.sensors).judge(batch, at_ns, &mut found);
+        let mut figures = held(&self.figures);
+        figures.question("/detect/flows");
+        found.iter().for_each(|signal| figures.learned(signal));
+        drop(figures);
+        self.processing.observe(begun.elapsed().as_secs_f64());
+        answer
     }
 
     fn detect_prometheus(&self) -> Result<Answer, Problem> {
@@ -281,12 +328,30 @@ impl Detector for Service {
             about: "What ordinary traffic looks like in three views".to_owned(),
             figures: figures.into(),
         };
-        vec![snapshots, names]
+        let mut models = vec![snapshots, names];
+        let sensors = held(&self.sensors);
+        let kinds = [
+            ("flows", "Flows that sensors post: normal, like a known attack, or neither"),
+            ("windows", "Windows of sources that sensors post: how unusual in three views"),
+        ];
+        for ((name, about), in_use) in kinds.into_iter().zip(sensors.kinds()) {
+            models.push(Model {
+                name: name.to_owned(),
+                version: sensors.version().to_owned(),
+                in_use,
+                about: about.to_owned(),
+                figures: BTreeMap::new(),
+            });
+        }
+        models
     }
 
     fn stats(&self) -> DetectorStats {
+        let (sensors, sensors_forgotten) = held(&self.sensors).stats();
         let figures = held(&self.figures);
         DetectorStats {
+            sensors,
+            sensors_forgotten,
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             questions: figures.questions.clone(),
             threats: figures.threats.by_type(),
@@ -298,6 +363,8 @@ impl Detector for Service {
 
     fn metrics(&self) -> DetectorMetrics {
         let accuracy = held(&self.in_use).accuracy;
+        let (sensors, sensors_forgotten) = held(&self.sensors).stats();
+        let [flows, windows] = held(&self.sensors).kinds();
         let f = held(&self.figures);
         DetectorMetrics {
             threats: f.threats.clone(),
@@ -308,7 +375,11 @@ impl Detector for Service {
             confidence: f.confidence.clone(),
             processing: self.processing.clone(),
             accuracy: [("snapshots".to_owned(), accuracy)].into(),
-            models: [("snapshots".to_owned(), true), ("usernames".to_owned(), true)].into(),
+            models: [("snapshots", true), ("usernames", true), ("flows", flows), ("windows", windows)]
+                .map(|(name, on)| (name.to_owned(), on))
+                .into(),
+            sensors,
+            sensors_forgotten,
             data_quality: f.quality(),
             dbscan: f.dbscan,
             vae: f.vae,

@@ -5,6 +5,7 @@ pub mod golden;
 mod judge;
 mod learn;
 mod prometheus;
+mod sensors;
 mod training;
 
 pub use self::learn::run as learn_snapshots;
@@ -14,29 +15,41 @@ pub use prometheus::Prometheus;
 use crate::cli::DetectorArgs;
 use crate::config::{self, Api};
 use crate::exit::{Exit, fail};
+use crate::learned;
+use crate::learner::bundles;
 use anyhow::Context as _;
 use detect::RuleSet;
+use detect::learned::Models;
 use server::api::{ApiConfig, ApiError, Detector};
 use server::http::Http;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::sync::Arc;
 
-/// Starts the API; dropping it stops it.
+/// The API in service; dropping it stops it.
+pub struct Running {
+    /// What listens.
+    pub http: Http,
+    /// What judges.
+    pub service: Arc<Service>,
+}
+
+/// Starts the API. The models judge what sensors post, and have a version to be named by.
 ///
 /// # Errors
 /// The address cannot be had; models cannot be read.
-pub fn start(api: Api, rules: &RuleSet) -> anyhow::Result<Http> {
-    let service = Service::start(rules, api.prometheus, 0)?;
+pub fn start(api: Api, rules: &RuleSet, models: (Models, String)) -> anyhow::Result<Running> {
+    let service = Service::start(rules, models, api.prometheus, 0)?;
     let config = ApiConfig {
         address: api.address,
         credentials: api.credentials,
         requests_per_second: api.requests_per_second,
         ..ApiConfig::default()
     };
-    server::api::start(config, service as Arc<dyn Detector>).map_err(|e| {
+    let http = server::api::start(config, Arc::clone(&service) as Arc<dyn Detector>).map_err(|e| {
         let exit = if matches!(e, ApiError::Open(_)) { Exit::Config } else { Exit::Busy };
         fail(exit, format!("{e}; see --api, or --listen of `detector`"))
-    })
+    })?;
+    Ok(Running { http, service })
 }
 
 /// `detector`: the API alone, until a signal ends it.
@@ -57,7 +70,7 @@ pub fn run(args: &DetectorArgs) -> anyhow::Result<Exit> {
             fail(Exit::Input, format!("--listen: '{address}' is no address with port such as 127.0.0.1:5000"))
         })?;
     }
-    let Some(api) = config.api else {
+    let Some(api) = config.api.clone() else {
         return Err(fail(
             Exit::Config,
             "api.address is \"off\": there is nothing to run; set it or use --listen",
@@ -65,10 +78,12 @@ pub fn run(args: &DetectorArgs) -> anyhow::Result<Exit> {
     };
     let mut signals =
         signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context("cannot handle signals")?;
-    let running = start(api, &config.rules)?;
-    tracing::info!("detector on http://{}; its contract is at /openapi.json", running.address());
+    let models = learned::load_promoted(&config)?;
+    let version = bundles::version(&config, &models);
+    let running = start(api, &config.rules, (models, version))?;
+    tracing::info!("detector on http://{}; its contract is at /openapi.json", running.http.address());
     signals.forever().next();
-    running.stop();
+    running.http.stop();
     tracing::info!("stopped");
     Ok(Exit::Ok)
 }

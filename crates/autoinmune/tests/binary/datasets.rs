@@ -114,7 +114,7 @@ fn datasets_are_split_merged_labelled_and_anonymised() {
     std::fs::write(&labels, LABELS).expect("written");
 
     let report =
-        json(&["dataset", "label", &table, "--labels", &labels, "--to", &at("labelled"), "-o", "json"]);
+        json(&["dataset", "label", &table, "--labels", &labels, "--out", &at("labelled"), "-o", "json"]);
     assert_eq!(report["unreadable"], 0);
     let (rows, named) = (report["rows"].as_u64().expect("rows"), report["named"].as_u64().expect("named"));
     assert!(rows > 900 && named > 800 && named < rows, "{report}");
@@ -127,7 +127,7 @@ fn datasets_are_split_merged_labelled_and_anonymised() {
         "--grouped",
         "--seed",
         "7",
-        "--to",
+        "--out",
         &at("split"),
         "-o",
         "json",
@@ -142,7 +142,7 @@ fn datasets_are_split_merged_labelled_and_anonymised() {
         "merge",
         &at("split/train"),
         &at("split/test"),
-        "--to",
+        "--out",
         &at("whole.csv"),
         "-o",
         "json",
@@ -158,7 +158,7 @@ fn datasets_are_split_merged_labelled_and_anonymised() {
         &at("labelled"),
         "--key-file",
         &at("key"),
-        "--to",
+        "--out",
         &at("public"),
         "-o",
         "json",
@@ -169,7 +169,7 @@ fn datasets_are_split_merged_labelled_and_anonymised() {
     );
     let text = std::fs::read_to_string(at("public/dataset.toml")).expect("a manifest");
     assert!(text.contains("anonymised = \"crypto-pan\""), "{text}");
-    json(&["dataset", "merge", &at("public"), "--to", &at("public.csv"), "-o", "json"]);
+    json(&["dataset", "merge", &at("public"), "--out", &at("public.csv"), "-o", "json"]);
     let text = std::fs::read_to_string(at("public.csv")).expect("a table");
     assert!(
         !text.contains("192.0.2.") && !text.contains("1:"),
@@ -185,7 +185,7 @@ fn an_anonymised_capture_tells_the_same_story() {
     let run = |key: Option<&str>| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_autoinmune"));
         command
-            .args(["dataset", "anonymise", &capture(), "--to", path(&to)])
+            .args(["dataset", "anonymise", &capture(), "--out", path(&to)])
             .env_remove("AUTOINMUNE_ANONYMISE_KEY");
         if let Some(key) = key {
             command.env("AUTOINMUNE_ANONYMISE_KEY", key);
@@ -218,16 +218,17 @@ fn what_cannot_be_done_is_said_in_a_sentence() {
     let (plain, out) = (path(&plain), path(&dir).to_owned() + "/out");
     for (args, why) in [
         (&["check", "nowhere.csv"][..], "cannot read nowhere.csv"),
+        (&["check", "/nowhere"], "cannot read /nowhere: No such file"),
         (&["check", plain], "line 3: 1 fields where the header has 2"),
-        (&["check", plain, "--class", "kind"], "there is no column 'kind'; there are dur, rate"),
-        (&["split", plain, "--time", "--to", &out], "no column tells the time"),
+        (&["check", plain, "--label", "kind"], "there is no column 'kind'; there are dur, rate"),
+        (&["split", plain, "--time", "--out", &out], "no column tells the time"),
         (
-            &["split", plain, "--grouped", "--test", "1.5", "--to", &out],
+            &["split", plain, "--grouped", "--test-share", "1.5", "--out", &out],
             "a test share of 1.5 is not between 0 and 1",
         ),
-        (&["split", plain, "--grouped", "--to", "x.csv"], "a split makes a directory"),
-        (&["label", plain, "--labels", "nowhere.csv", "--to", &out], "labels nowhere.csv: cannot read"),
-        (&["merge", plain, "--to", plain], "exists; name another file"),
+        (&["split", plain, "--grouped", "--out", "x.csv"], "a split makes a directory"),
+        (&["label", plain, "--labels", "nowhere.csv", "--out", &out], "labels nowhere.csv: cannot read"),
+        (&["merge", plain, "--out", plain], "exists; name another file"),
     ] {
         let output = autoinmune(&[&["dataset"], args].concat());
         assert_eq!(output.status.code(), Some(2), "{args:?}");

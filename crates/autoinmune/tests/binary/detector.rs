@@ -254,3 +254,102 @@ fn the_committed_contract_is_the_served_one() {
     let committed = std::fs::read_to_string(repository().join("docs/openapi.json")).expect("a document");
     assert_eq!(serde_json::from_str::<Value>(&committed).expect("JSON"), served, "run `cargo xtask docs`");
 }
+
+/// A batch of nothing but its head, at a time of now.
+fn batch(number: u64, flows: &[Value], windows: &[Value]) -> Value {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_secs();
+    let features = &detect::learned::row::SHIPPED[..];
+    json!({ "sensor": "gate", "run": "00000000000000aa", "number": number, "time": now + 20,
+            "schema": detect::learned::exchange::schema_hash(features).expect("known features"),
+            "features": features, "flows": flows, "windows": windows })
+}
+
+/// A flow as a flood of datagrams has them, that ended `at` seconds from now.
+fn flood(at: f64, port: u16) -> Value {
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_secs_f64();
+    let values: Vec<Value> = detect::learned::row::SHIPPED
+        .iter()
+        .map(|name| match *name {
+            "proto" => json!("udp"),
+            "service" => json!("-"),
+            "state" => json!("INT"),
+            "spkts" => json!(1),
+            "sbytes" | "smean" => json!(1028),
+            "dpkts" | "dbytes" | "dur" => json!(0),
+            _ => Value::Null,
+        })
+        .collect();
+    json!({ "at": now + at, "since": now + at, "values": values,
+            "ends": { "source_ip": "203.0.113.9", "source_port": 4444, "target_ip": "192.0.2.1",
+                      "target_port": port, "protocol": 17 } })
+}
+
+#[test]
+fn what_sensors_post_is_judged_once_counted_by_sensor_and_refused_where_clocks_or_features_differ() {
+    let detector = Detector::start(None);
+    let post = |batch: &Value| detector.ask("POST", "/detect/flows", &batch.to_string());
+    let flows: Vec<Value> = (0..200).map(|n| flood(f64::from(n) / 100.0, 1000 + n)).collect();
+    let first = batch(1, &flows, &[]);
+    let (status, answer) = post(&first);
+    assert_eq!(
+        (status, &answer["flows"], &answer["repeated"]),
+        (200, &json!(200), &json!(false)),
+        "{answer}"
+    );
+    let (_, again) = post(&first);
+    assert_eq!((&again["flows"], &again["repeated"]), (&json!(200), &json!(true)), "{again}");
+    // Two batches never came.
+    let window = json!({ "at": first["time"], "since": first["time"], "source_ip": "203.0.113.9",
+                         "windows": [vec![Value::Null; 24], vec![json!(1); 24]] });
+    assert_eq!(post(&batch(4, &[], &[window.clone()])).0, 200);
+    assert_eq!(post(&batch(2, &[], &[])).1["repeated"], true, "late ones are not judged");
+    let (_, stats) = detector.ask("GET", "/stats", "");
+    let gate = &stats["sensors"]["gate"];
+    for (name, count) in [("batches", 2), ("repeated", 2), ("missing", 2), ("flows", 200), ("windows", 1)] {
+        assert_eq!(gate[name], count, "{name}: {stats:#}");
+    }
+    let (_, metrics) = detector.ask("GET", "/metrics", "");
+    let metrics = metrics.as_str().expect("text");
+    for line in [
+        "ml_detector_sensor_flows_total{sensor=\"gate\"} 200",
+        "ml_detector_sensor_batches_missing_total{sensor=\"gate\"} 2",
+        "ml_detector_advanced_model_status{model=\"flows\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+    let (_, models) = detector.ask("GET", "/models", "");
+    let named = |name: &str| models.as_array().expect("a list").iter().any(|m| m["name"] == name);
+    assert!(named("flows") && named("windows"), "{models:#}");
+
+    let refused = |change: &dyn Fn(&mut Value), about: &str| {
+        let mut b = batch(9, &[flood(0.0, 53)], &[window.clone()]);
+        change(&mut b);
+        let (status, problem) = post(&b);
+        assert_eq!(status, 409, "{about}: {problem}");
+        assert!(problem["detail"].as_str().is_some_and(|d| d.contains(about)), "{about}: {problem}");
+    };
+    refused(&|b| b["schema"] = json!("0000000000000000"), "run the same version");
+    refused(&|b| b["features"][0] = json!("phase of the moon"), "phase of the moon");
+    refused(&|b| drop(b["flows"][0]["values"].as_array_mut().expect("a list").pop()), "39 values");
+    refused(&|b| b["flows"][0]["values"][0] = json!("\u{1b}[31m"), "\"dur\" is not a number");
+    refused(&|b| b["flows"][0]["at"] = json!(1_000_000_000), "`at` of flow 0");
+    refused(&|b| b["windows"][0]["at"] = json!(4_000_000_000_u64), "ahead");
+    refused(&|b| b["time"] = json!(0), "`time`");
+    refused(&|b| b["windows"][0]["windows"] = json!([[1, 2, 3]]), "window 0");
+    assert_eq!(
+        detector.ask("GET", "/stats", "").1["sensors"]["gate"]["batches"],
+        2,
+        "nothing of them was judged"
+    );
+}
+
+#[test]
+fn without_learned_models_sensors_are_told_so() {
+    let config = scratch("detector-without-models").join("config.toml");
+    std::fs::write(&config, "[models]\nbundle = \"none\"\n").expect("a configuration");
+    let detector = Detector::start(config.to_str());
+    let (status, problem) = detector.ask("POST", "/detect/flows", &batch(1, &[], &[]).to_string());
+    assert_eq!(status, 404, "{problem}");
+    assert!(problem["detail"].as_str().is_some_and(|d| d.contains("models.bundle")), "{problem}");
+}

@@ -153,7 +153,7 @@ fn packed_tables_directories_and_parquet_are_read_alike() {
     let train = write(&dir, "train.csv", &text);
     let test = write(&dir, "test.csv", &flows(2, 300));
     let parquet = dir.join("train.parquet");
-    let merged = autoinmune(&["dataset", "merge", path(&train), "--to", path(&parquet)]);
+    let merged = autoinmune(&["dataset", "merge", path(&train), "--out", path(&parquet)]);
     assert!(merged.status.success(), "{}", stderr(&merged));
     let of = |train: &Path| {
         let (v, _) = evaluated(train, &test, &["--label", "kind"]);

@@ -13,4 +13,5 @@ mod learning;
 mod logs;
 mod models;
 mod replay;
+mod strain;
 mod workers;

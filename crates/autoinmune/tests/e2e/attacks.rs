@@ -36,6 +36,12 @@ fn services(host: &Host) -> ([Server; 3], Services) {
 
 /// A real sshd on port 22 of both IP versions, which takes one key and refuses every password.
 pub(crate) fn sshd(host: &Host) -> Daemon {
+    // Its log goes to standard error.
+    sshd_with(host, &["-e"])
+}
+
+/// As [`sshd`], with options that say where it logs; without any, to syslog.
+pub(crate) fn sshd_with(host: &Host, options: &[&str]) -> Daemon {
     let path = |name: &str| host.path(name).to_str().expect("a plain path").to_owned();
     for key in ["host_key", "user_key"] {
         let args = ["-q", "-t", "ed25519", "-N", "", "-f", &path(key)];
@@ -53,7 +59,9 @@ pub(crate) fn sshd(host: &Host) -> Daemon {
     );
     std::fs::write(host.path("sshd_config"), config).expect("sshd_config");
     let log = host.path("sshd.log");
-    let daemon = host.daemon("/usr/sbin/sshd", &["-D", "-e", "-f", &path("sshd_config")], &log);
+    let file = path("sshd_config");
+    let args = [&["-D", "-f", &file], options].concat();
+    let daemon = host.daemon("/usr/sbin/sshd", &args, &log);
     let open = host.range.wait_for_port(at(22), PATIENCE).expect("the outside");
     assert!(open, "{}", std::fs::read_to_string(log).unwrap_or_default());
     daemon

@@ -1,12 +1,11 @@
 //! The HTTP API of a running agent.
 
-use crate::support::{Host, PATIENCE, text, until};
+use crate::support::{Host, PATIENCE, until};
 use lab::address::{CLIENT, VICTIM};
 use lab::range::Side;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
 
 #[test]
 fn health_readiness_metrics_and_statistics() {
@@ -83,24 +82,4 @@ fn sample(metrics: &str, name: &str) -> Option<f64> {
     let line =
         metrics.lines().find(|l| l.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])))?;
     line.rsplit(' ').next()?.parse().ok()
-}
-
-#[test]
-fn promtool_accepts_the_metrics() {
-    let Some(host) = Host::new("promtool_accepts_the_metrics", &["promtool"]) else { return };
-    let agent = host.agent("", &[]);
-    let mut promtool = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("promtool");
-    let metrics = host.get("/metrics").1;
-    promtool.stdin.take().expect("piped").write_all(metrics.as_bytes()).expect("written");
-    let output = promtool.wait_with_output().expect("promtool");
-    // 3 is an opinion on style, anything else that is not 0 an error.
-    let said = text(&output.stdout) + &text(&output.stderr);
-    assert!(matches!(output.status.code(), Some(0 | 3)), "{said}\n{metrics}");
-    agent.stop();
 }

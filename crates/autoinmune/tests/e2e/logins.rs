@@ -23,7 +23,7 @@ fn config(host: &Host, more: &str) -> String {
 }
 
 /// hydra, from one of the attackers' addresses.
-fn guess(host: &Host, from: IpAddr) -> Tool {
+pub(crate) fn guess(host: &Host, from: IpAddr) -> Tool {
     let target = VICTIM.to_string();
     let route = ["route", "replace", &target, "dev", OUTSIDE_INTERFACE, "src", &from.to_string()];
     assert!(host.outside("ip", &route).status().expect("ip").success());
@@ -39,7 +39,7 @@ fn failures(host: &Host, log: &str) -> usize {
     String::from_utf8_lossy(&text).matches("Failed password").count()
 }
 
-fn rules(incident: &serde_json::Value) -> Vec<String> {
+pub(crate) fn rules(incident: &serde_json::Value) -> Vec<String> {
     let names = incident["rules"].as_array().into_iter().flatten();
     names.filter_map(|r| r.as_str()).map(str::to_owned).collect()
 }

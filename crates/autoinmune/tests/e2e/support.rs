@@ -184,12 +184,22 @@ impl Host {
 
     /// One HTTP GET to the agent's API: status and body.
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
-        self.range.enter(Side::Victim, || get("127.0.0.1:8800", path)).expect("the victim's namespace")
+        self.get_at("127.0.0.1:8800", path)
+    }
+
+    /// One HTTP GET to a service on the victim: status and body.
+    pub(crate) fn get_at(&self, addr: &str, path: &str) -> (u16, String) {
+        self.range.enter(Side::Victim, || get(addr, path)).expect("the victim's namespace")
     }
 
     /// Starts the agent on the victim's interface and waits until it answers.
     pub(crate) fn agent(&self, config: &str, args: &[&str]) -> Agent {
-        let mut agent = self.try_agent(config, args);
+        self.agent_as("run", config, args)
+    }
+
+    /// As [`Host::agent`], by another command.
+    pub(crate) fn agent_as(&self, command: &str, config: &str, args: &[&str]) -> Agent {
+        let mut agent = self.launch(command, config, args);
         let begun = Instant::now();
         while call(&agent.socket(), &Request::Ping).is_err() {
             assert!(
@@ -203,8 +213,8 @@ impl Host {
         agent
     }
 
-    /// As [`Host::agent`], without waiting.
-    pub(crate) fn try_agent(&self, config: &str, args: &[&str]) -> Agent {
+    /// As [`Host::agent_as`], without waiting.
+    fn launch(&self, command: &str, config: &str, args: &[&str]) -> Agent {
         let file = self.path("config.toml");
         std::fs::write(&file, config).expect("the configuration is written");
         let (run, state) = (self.path("run"), self.path("state"));
@@ -212,7 +222,7 @@ impl Host {
         let text = |p: &Path| p.to_str().expect("a plain path").to_owned();
         let own = [text(&file), text(&run), text(&state), text(&eve)];
         let [file_arg, run_arg, state_arg, eve_arg] = own.each_ref().map(String::as_str);
-        let mut all = vec!["run", "--config", file_arg, "--interface", VICTIM_INTERFACE];
+        let mut all = vec![command, "--config", file_arg, "--interface", VICTIM_INTERFACE];
         all.extend(["--run-dir", run_arg, "--state-dir", state_arg, "--eve", eve_arg]);
         all.extend(args);
         let daemon = self.daemon(BINARY, &all, &log);

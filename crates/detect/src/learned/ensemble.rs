@@ -157,6 +157,16 @@ pub enum Reading {
 }
 
 impl Reading {
+    /// All.
+    pub const ALL: [Self; 4] =
+        [Self::HighConfidenceAttack, Self::InvestigateEdgeCase, Self::SubtleAnomaly, Self::NormalTraffic];
+
+    /// The reading of a name as serialised.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|r| r.name() == name)
+    }
+
     /// Of whether each model finds something.
     #[must_use]
     pub const fn of(conservative: bool, adaptive: bool) -> Self {

@@ -7,6 +7,7 @@
 //! threshold is typed in. What this rests on: that windows of normal sources are as strange as those of calibration, and not
 //! all strange for the same reason. A host of a kind that was never seen breaks that; see [`Limits`].
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// κ: how much the rarest p-values count against the many middling ones. At 0.1 one in a thousand weighs 50, one in ten
@@ -46,7 +47,7 @@ impl Evidence {
 }
 
 /// How far the evidence exceeds what the budget allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum Grade {
     /// As the budget allows falsely once a day of a host, if it allows one.
     #[serde(rename = "ml_low_risk")]
@@ -75,6 +76,12 @@ impl Grade {
             Self::High => "ml_high_risk",
             Self::Critical => "ml_critical_risk",
         }
+    }
+
+    /// The grade of a name as serialised.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|g| g.name() == name)
     }
 
     /// How sure a signal of this grade is: a convention, as rules have one. A false alarm is rare by calibration; that what is

@@ -10,9 +10,10 @@
 //! [`TOGETHER`] are there or such a window ends, and are judged side by side: the trees come into the cache once for all.
 
 use super::evidence::{Evidence as Sum, Grade, Limits, e_value};
+use super::finding::{Finding, Found};
 use super::row::Columns;
 use crate::profile::table::Table;
-use crate::{Actor, Class, Evidence, Origin, Severity, Signal};
+use crate::{Class, Evidence, Signal};
 use flow::feature::Subject;
 use flow::recent::Shared;
 use flow::window::JUDGE_EVERY;
@@ -70,9 +71,26 @@ impl Pack for FlowModel {
 struct Example {
     score: f32,
     row: Vec<f32>,
-    key: FlowKey,
-    initiator: Direction,
-    first_ns: u64,
+    flow: Named,
+}
+
+/// Which flow a row is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its key.
+    pub key: FlowKey,
+    /// Who began it.
+    pub initiator: Direction,
+    /// When it began, ns.
+    pub first_ns: u64,
+}
+
+impl Named {
+    /// That of a record.
+    #[must_use]
+    pub fn of(record: &FlowRecord) -> Self {
+        Self { key: record.key, initiator: record.stats.initiator, first_ns: record.first_ns() }
+    }
 }
 
 /// A flow whose row waits to be judged.
@@ -81,9 +99,7 @@ struct Waiting {
     source: Addr,
     /// When the window began that it belongs to.
     opened_ns: u64,
-    key: FlowKey,
-    initiator: Direction,
-    first_ns: u64,
+    flow: Named,
 }
 
 /// What ended of one source within 10 s, and what adds up against it.
@@ -168,8 +184,23 @@ impl FlowView {
             (false, _) => Shared::default(),
         };
         self.columns.append(&Subject { record, shared }, &mut self.rows);
+        self.hold(now_ns, Named::of(record));
+    }
+
+    /// Judges a flow by its row, of the model's features in their order. A row of another length is left out.
+    pub fn judge_row(&mut self, now_ns: u64, flow: &Named, row: &[f32], signals: &mut Vec<Signal>) {
+        self.close_due(now_ns, signals);
+        if row.len() != self.model.hybrid.schema().len() {
+            return;
+        }
+        self.rows.extend_from_slice(row);
+        self.hold(now_ns, *flow);
+    }
+
+    /// Lets a flow wait whose row has just been added to the others.
+    fn hold(&mut self, now_ns: u64, flow: Named) {
         self.counters.judged += 1;
-        let source = record.initiator().0;
+        let source = flow.key.source(flow.initiator).0;
         let standing = self.sources.touch(source, now_ns);
         let opened_ns = *standing.opened_ns.get_or_insert_with(|| {
             self.running.push_back((now_ns, source));
@@ -178,8 +209,7 @@ impl FlowView {
         });
         standing.flows += 1;
         standing.waiting += 1;
-        let (key, initiator, first_ns) = (record.key, record.stats.initiator, record.first_ns());
-        self.waiting.push(Waiting { source, opened_ns, key, initiator, first_ns });
+        self.waiting.push(Waiting { source, opened_ns, flow });
         if self.waiting.len() >= TOGETHER {
             self.judge_waiting();
         }
@@ -214,8 +244,7 @@ impl FlowView {
             }
             if standing.example.as_ref().is_none_or(|x| score > x.score) {
                 let row = rows.get(place * width..(place + 1) * width).unwrap_or(&[]).to_vec();
-                let Waiting { key, initiator, first_ns, .. } = *flow;
-                standing.example = Some(Example { score, row, key, initiator, first_ns });
+                standing.example = Some(Example { score, row, flow: flow.flow });
             }
         });
         waiting.clear();
@@ -267,7 +296,7 @@ impl FlowView {
         let e = standing.e_values / f64::from(standing.flows.max(1));
         let example = standing.example.take();
         if standing.sum.value() < 1.0 {
-            standing.since_ns = example.as_ref().map_or(opened_ns, |x| x.first_ns);
+            standing.since_ns = example.as_ref().map_or(opened_ns, |x| x.flow.first_ns);
         }
         standing.sum.add(e);
         let Some(grade) = self.limits.grade(standing.sum) else {
@@ -295,30 +324,22 @@ impl FlowView {
         class: Option<Class>,
         example: &Example,
     ) -> Signal {
-        let (target, port) = example.key.source(example.initiator.reverse());
-        let ports = matches!(example.key.protocol, wire::packet::protocol::TCP | wire::packet::protocol::UDP);
-        Signal {
-            origin: Origin::LearnedFlow,
-            rule: RULE.into(),
-            sid: SID,
-            rev: 1,
-            class: class.unwrap_or(Class::Anomaly),
-            kind: if class.is_some() { "learned" } else { "unknown" }.into(),
-            severity: if class.is_some() && grade >= Grade::High { Severity::Medium } else { Severity::Low },
-            technique: class.map_or("", Class::technique).into(),
-            actor: Actor::Source { addr: source },
+        let Named { key, initiator, .. } = example.flow;
+        let (target, port) = key.source(initiator.reverse());
+        let ports = matches!(key.protocol, wire::packet::protocol::TCP | wire::packet::protocol::UDP);
+        let finding = Finding {
+            source,
+            found: Found::Flows(class),
+            grade,
+            at_ns: now_ns,
+            since_ns,
             target: Some(target),
             port: ports.then_some(port),
-            protocol: Some(example.key.protocol),
-            community_id: Some(flow::community_id_from(&example.key, example.initiator, 0)),
-            detail: Some(grade.name().into()),
-            at_ns: now_ns,
-            since_ns: since_ns.min(now_ns),
-            confidence: grade.confidence(),
-            may_block: false,
-            may_agree: class.is_some() && grade >= Grade::Medium,
+            protocol: Some(key.protocol),
+            community_id: Some(flow::community_id_from(&key, initiator, 0)),
             evidence: self.reasons(&example.row),
-        }
+        };
+        finding.signal()
     }
 
     /// The features that speak most for "not normal". Words cannot stand beside what is usual, and are left out.

@@ -2,11 +2,13 @@
 
 use super::ensemble::{Ensemble, Judged, Reading, hour_of_week, source_key};
 use super::evidence::{Evidence as Sum, Grade, Limits};
+use super::exchange::{FlowRow, WindowRow};
+use super::finding::{Finding, Found};
 use super::flows::{FlowCounters, FlowModel, FlowView, is_due};
 use super::watch::{Observed, SEQUENCE, Watch, end_of};
+use crate::Signal;
 use crate::profile::table::Table;
-use crate::{Actor, Class, Origin, Severity, Signal};
-use flow::{Census, EndReason, Event, PastWindow, Role, What};
+use flow::{Census, Direction, EndReason, Event, FlowKey, PastWindow, Role, What};
 use serde::Serialize;
 use std::sync::Arc;
 use wire::Addr;
@@ -214,6 +216,31 @@ impl Learned {
         self.counters.signals += (signals.len() - before) as u64;
     }
 
+    /// Judges a flow that a sensor elsewhere tells of. Times must not go back from one call to the next.
+    pub fn judge_flow(&mut self, flow: &FlowRow, signals: &mut Vec<Signal>) {
+        let before = signals.len();
+        if let Some(flows) = &mut self.flows {
+            flows.judge_row(flow.at_ns, &flow.flow, &flow.values, signals);
+        }
+        self.counters.signals += (signals.len() - before) as u64;
+    }
+
+    /// Judges a window that a sensor elsewhere tells of. Times must not go back from one call to the next.
+    pub fn judge_window(&mut self, row: WindowRow, signals: &mut Vec<Signal>) {
+        let before = signals.len();
+        self.window(row.at_ns, row.observed, row.prompted_by, &|_| false, signals);
+        self.counters.signals += (signals.len() - before) as u64;
+    }
+
+    /// Lets time pass where sensors elsewhere tell of it.
+    pub fn pass(&mut self, now_ns: u64, signals: &mut Vec<Signal>) {
+        let before = signals.len();
+        if let Some(flows) = &mut self.flows {
+            flows.advance(now_ns, signals);
+        }
+        self.counters.signals += (signals.len() - before) as u64;
+    }
+
     /// What was counted.
     #[must_use]
     pub fn counters(&self) -> LearnedCounters {
@@ -241,7 +268,8 @@ impl Learned {
         past.sort_by_key(|p| (p.window.start_ns, p.addr));
         for window in past.drain(..) {
             if let Some(observed) = self.watch.end(now_ns, &window) {
-                self.window(now_ns, observed, census, allowed, signals);
+                let prompted_by = census.entity_at(observed.addr, Role::Source).and_then(|e| e.prompted_by);
+                self.window(now_ns, observed, prompted_by, allowed, signals);
             }
         }
         self.past = past;
@@ -251,7 +279,7 @@ impl Learned {
         &mut self,
         now_ns: u64,
         observed: Observed,
-        census: &Census,
+        prompted_by: Option<(FlowKey, Direction)>,
         allowed: &dyn Fn(Addr) -> bool,
         signals: &mut Vec<Signal>,
     ) {
@@ -260,7 +288,7 @@ impl Learned {
         if let Some((ensemble, limits)) = self.ensemble.as_ref().filter(|_| !allowed(observed.addr)) {
             self.counters.windows_judged += 1;
             let standing = self.standings.touch(observed.addr, now_ns);
-            let (found, signal) = hear(ensemble, limits, standing, now_ns, &observed, census);
+            let (found, signal) = hear(ensemble, limits, standing, now_ns, &observed, prompted_by);
             signals.extend(signal);
             judged = Some(found);
         }
@@ -277,7 +305,7 @@ fn hear(
     standing: &mut Standing,
     now_ns: u64,
     observed: &Observed,
-    census: &Census,
+    prompted_by: Option<(FlowKey, Direction)>,
 ) -> (Judged, Option<Signal>) {
     let (source, hour) = (source_key(observed.addr), hour_of_week(observed.start_ns));
     let judged = ensemble.judge(source, hour, &observed.sequence);
@@ -304,34 +332,17 @@ fn hear(
         return (judged, None);
     }
     standing.spoken = Some((grade, now_ns));
-    let sure = reading == Reading::HighConfidenceAttack;
-    let prompted_by = census.entity_at(observed.addr, Role::Source).and_then(|e| e.prompted_by);
-    let severity = match (sure, grade >= Grade::High) {
-        (true, true) => Severity::Medium,
-        (true, false) => Severity::Low,
-        (false, _) => Severity::Info,
-    };
-    let signal = Signal {
-        origin: Origin::LearnedWindow,
-        rule: RULE.into(),
-        sid: SID,
-        rev: 1,
-        class: Class::Anomaly,
-        kind: grade.name().into(),
-        severity,
-        technique: Class::Anomaly.technique().into(),
-        actor: Actor::Source { addr: observed.addr },
+    let finding = Finding {
+        source: observed.addr,
+        found: Found::Windows(reading),
+        grade,
+        at_ns: now_ns,
+        since_ns: standing.since_ns.min(end_of(observed.start_ns)),
         target: prompted_by.map(|(key, initiator)| key.source(initiator.reverse()).0),
         port: None,
         protocol: None,
         community_id: prompted_by.map(|(key, initiator)| flow::community_id_from(&key, initiator, 0)),
-        detail: Some(reading.name().into()),
-        at_ns: now_ns,
-        since_ns: standing.since_ns.min(end_of(observed.start_ns)).min(now_ns),
-        confidence: if sure { grade.confidence() } else { Grade::Low.confidence() },
-        may_block: false,
-        may_agree: sure && grade >= Grade::Medium,
         evidence: ensemble.explain(source, hour, &observed.sequence),
     };
-    (judged, Some(signal))
+    (judged, Some(finding.signal()))
 }

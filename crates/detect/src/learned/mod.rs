@@ -7,12 +7,16 @@
 //! p-values of one source add up ([`evidence`]) until they exceed what the budget of false alarms allows. Only then there is
 //! a signal. A learned signal never blocks by itself; see [`crate::Incident::suffices`].
 //!
+//! A sensor may have all that judged elsewhere: [`exchange`] is what passes between the two, [`finding`] what comes of it.
+//!
 //! [`watch`] keeps what is needed of each source, [`vector`] and [`row`] are the tables of features, [`fit`] trains, and
 //! [`measure`] says how good the views are on data they were not trained on.
 
 pub mod calibrate;
 pub mod ensemble;
 pub mod evidence;
+pub mod exchange;
+pub mod finding;
 pub mod fit;
 pub mod flows;
 mod judge;
@@ -22,4 +26,5 @@ pub mod vector;
 pub mod watch;
 pub mod words;
 
+pub use finding::{Finding, Found};
 pub use judge::{JudgedWindow, Learned, LearnedCounters, ModelError, Models, RULE, SID};

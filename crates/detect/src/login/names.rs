@@ -7,7 +7,7 @@ use learn::text::{Classifier, Gram};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The shipped classifier, made by `cargo xtask usernames`.
+/// The shipped classifier, made by `cargo xtask text`.
 const MODEL: &[u8] = include_bytes!("../../../../models/usernames.bin");
 
 /// What a name is.

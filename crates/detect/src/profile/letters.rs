@@ -99,10 +99,30 @@ fn is_unregistered(label: &str) -> bool {
     )
 }
 
+/// Domains under which a provider gives names to whoever asks, so that the label before them is the one that was chosen:
+/// dynamic DNS, which some algorithms build on. A few of the largest; the others make many owners look like one.
+fn is_given_out(domain: &str) -> bool {
+    matches!(
+        domain,
+        "ddns.net"
+            | "duckdns.org"
+            | "dyndns.org"
+            | "dynserv.com"
+            | "dynu.net"
+            | "hopto.org"
+            | "mooo.com"
+            | "no-ip.biz"
+            | "no-ip.org"
+            | "sytes.net"
+            | "yi.org"
+            | "zapto.org"
+    )
+}
+
 /// A name split where its owner's part begins: what is below the registered domain, and that domain.
 ///
 /// The domain is the last two labels, three where the last is a country's (two letters) and the one before it is such as
-/// `co`. `None` for single labels and for names that nobody registers.
+/// `co`, and where a provider gives out names below the two. `None` for single labels and for names that nobody registers.
 pub(crate) fn registered(name: &str) -> Option<(&str, &str)> {
     let name = name.strip_suffix('.').unwrap_or(name);
     // Names are short: bytes one by one cost less than a search made for long texts.
@@ -120,6 +140,10 @@ pub(crate) fn registered(name: &str) -> Option<(&str, &str)> {
         begin = dots.next();
     }
     match begin {
+        Some(at) if is_given_out(name.get(at + 1..)?) => {
+            let before = dots.next();
+            Some((before.map_or(Some(""), |at| name.get(..at))?, name.get(before.map_or(0, |at| at + 1)..)?))
+        }
         Some(at) => Some((name.get(..at)?, name.get(at + 1..)?)),
         None => Some(("", name)),
     }
@@ -175,6 +199,9 @@ mod tests {
             ("example.co.uk.", Some(("", "example.co.uk"))),
             ("a.co.example", Some(("a", "co.example"))),
             ("co.uk", None),
+            ("a.b.host.duckdns.org", Some(("a.b", "host.duckdns.org"))),
+            ("host.duckdns.org", Some(("", "host.duckdns.org"))),
+            ("duckdns.org", Some(("", "duckdns.org"))),
             ("localhost", None),
             ("", None),
             ("1.0.0.10.in-addr.arpa", None),

@@ -19,7 +19,7 @@ mod exploits;
 mod files;
 mod icmp;
 mod kerberos;
-mod letters;
+pub(crate) mod letters;
 pub(crate) mod login;
 mod logins;
 mod modbus;
@@ -94,6 +94,7 @@ subjects! {
     ModbusClient "modbus_client" "What one client does to one server over Modbus/TCP in 60 s; 4,096 pairs, acquaintances kept for a week.";
     DomainNames "domain_names" "What one client asks below one registered domain, over a minute and an hour; 16,384 pairs, remembered for three days.";
     NonexistentDomains "nonexistent_domains" "Domains that one client asked for and that do not exist, over five minutes and an hour; 8,192 clients.";
+    DrawnDomains "drawn_domains" "Domains that one client asked for, whether they exist or not, over an hour; 8,192 clients.";
     SlowHttp "slow_http" "HTTP requests of one source to one service that are held up for 10 s or longer; 16,384 connections.";
     SlowHttpTarget "slow_http_target" "HTTP requests of all sources to one service that are held up for 10 s or longer.";
     WrongPort "wrong_port" "A flow that ended, of an application that does not belong on its port.";
@@ -372,7 +373,7 @@ pub fn all(home: &Arc<Home>) -> Vec<Box<dyn Profile>> {
         Box::<kerberos::KerberosClients>::default(),
         Box::<names::NameAnswers>::default(),
         Box::<dns::Names>::default(),
-        Box::<dga::Nonexistent>::default(),
+        Box::<dga::DrawnNames>::default(),
         Box::<slow_http::SlowHttp>::default(),
         Box::<protocol::Anomalies>::default(),
     ]

@@ -13,6 +13,8 @@ const WORDS: [&str; 32] = [
 const HEX: &[u8] = b"0123456789abcdef";
 const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz";
 const BASE32: &[u8] = b"abcdefghijklmnopqrstuvwxyz234567";
+const CONSONANTS: &[u8] = b"bcdfghjklmnpqrstvwxz";
+const VOWELS: &[u8] = b"aeiouy";
 /// Longest text of one placeholder.
 const MOST: usize = 250;
 const TYPE_A: u16 = 1;
@@ -35,7 +37,7 @@ impl Lots {
 }
 
 /// The `n`-th name after a pattern: `{n}` is the number, `{word}` a word, `{hex:8}`, `{letters:8}` and `{base32:8}` that many
-/// characters drawn by lot. `None` where a placeholder is none of them.
+/// characters drawn by lot, `{spoken:8}` consonants and vowels in turn. `None` where a placeholder is none of them.
 pub(crate) fn name(pattern: &str, n: u32) -> Option<String> {
     let mut lots = Lots((u64::from(n) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let (mut text, mut rest) = (String::new(), pattern);
@@ -47,13 +49,15 @@ pub(crate) fn name(pattern: &str, n: u32) -> Option<String> {
             None if inside == "word" => text.push_str(WORDS.get(lots.draw(WORDS.len()))?),
             Some((kind, length)) => {
                 let length: usize = length.parse().ok().filter(|n| *n <= MOST)?;
-                let alphabet = match kind {
-                    "hex" => HEX,
-                    "letters" => LETTERS,
-                    "base32" => BASE32,
+                match kind {
+                    "hex" => text.push_str(&lots.text(HEX, length)),
+                    "letters" => text.push_str(&lots.text(LETTERS, length)),
+                    "base32" => text.push_str(&lots.text(BASE32, length)),
+                    "spoken" => (0..length).for_each(|i| {
+                        text.push_str(&lots.text(if i % 2 == 0 { CONSONANTS } else { VOWELS }, 1));
+                    }),
                     _ => return None,
-                };
-                text.push_str(&lots.text(alphabet, length));
+                }
             }
             None => return None,
         }

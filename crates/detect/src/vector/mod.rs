@@ -133,7 +133,7 @@ pub struct Traffic {
     /// Receive window the sender states in TCP; 0 stands for 64,240 bytes.
     #[serde(default)]
     pub window: u16,
-    /// Name a DNS query asks for; `{n}` is the number of the query, `{word}` a word, `{hex:8}`, `{letters:8}`, `{base32:8}`
+    /// Name a DNS query asks for; `{n}` is the number of the query, `{word}` a word, `{hex:8}`, `{letters:8}`, `{base32:8}`, `{spoken:8}`
     /// that many characters drawn by lot, the same in each run.
     #[serde(default)]
     pub query: String,

@@ -12,12 +12,14 @@
 //! - [`reservoir`], [`windows`]: bounded memories in which no entity has more than its share.
 //! - [`drift`], [`schedule`]: when to learn anew, and how much processor time that may take.
 //! - [`gate`], [`shadow`]: whether a new model may take the place of the old one.
+//! - [`ground`]: what a classifier was trained on, to train it anew with more.
 //!
 //! [`Life`] is all of it but the models: which model is trained, and on which features, is the caller's affair.
 
 pub mod confidence;
 pub mod drift;
 pub mod gate;
+pub mod ground;
 pub mod quarantine;
 pub mod reservoir;
 pub mod schedule;
@@ -29,6 +31,7 @@ mod keeper;
 pub use confidence::Confidence;
 pub use drift::Drift;
 pub use gate::{Figures, Gates, Refusal};
+pub use ground::Ground;
 pub use keeper::{Counters, Life, Options, rows};
 pub use quarantine::{Gravity, Quarantine};
 pub use reservoir::Reservoir;

@@ -12,12 +12,14 @@ use std::net::IpAddr;
 pub const LONGEST_TEXT: usize = 1024;
 
 /// A field that may be left out, but if it is there has a value: `null` is none.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(from).map(Some)
 }
 
 /// An address in text.
-fn address(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn address(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "anyOf": [{ "type": "string", "format": "ipv4" }, { "type": "string", "format": "ipv6" }] })
 }
 
@@ -251,6 +253,25 @@ pub struct Model {
     pub figures: BTreeMap<String, f64>,
 }
 
+/// What a sensor posted, since the detector knows it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SensorStats {
+    /// Batches taken.
+    pub batches: u64,
+    /// Batches that had been judged before and were answered again.
+    pub repeated: u64,
+    /// Batches that the sensor numbered and that never came: it dropped them, or they are on their way.
+    pub missing: u64,
+    /// Flows judged.
+    pub flows: u64,
+    /// Windows of sources judged.
+    pub windows: u64,
+    /// Findings told.
+    pub findings: u64,
+    /// When it was heard of last, seconds since 1970.
+    pub last_heard: f64,
+}
+
 /// The answer of `GET /stats`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DetectorStats {
@@ -262,6 +283,10 @@ pub struct DetectorStats {
     pub threats: BTreeMap<String, u64>,
     /// Readings, by name.
     pub readings: BTreeMap<String, u64>,
+    /// Sensors that post flows, by name; the 32 heard of latest.
+    pub sensors: BTreeMap<String, SensorStats>,
+    /// Sensors forgotten to make room for others.
+    pub sensors_forgotten: u64,
     /// Snapshots held as recent history.
     pub history: u64,
     /// Version of the model that judges.

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod amount;
+pub mod batch;
 pub mod body;
 pub mod openapi;
 mod routes;
@@ -13,6 +14,7 @@ use crate::http::problem::Problem;
 use crate::http::{Http, HttpConfig, HttpError, Limits};
 use crate::metrics::detector::DetectorMetrics;
 use access::{Credentials, Gate, Rates};
+use batch::{Batch, BatchAnswer};
 use body::{Answer, DetectorStats, Job, Logins, Model, NameAnswer, Traffic};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -21,13 +23,18 @@ use std::time::Duration;
 /// Where the API listens unless told otherwise.
 pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5000);
 
-/// Who judges. All but [`Detector::detect_prometheus`] are called on the API's thread: answer from what is at hand, within a
+/// Who judges. All but [`Detector::detect_flows`] and [`Detector::detect_prometheus`] are called on the API's thread: answer from what is at hand, within a
 /// millisecond.
 pub trait Detector: Send + Sync {
     /// Judges figures of traffic.
     fn detect_traffic(&self, traffic: &Traffic, at_ns: u64) -> Answer;
     /// Judges logins.
     fn detect_logins(&self, logins: &Logins, at_ns: u64) -> Answer;
+    /// Judges flows and windows that a sensor posts. `at_ns` is when it was asked.
+    ///
+    /// # Errors
+    /// A problem with status 404 or 409, and what to do.
+    fn detect_flows(&self, batch: &Batch, at_ns: u64) -> Result<BatchAnswer, Problem>;
     /// Reads the sensor's figures from the Prometheus server that is configured, and judges them. May wait for it.
     ///
     /// # Errors

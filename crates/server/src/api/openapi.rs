@@ -1,5 +1,6 @@
 //! The API in OpenAPI 3.1: schemas from the types that are read and written, paths from the table here.
 
+use super::batch::{Batch, BatchAnswer};
 use super::body::{Answer, DetectorStats, Job, Logins, Model, NameAnswer, NameQuestion, Question, Traffic};
 use crate::http::problem::Problem;
 use schemars::generate::SchemaSettings;
@@ -147,6 +148,20 @@ fn paths(s: &mut SchemaGenerator) -> Value {
             ("504", "Prometheus took too long"),
         ],
     );
+    let good = json_of::<BatchAnswer>(s, "What was found");
+    let flows = operation(
+        s,
+        ("detectFlows", "Judge flows and windows of sources that a sensor posts, by learned models"),
+        ("200", good),
+        &[
+            ("404", "No learned model judges here"),
+            ("409", "Sensor and detector do not agree about features or the time; `detail` says what to do"),
+            BODY[0],
+            BODY[1],
+            ("503", "Too many batches at once; Retry-After says how long to wait"),
+        ],
+    );
+    let flows = with_body::<Batch>(s, flows);
     let good = json_of::<NameAnswer>(s, "What it is, and why");
     let classify =
         operation(s, ("classifyUsername", "Say what kind of text a user name is"), ("200", good), &BODY);
@@ -195,6 +210,7 @@ fn paths(s: &mut SchemaGenerator) -> Value {
     );
     json!({
         "/detect": { "post": detect },
+        "/detect/flows": { "post": flows },
         "/detect/prom": { "get": prometheus },
         "/classify_username": { "post": classify },
         "/train": { "post": train },

@@ -2,10 +2,11 @@
 
 use super::Detector;
 use super::access::{self, Gate};
+use super::batch::{self, Batch};
 use super::body::{LONGEST_TEXT, Logins, NameQuestion, Privilege, Time, Traffic};
 use super::openapi;
 use crate::http::Limits;
-use crate::http::guard::Guard;
+use crate::http::guard::{Guard, Large};
 use crate::http::problem::Problem;
 use crate::http::router::exposition;
 use axum::body::Bytes;
@@ -23,12 +24,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Where sensors post what is to be judged by learned models.
+pub(super) const FLOWS: &str = "/detect/flows";
+/// Batches in memory at once.
+const BATCHES: usize = 8;
+
 type Judge = State<Arc<dyn Detector>>;
 
 /// All routes, for an API bound to `bound`.
 pub(super) fn router(detector: Arc<dyn Detector>, gate: Gate, bound: IpAddr, limits: Limits) -> Router {
     let app = Router::new()
         .route("/detect", post(detect))
+        .route(FLOWS, post(flows))
         .route("/detect/prom", get(detect_prometheus))
         .route("/classify_username", post(classify))
         .route("/train", post(train))
@@ -41,9 +48,11 @@ pub(super) fn router(detector: Arc<dyn Detector>, gate: Gate, bound: IpAddr, lim
         .route("/openapi.json", get(document))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
-        .with_state(detector)
-        .layer(from_fn_with_state(Arc::new(gate), access::gate));
-    Guard { bound, limits }.around(app).layer(from_fn(identify))
+        .with_state(detector);
+    let large = Large::new(FLOWS, batch::MAX_BYTES, BATCHES);
+    let guard = Guard { bound, limits, large: Some(large) };
+    let app = guard.bodies(app).layer(from_fn_with_state(Arc::new(gate), access::gate));
+    guard.around(app).layer(from_fn(identify))
 }
 
 /// Gives every request an identifier, which its answer carries: the caller's own if it is a plain one.
@@ -75,8 +84,8 @@ fn bad(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
 }
 
-/// The JSON of a body.
-fn read(headers: &HeaderMap, body: &[u8]) -> Result<Value, Problem> {
+/// Whether a body is said to be JSON.
+fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if kind != "application/json" && !(kind.starts_with("application/") && kind.ends_with("+json")) {
@@ -85,8 +94,17 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Result<Value, Problem> {
             "the body must be JSON: Content-Type: application/json",
         ));
     }
-    serde_json::from_slice(body)
-        .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {e}")))
+    Ok(())
+}
+
+fn no_json(e: &serde_json::Error) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, clean(&format!("the body is not JSON: {e}")))
+}
+
+/// The JSON of a body.
+fn read(headers: &HeaderMap, body: &[u8]) -> Result<Value, Problem> {
+    is_json(headers)?;
+    serde_json::from_slice(body).map_err(|e| no_json(&e))
 }
 
 /// A value of JSON as a type of the contract.
@@ -159,6 +177,22 @@ fn check_logins(l: &Logins) -> Result<(), Problem> {
         short("privilege_level", Some(word))?;
     }
     Ok(())
+}
+
+async fn flows(State(detector): Judge, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
+    is_json(&headers)?;
+    // Hundreds of judgements: not on the thread that answers everybody else.
+    let judge = move || {
+        let batch: Batch = serde_json::from_slice(&body).map_err(|e| match e.classify() {
+            serde_json::error::Category::Data => bad(clean(&e.to_string())),
+            _ => no_json(&e),
+        })?;
+        batch.check().map_err(bad)?;
+        detector.detect_flows(&batch, wall_ns())
+    };
+    let answer = tokio::task::spawn_blocking(judge).await;
+    let failed = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the batch could not be judged");
+    Ok(Json(answer.map_err(failed)??).into_response())
 }
 
 async fn detect_prometheus(State(detector): Judge) -> Result<Response, Problem> {

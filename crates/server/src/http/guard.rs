@@ -11,20 +11,56 @@ use axum::http::{StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// What the guard must know.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Guard {
     /// Address the API listens on.
     pub(crate) bound: IpAddr,
     /// Bounds.
     pub(crate) limits: Limits,
+    /// A path whose bodies may be larger than those of the others.
+    pub(crate) large: Option<Large>,
 }
+
+/// A path with large bodies. Only few are in memory at once, so that many clients cannot fill it.
+#[derive(Clone)]
+pub(crate) struct Large {
+    path: &'static str,
+    bytes: usize,
+    places: Arc<Semaphore>,
+}
+
+impl Large {
+    /// At most `at_once` bodies of at most `bytes` on this path.
+    pub(crate) fn new(path: &'static str, bytes: usize, at_once: usize) -> Self {
+        Self { path, bytes, places: Arc::new(Semaphore::new(at_once)) }
+    }
+}
+
+/// How long a large body waits for a place.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Guard {
     /// Puts the guard in front of all routes.
     pub(crate) fn around(self, app: Router) -> Router {
         app.layer(from_fn_with_state(self, guard))
+    }
+
+    /// Has bodies read before routes are called. Whoever may not ask is to be turned away before that.
+    pub(crate) fn bodies(&self, app: Router) -> Router {
+        app.layer(from_fn_with_state(self.clone(), read))
+    }
+
+    fn large(&self, path: &str) -> Option<&Large> {
+        self.large.as_ref().filter(|l| l.path == path)
+    }
+
+    fn body_bytes(&self, path: &str) -> usize {
+        self.large(path).map_or(self.limits.body_bytes, |l| l.bytes)
     }
 }
 
@@ -46,8 +82,12 @@ fn refuse(status: StatusCode, why: &str) -> Response {
     Problem::new(status, why).into_response()
 }
 
+fn too_large(most: usize) -> Response {
+    refuse(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body exceeds {most} bytes or ended early"))
+}
+
 async fn admit(guard: Guard, request: Request, next: Next) -> Response {
-    let Guard { bound, limits } = guard;
+    let Guard { bound, limits, .. } = guard;
     let uri_bytes = request.uri().path_and_query().map_or(0, |p| p.as_str().len());
     if uri_bytes > limits.uri_bytes {
         return refuse(
@@ -65,19 +105,33 @@ async fn admit(guard: Guard, request: Request, next: Next) -> Response {
         }
         Some(_) => {}
     }
-    let (head, body) = request.into_parts();
     // An announced length is believed at once, an unannounced one is counted.
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    let too_large = || {
-        refuse(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            &format!("the body exceeds {} bytes or ended early", limits.body_bytes),
-        )
-    };
-    if announced > limits.body_bytes {
-        return too_large();
+    let announced = usize::try_from(request.body().size_hint().lower()).unwrap_or(usize::MAX);
+    let most = guard.body_bytes(request.uri().path());
+    if announced > most {
+        return too_large(most);
     }
-    let Ok(whole) = axum::body::to_bytes(body, limits.body_bytes).await else { return too_large() };
+    next.run(request).await
+}
+
+/// Reads the body, which a large one needs a place for until it is answered.
+async fn read(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let most = guard.body_bytes(request.uri().path());
+    let _place = match guard.large(request.uri().path()) {
+        None => None,
+        Some(large) => {
+            match tokio::time::timeout(PATIENCE, Arc::clone(&large.places).acquire_owned()).await {
+                Ok(Ok(place)) => Some(place),
+                _ => {
+                    let mut busy = refuse(StatusCode::SERVICE_UNAVAILABLE, "too many such requests at once");
+                    busy.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+                    return busy;
+                }
+            }
+        }
+    };
+    let (head, body) = request.into_parts();
+    let Ok(whole) = axum::body::to_bytes(body, most).await else { return too_large(most) };
     next.run(Request::from_parts(head, Body::from(whole))).await
 }
 

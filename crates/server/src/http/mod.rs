@@ -7,6 +7,7 @@
 //!
 //! The detector's API ([`crate::api`]) has routes of its own and is served by the same loop behind the same guard.
 
+mod descriptors;
 pub(crate) mod guard;
 pub mod problem;
 pub(crate) mod router;
@@ -155,6 +156,8 @@ impl Http {
     /// Listens and serves `app` on a thread of this name.
     pub(crate) fn serve(config: HttpConfig, app: Router, name: &str) -> Result<Self, HttpError> {
         let wanted = config.address;
+        let limits =
+            Limits { connections: descriptors::make_room(config.limits.connections), ..config.limits };
         if !wanted.ip().to_canonical().is_loopback() && !config.allow_remote {
             return Err(HttpError::NotLoopback(wanted));
         }
@@ -170,7 +173,7 @@ impl Http {
         let (stop, stopped) = watch::channel(false);
         let thread = std::thread::Builder::new()
             .name(name.into())
-            .spawn(move || runtime.block_on(serve::serve(listener, app, config.limits, stopped)))
+            .spawn(move || runtime.block_on(serve::serve(listener, app, limits, stopped)))
             .map_err(fail)?;
         Ok(Self { address, stop, thread: Some(thread) })
     }

@@ -25,7 +25,9 @@ pub(super) fn router(source: Arc<dyn Source>, bound: IpAddr, limits: Limits) -> 
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .with_state(source);
-    Guard { bound, limits }.around(app)
+    let guard = Guard { bound, limits, large: None };
+    let app = guard.bodies(app);
+    guard.around(app)
 }
 
 async fn health() -> Response {

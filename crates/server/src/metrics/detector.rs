@@ -1,6 +1,7 @@
 //! The detector's metrics, by the names of the API that was there before us.
 
 use super::{Page, series, tame};
+use crate::api::body::SensorStats;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -119,6 +120,10 @@ pub struct DetectorMetrics {
     pub dbscan: Option<f64>,
     /// The latest reconstruction error of the autoencoder.
     pub vae: Option<f64>,
+    /// What sensors posted, by name; bounded by who fills it.
+    pub sensors: BTreeMap<String, SensorStats>,
+    /// Sensors forgotten to make room for others.
+    pub sensors_forgotten: u64,
     /// How suspicious the most active sources are, 0 to 1.
     pub suspicious: Vec<(IpAddr, f64)>,
     /// Packets a second of the most active sources.
@@ -140,6 +145,8 @@ impl Default for DetectorMetrics {
             data_quality: None,
             dbscan: None,
             vae: None,
+            sensors: BTreeMap::new(),
+            sensors_forgotten: 0,
             suspicious: Vec::new(),
             packets: Vec::new(),
         }
@@ -169,6 +176,19 @@ fn top(all: &[(IpAddr, f64)]) -> Vec<(String, f64)> {
     all.truncate(TOP_SOURCES);
     all.into_iter().map(|(source, value)| (source.to_string(), value)).collect()
 }
+
+/// What is counted of each sensor: name, help, and where it stands.
+type SensorCount = (&'static str, &'static str, fn(&SensorStats) -> u64);
+const SENSORS: [SensorCount; 6] = [
+    ("ml_detector_sensor_batches", "Batches of flows and windows taken from a sensor", |s| s.batches),
+    ("ml_detector_sensor_batches_repeated", "Batches that had been judged before", |s| s.repeated),
+    ("ml_detector_sensor_batches_missing", "Batches that a sensor numbered and that did not come", |s| {
+        s.missing
+    }),
+    ("ml_detector_sensor_flows", "Flows of a sensor judged by learned models", |s| s.flows),
+    ("ml_detector_sensor_windows", "Windows of sources of a sensor judged by learned models", |s| s.windows),
+    ("ml_detector_sensor_findings", "Findings told to a sensor", |s| s.findings),
+];
 
 impl Collector for DetectorMetrics {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
@@ -232,6 +252,12 @@ impl Collector for DetectorMetrics {
                 p.gauge(name, help, None, value)?;
             }
         }
+        for (name, help, of) in SENSORS {
+            let counts = series(self.sensors.iter().map(|(sensor, s)| ([sensor.clone()], of(s))));
+            p.counters(name, help, None, ["sensor"], counts)?;
+        }
+        let forgotten = "Sensors forgotten to make room for others";
+        p.counter("ml_detector_sensors_forgotten", forgotten, None, self.sensors_forgotten)?;
         let suspicious = "How suspicious the most active sources are, 0 to 1";
         p.gauges("ml_detector_suspicious_ip_activity", suspicious, "source_ip", top(&self.suspicious))?;
         let packets = "Packets a second of the most active sources";

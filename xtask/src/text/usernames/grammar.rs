@@ -1,7 +1,7 @@
 //! Samples of what is typed where a user name belongs, by grammars of our own.
 
+use crate::text::draw::{Draw, family};
 use detect::login::{NameKind, SERVICE_ACCOUNTS};
-use learn::random::Random;
 
 /// A sample.
 pub(crate) struct Sample {
@@ -245,60 +245,29 @@ const HOSTS: [&str; 8] = [
     "host.example",
 ];
 
-/// FNV-1a with a finish, so that every fifth family is any fifth.
-fn family(text: &str) -> u64 {
-    let h = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
-    (h ^ (h >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20
-}
-
-/// A source of choices.
-struct Draw(Random);
-
-impl Draw {
-    fn of<T: Clone>(&mut self, items: &[T]) -> T {
-        items[self.0.below(items.len())].clone()
-    }
-
-    fn number(&mut self, most: usize) -> usize {
-        self.0.below(most)
-    }
-
-    fn one_in(&mut self, n: usize) -> bool {
-        self.0.below(n) == 0
-    }
-
-    /// Characters drawn by lot.
-    fn characters(&mut self, alphabet: &str, len: usize) -> String {
-        let letters: Vec<char> = alphabet.chars().collect();
-        (0..len).map(|_| self.of(&letters)).collect()
-    }
-
-    /// A template with its places filled.
-    fn fill(&mut self, template: &str, words: &[String]) -> String {
-        let mut out = String::new();
-        let mut rest = template;
-        while let Some(at) = rest.find('{') {
-            out.push_str(&rest[..at]);
-            let inner = rest.get(at + 1..at + 3);
-            match inner {
-                Some("f}") => out.push_str(self.of(&FILES)),
-                Some("h}") => out.push_str(self.of(&HOSTS)),
-                Some("w}") => out.push_str(&self.of(words)),
-                Some("n}") => out.push_str(&(1 + self.number(9999)).to_string()),
-                Some("q}") => out.push(if self.one_in(4) { '"' } else { '\'' }),
-                _ => {
-                    out.push('{');
-                    rest = &rest[at + 1..];
-                    continue;
-                }
+/// A template with its places filled.
+fn fill(draw: &mut Draw, template: &str, words: &[String]) -> String {
+    let mut out = String::new();
+    let mut rest = template;
+    while let Some(at) = rest.find('{') {
+        out.push_str(&rest[..at]);
+        let inner = rest.get(at + 1..at + 3);
+        match inner {
+            Some("f}") => out.push_str(draw.of(&FILES)),
+            Some("h}") => out.push_str(draw.of(&HOSTS)),
+            Some("w}") => out.push_str(&draw.of(words)),
+            Some("n}") => out.push_str(&(1 + draw.number(9999)).to_string()),
+            Some("q}") => out.push(if draw.one_in(4) { '"' } else { '\'' }),
+            _ => {
+                out.push('{');
+                rest = &rest[at + 1..];
+                continue;
             }
-            rest = &rest[at + 3..];
         }
-        out.push_str(rest);
-        out
+        rest = &rest[at + 3..];
     }
+    out.push_str(rest);
+    out
 }
 
 fn capital(word: &str) -> String {
@@ -308,7 +277,7 @@ fn capital(word: &str) -> String {
 
 /// Every sample of every kind.
 pub(crate) fn all(given: &[String], family_names: &[String], typed: &[(String, String)]) -> Vec<Sample> {
-    let mut draw = Draw(Random::new(20_261_121, 0));
+    let mut draw = Draw::new(20_261_121, 0);
     let mut out = Vec::new();
     let mut add = |text: String, kind: NameKind, of: &str| {
         if !text.is_empty() && text.chars().count() <= 128 {
@@ -398,10 +367,10 @@ pub(crate) fn all(given: &[String], family_names: &[String], typed: &[(String, S
     for n in 0..EACH * 3 / 2 {
         let template = COMMANDS[n % COMMANDS.len()];
         let (before, after) = draw.of(&AROUND);
-        let text = format!("{before}{}{after}", draw.fill(template, &words));
+        let text = format!("{before}{}{after}", fill(&mut draw, template, &words));
         add(text, NameKind::Command, template.split(' ').next().unwrap_or(template));
         let template = SCRIPTS[n % SCRIPTS.len()];
-        add(draw.fill(template, &words), NameKind::SqlOrScript, template);
+        add(fill(&mut draw, template, &words), NameKind::SqlOrScript, template);
     }
     for n in 0..EACH {
         let len = 8 + draw.number(24);

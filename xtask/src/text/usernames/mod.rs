@@ -1,4 +1,4 @@
-//! Makes the classifier of user names (`models/usernames.bin`) and the figures about it in docs/logins.md.
+//! The classifier of user names (`models/usernames.bin`) and the figures about it in docs/logins.md.
 //!
 //! Samples are made by grammars of our own ([`grammar`]) and from two lists of the data folder: given and family names, and
 //! what attackers typed as passwords at a honeypot. A fifth is held out, by the family a sample is of (a command by its
@@ -7,26 +7,17 @@
 
 mod grammar;
 
-use anyhow::{Context as _, ensure};
+use super::{Made, lower, read};
+use crate::exactness::data::Data;
+use anyhow::Context as _;
 use detect::login::NameKind;
 use grammar::Sample;
 use learn::text::{Classifier, Options};
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 
-const MODEL: &str = "models/usernames.bin";
-const DOCUMENT: &str = "docs/logins.md";
-/// The model is part of the binary and of the repository.
-const MOST_BYTES: usize = 300_000;
-/// Heading of the figures in the document.
-const HEADING: &str = "\n## The classifier of user names: figures\n";
-
-/// Trains, measures, and writes the model and the figures.
-pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
-    ensure!(args.is_empty(), "`usernames` takes no arguments");
-    let data =
-        std::env::var_os("AUTOINMUNE_DATA").map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
-    let samples = samples(&data)?;
+/// Trains and measures.
+pub(super) fn make(data: &Data) -> anyhow::Result<Made> {
+    let samples = samples(data)?;
     let (held_out, training): (Vec<&Sample>, Vec<&Sample>) =
         samples.iter().partition(|s| s.family.is_multiple_of(5));
     let classes: Vec<&str> = NameKind::ALL.iter().map(|k| k.name()).collect();
@@ -37,36 +28,18 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
         training.iter().map(|s| (s.text.as_str(), s.kind as u32, weights[s.kind as usize])).collect();
     let options = Options { bits: 13, epochs: 6, seed: 20_261_121, ..Options::default() };
     let model = Classifier::train(&rows, &classes, &options)?;
-    let bytes = learn::codec::to_bytes(&model);
-    ensure!(
-        bytes.len() < MOST_BYTES,
-        "the model has {} bytes; at most {MOST_BYTES} go into the binary",
-        bytes.len()
-    );
-    std::fs::write(MODEL, &bytes).with_context(|| format!("cannot write {MODEL}"))?;
-    let mut figures = confusion(&model, &held_out, training.len(), bytes.len());
-    figures.push_str(&payloads(&model, &data)?);
-    print!("{figures}");
-    let text = std::fs::read_to_string(DOCUMENT).unwrap_or_default();
-    let kept = text.split(HEADING).next().unwrap_or_default();
-    std::fs::write(DOCUMENT, format!("{kept}{HEADING}{figures}"))
-        .with_context(|| format!("cannot write {DOCUMENT}"))?;
-    Ok(true)
+    let bytes = learn::codec::to_bytes(&model).len();
+    let mut figures = confusion(&model, &held_out, training.len(), bytes);
+    figures.push_str(&payloads(&model, data)?);
+    let held_out = held_out.into_iter().map(|s| s.text.clone()).collect();
+    Ok(Made { model, figures, held_out })
 }
 
 /// All samples, each text once for a kind.
-fn samples(data: &Path) -> anyhow::Result<Vec<Sample>> {
-    let read = |name: &str| {
-        let path = data.join(name);
-        std::fs::read(&path).map(|b| String::from_utf8_lossy(&b).into_owned()).with_context(|| {
-            format!("cannot read {}; set AUTOINMUNE_DATA to the data folder", path.display())
-        })
-    };
-    let lower =
-        |text: String| text.lines().map(|l| l.trim().to_lowercase()).filter(|l| !l.is_empty()).collect();
-    let given: Vec<String> = lower(read("auth/names/Names/names.txt")?);
-    let family: Vec<String> = lower(read("auth/names/Names/familynames-usa-top1000.txt")?);
-    let typed: Vec<(String, String)> = read("auth/honeypot-user-pass-counts.txt")?
+fn samples(data: &Data) -> anyhow::Result<Vec<Sample>> {
+    let given = lower(&read(data, "auth/names/Names/names.txt")?);
+    let family = lower(&read(data, "auth/names/Names/familynames-usa-top1000.txt")?);
+    let typed: Vec<(String, String)> = read(data, "auth/honeypot-user-pass-counts.txt")?
         .lines()
         .filter_map(|l| l.rsplit_once(' ')?.0.split_once(':'))
         .map(|(user, password)| (user.to_owned(), password.to_owned()))
@@ -85,7 +58,7 @@ fn confusion(model: &Classifier, held_out: &[&Sample], trained: usize, bytes: us
     }
     let right: usize = (0..7).map(|k| table[k][k]).sum();
     let mut out = format!(
-        "\nMeasured by `cargo xtask usernames`. {trained} samples trained, {} held out by family; the model has {bytes} bytes. \
+        "\nMeasured by `cargo xtask text usernames`. {trained} samples trained, {} held out by family; the model has {bytes} bytes. \
          {:.1} % of the held-out samples are taken for what they are. Most are made by the same grammars as those trained, \
          from other words, so they are easier than what people type.\n\n| is \\ taken for |",
         held_out.len(),
@@ -123,8 +96,8 @@ fn confusion(model: &Classifier, held_out: &[&Sample], trained: usize, bytes: us
 }
 
 /// Attack payloads of another source, of which nothing was trained on.
-fn payloads(model: &Classifier, data: &Path) -> anyhow::Result<String> {
-    let path = data.join("http/http-params/payload_train.csv");
+fn payloads(model: &Classifier, data: &Data) -> anyhow::Result<String> {
+    let path = data.path("http/http-params/payload_train.csv");
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut out = String::from(
         "\nParameters of web requests from another source (HttpParamsDataset), none of them trained on, at the rule's \
