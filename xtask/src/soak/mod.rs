@@ -31,6 +31,8 @@ use std::time::{Duration, Instant};
 const DOCUMENT: &str = "docs/soak.md";
 /// Minutes, where it is not said.
 const MINUTES: u32 = 10;
+/// Minutes from which on the learner's own times are part of the run.
+const HOUR: u32 = 60;
 /// Longest run, minutes: a day.
 const LONGEST: u32 = 24 * 60;
 /// Questions a second to the detector, where it is not said: little enough to run beside other tests.
@@ -150,7 +152,8 @@ fn soak(selection: &Selection, program: &Path, folder: &Path) -> anyhow::Result<
     let mut agent = None;
     if let Some(range) = &range {
         let logs = Logs::create(folder)?;
-        let started = programs::Agent::start(range, program, folder, &logs, address)?;
+        let started =
+            programs::Agent::start(range, program, folder, &logs, address, selection.minutes < HOUR)?;
         load.traffic(range)?;
         load.ask_agent(range, started.api, started.http)?;
         load.log(&logs)?;
@@ -162,7 +165,7 @@ fn soak(selection: &Selection, program: &Path, folder: &Path) -> anyhow::Result<
     let pids: Vec<u32> = [Some(&detector), agent.as_ref().map(|a| &a.program)]
         .into_iter()
         .flatten()
-        .map(|p| p.pid())
+        .map(programs::Program::pid)
         .collect();
     let samples = watch(&pids, time)?;
     let tally = load.stop();

@@ -103,7 +103,8 @@ impl Report {
             self.faults.iter().for_each(|f| text.push_str(&format!("- {f}\n")));
         }
         text.push_str(
-            "\nLimits: the load is steady and far below what either program can take, from addresses that repeat; it \
+            "\nIn runs shorter than an hour the learner trains every two minutes on what is a minute old, not every half an hour on what \
+             is half an hour old.\n\nLimits: the load is steady and far below what either program can take, from addresses that repeat; it \
              shows leaks, not what a flood costs (docs/benchmarks.md). A leak of less than the tolerance within a run is not seen.\n",
         );
         text
