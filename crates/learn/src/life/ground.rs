@@ -325,7 +325,7 @@ impl<'a> Coder<'a> {
 
 impl Pack for Ground {
     const KIND: [u8; 4] = *b"grnd";
-    const VERSION: u16 = 2;
+    const VERSION: u16 = 1;
 
     fn check(&self) -> Result<(), CodecError> {
         let (rows, width) = (self.len(), self.schema.len());
