@@ -5,7 +5,8 @@ use server::Http;
 use server::api::access::Credentials;
 use server::api::batch::{Batch, BatchAnswer};
 use server::api::body::{
-    Answer, DetectorStats, Job, Logins, Model, NameAnswer, NameKind, Progress, Reading, Scores, Traffic,
+    Answer, DetectorStats, Job, Logins, Model, NameAnswer, NameKind, Progress, Reading, Scores, Target,
+    Traffic,
 };
 use server::api::{ApiConfig, ApiError, Detector, start};
 use server::http::Limits;
@@ -60,12 +61,14 @@ impl Detector for Echo {
         }
     }
 
-    fn train(&self) -> Result<Job, Problem> {
-        Ok(self.job("7").expect("a job"))
+    fn train(&self, target: Target) -> Result<Job, Problem> {
+        Ok(Job { target, ..self.job("7").expect("a job") })
     }
 
     fn job(&self, id: &str) -> Option<Job> {
-        let job = Job { id: id.into(), state: Progress::Queued, asked: 1.0, ended: None, detail: None };
+        let target = Target::All;
+        let job =
+            Job { id: id.into(), target, state: Progress::Queued, asked: 1.0, ended: None, detail: None };
         (id == "7").then_some(job)
     }
 
@@ -158,6 +161,16 @@ fn questions_reach_the_detector() {
     assert_eq!((status, &answer["predicted_type"]), (200, &json!("command")));
     let (status, head, _) = send(&http, "POST", "/train", "", "");
     assert!(status == 202 && head.contains("location: /train/7"), "{head}");
+    for (body, status, target) in [
+        (json!({}), 202, json!("all")),
+        (json!({ "target": "flows" }), 202, json!("flows")),
+        (json!({ "target": "all of it" }), 422, Value::Null),
+        (json!({ "goal": "flows" }), 422, Value::Null),
+        (json!([]), 422, Value::Null),
+    ] {
+        let (found, job) = post(&http, "/train", &body);
+        assert_eq!((found, &job["target"]), (status, &target), "{body}");
+    }
     assert_eq!(send(&http, "GET", "/train/7", "", "").0, 200);
     assert_eq!(send(&http, "GET", "/train/8", "", "").0, 404);
     assert_eq!(send(&http, "GET", "/detect/prom", "", "").0, 503);

@@ -128,7 +128,10 @@ pub(crate) fn detector(
     folder: &Path,
 ) -> anyhow::Result<(Program, SocketAddr)> {
     let mut command = command(range, program);
-    command.args(["detector", "--listen", "127.0.0.1:0"]);
+    // What it learns is not to stay on this machine.
+    let config = folder.join("detector.toml");
+    std::fs::write(&config, format!("[paths]\nstate_dir = {:?}\n", folder.join("detector")))?;
+    command.args(["detector", "--listen", "127.0.0.1:0", "--config"]).arg(&config);
     let mut detector = Program::start(command, folder.join("detector.log"))?;
     let address = detector.until(|p| {
         let said = p.said();

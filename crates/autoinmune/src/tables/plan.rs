@@ -26,6 +26,8 @@ pub struct Plan {
     pub dropped: BTreeMap<String, String>,
     /// The column that says when a row was, if there is one.
     pub time: Option<String>,
+    /// The first column of addresses, if there is one: who began a flow.
+    pub source: Option<String>,
     /// Most rows to hold.
     pub max_rows: u64,
     /// Seed of drawing rows.
@@ -62,6 +64,7 @@ impl Plan {
             names,
             dropped: BTreeMap::new(),
             time: None,
+            source: None,
             max_rows: 0,
             seed,
             notes: Vec::new(),
@@ -105,6 +108,9 @@ impl Plan {
             let (role, nature) = (Role::of(name), contents.nature());
             if self.time.is_none() && (role == Role::Time || nature == Nature::Time) {
                 self.time = Some(name.clone());
+            }
+            if self.source.is_none() && nature == Nature::Address {
+                self.source = Some(name.clone());
             }
             let why = match (role, nature) {
                 _ if drop.contains(name) => Some("asked by --drop"),
@@ -160,6 +166,7 @@ impl Plan {
             normal: model.normal(),
             dropped: BTreeMap::new(),
             time: None,
+            source: None,
             seed,
             notes: Vec::new(),
         }

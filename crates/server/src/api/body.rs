@@ -205,6 +205,30 @@ pub struct NameAnswer {
     pub n_gram_analysis: Vec<Gram>,
 }
 
+/// What a retraining is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// All of it that there is.
+    #[default]
+    All,
+    /// What ordinary figures look like to this API.
+    Snapshots,
+    /// What windows of sources look like that are usual: the agent's own detector.
+    Windows,
+    /// Which flows are of which attack: the agent's own classifier.
+    Flows,
+}
+
+/// The body of `POST /train`; an empty one asks for everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrainQuestion {
+    /// What to train anew.
+    #[serde(default)]
+    pub target: Target,
+}
+
 /// How far a retraining has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -213,9 +237,9 @@ pub enum Progress {
     Queued,
     /// It is at work.
     Running,
-    /// Its model was put to use.
+    /// A model of it was put to use; `detail` says which.
     Promoted,
-    /// Its model was made and not put to use; `detail` says why.
+    /// No model of it was put to use; `detail` says why.
     Refused,
     /// It failed; `detail` says why.
     Failed,
@@ -226,6 +250,8 @@ pub enum Progress {
 pub struct Job {
     /// Its identifier.
     pub id: String,
+    /// What it is of.
+    pub target: Target,
     /// How far it has come.
     pub state: Progress,
     /// When it was asked for, seconds since 1970.
