@@ -25,9 +25,9 @@ use wire::capture::Reader;
 const TICK_NS: u64 = 50_000_000;
 /// Rows judged at once in the line.
 const TOGETHER: usize = 32;
-/// Each way is repeated so often; the quickest counts.
-const TIMES: usize = 20;
-const ROUNDS: usize = 5;
+/// How often a time is taken, each of at least so long: the kernel counts a thread's time in steps of milliseconds.
+const TURNS: usize = 5;
+const LONG_NS: u64 = 200_000_000;
 /// Flows and windows that are timed alone: enough to leave the first caches.
 const MOST: usize = 20_000;
 
@@ -124,14 +124,20 @@ fn run(frames: &[(u64, wire::LinkType, u32, Vec<u8>)], models: Option<&Models>, 
     found
 }
 
-/// The least time a turn takes, ns of `n` things.
-fn least(n: usize, times: usize, mut turn: impl FnMut()) -> f64 {
+/// The least time that each of `n` things takes, ns.
+fn least(n: usize, mut turn: impl FnMut()) -> f64 {
     let time = |_| {
-        let begun = used_ns();
-        turn();
-        (used_ns() - begun) as f64 / n.max(1) as f64
+        let (begun, mut turns) = (used_ns(), 0);
+        loop {
+            turn();
+            turns += 1;
+            let used = used_ns() - begun;
+            if used >= LONG_NS {
+                break used as f64 / (turns * n.max(1)) as f64;
+            }
+        }
     };
-    (0..times).map(time).fold(f64::INFINITY, f64::min).round()
+    (0..TURNS).map(time).fold(f64::INFINITY, f64::min).round()
 }
 
 fn main() {
@@ -155,19 +161,19 @@ fn main() {
     let hybrid = &flows.hybrid;
     let columns = Columns::new(hybrid.schema()).expect("features of flows");
     let (width, mut rows) = (hybrid.schema().len(), Vec::new());
-    let fill = least(records.len(), TIMES, || {
+    let fill = least(records.len(), || {
         rows.clear();
         for record in records {
             columns.append(&Subject { record, shared: Shared::default() }, &mut rows);
         }
     });
     let mut scratch = Scratch::default();
-    let single = least(records.len(), TIMES, || {
+    let single = least(records.len(), || {
         for row in rows.chunks_exact(width) {
             black_box(hybrid.judge(row, &mut scratch).score);
         }
     });
-    let together = least(records.len(), TIMES, || {
+    let together = least(records.len(), || {
         for rows in rows.chunks(width * TOGETHER) {
             hybrid.judge_rows(rows, &mut scratch, |_, judged| {
                 black_box(judged.score);
@@ -177,7 +183,7 @@ fn main() {
     let mut asked = 0;
     hybrid.judge_rows(&rows, &mut scratch, |_, j| asked += usize::from(j.p_normal < hybrid.normal_at));
     let windows = &found.windows[..found.windows.len().min(MOST)];
-    let window = least(windows.len(), TIMES, || {
+    let window = least(windows.len(), || {
         for (source, hour, sequence) in windows {
             black_box(ensemble.judge(*source, *hour, sequence));
         }
@@ -187,7 +193,7 @@ fn main() {
     let only = Models { flows: models.flows.clone(), ensemble: None };
     let [none, watched, by_flows, all] =
         [None, Some(&Models::default()), Some(&only), Some(&models)].map(|models| {
-            least(1, ROUNDS, || {
+            least(1, || {
                 black_box(run(&frames, models, false).judged);
             })
         });

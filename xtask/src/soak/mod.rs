@@ -31,8 +31,6 @@ use std::time::{Duration, Instant};
 const DOCUMENT: &str = "docs/soak.md";
 /// Minutes, where it is not said.
 const MINUTES: u32 = 10;
-/// Minutes from which on the learner's own times are part of the run.
-const HOUR: u32 = 60;
 /// Longest run, minutes: a day.
 const LONGEST: u32 = 24 * 60;
 /// Questions a second to the detector, where it is not said: little enough to run beside other tests.
@@ -125,7 +123,9 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
     if selection.write {
         let release = program.parent().is_some_and(|p| p.ends_with("release"));
         let path = shell::root().join(DOCUMENT);
-        fs::write(&path, report.markdown(release)).with_context(|| format!("cannot write {DOCUMENT}"))?;
+        let before = fs::read_to_string(&path).unwrap_or_default();
+        fs::write(&path, report.markdown(release, &before))
+            .with_context(|| format!("cannot write {DOCUMENT}"))?;
         println!("wrote {DOCUMENT}");
     }
     if let Some(why) = &report.alone {
@@ -152,8 +152,7 @@ fn soak(selection: &Selection, program: &Path, folder: &Path) -> anyhow::Result<
     let mut agent = None;
     if let Some(range) = &range {
         let logs = Logs::create(folder)?;
-        let started =
-            programs::Agent::start(range, program, folder, &logs, address, selection.minutes < HOUR)?;
+        let started = programs::Agent::start(range, program, folder, &logs, address)?;
         load.traffic(range)?;
         load.ask_agent(range, started.api, started.http)?;
         load.log(&logs)?;

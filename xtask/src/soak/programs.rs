@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What the detector says when it listens, before its address.
 const LISTENS: &str = "detector on http://";
-/// In a short run what the learner sees waits for a minute, not for half an hour, so that it holds as much after warming up
+/// What the learner sees waits for a minute, not for half an hour, so that it holds as much after warming up
 /// as ever, and learns.
 const LEARNER: &str = "[learner]\nquarantine_s = 60\nevery_s = 120\n";
 
@@ -151,15 +151,13 @@ pub(super) struct Agent {
 }
 
 impl Agent {
-    /// Starts it: with the kernel's sensor, blocking, following the logs at `logs`, and posting to the detector. For a
-    /// short run the learner waits less.
+    /// Starts it: with the kernel's sensor, blocking, following the logs at `logs`, and posting to the detector.
     pub(super) fn start(
         range: &Range,
         path: &Path,
         folder: &Path,
         logs: &super::load::Logs,
         detector: SocketAddr,
-        is_short: bool,
     ) -> anyhow::Result<Self> {
         let (config, run) = (folder.join("agent.toml"), folder.join("run"));
         // Short blocks and no escalation, so that they come and go during the run.
@@ -169,7 +167,7 @@ impl Agent {
              {}[output]\neve = '{}'\n",
             logs.sshd.display(),
             logs.nginx.display(),
-            if is_short { LEARNER } else { "" },
+            LEARNER,
             folder.join("eve.json").display()
         );
         fs::write(&config, text).context("cannot write the agent's configuration")?;

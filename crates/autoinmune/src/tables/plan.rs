@@ -122,6 +122,9 @@ impl Plan {
                 (Role::Class, _) => Some("is a label by its name"),
                 (Role::Identity, _) => Some("says which row or what it was, by its name"),
                 (r, _) if !r.is_feature() => Some("says who, where or when, by its name"),
+                _ if args.features.as_ref().is_some_and(|f| !f.contains(name)) => {
+                    Some("is no feature of flows")
+                }
                 _ => None,
             };
             if let Some(why) = why {

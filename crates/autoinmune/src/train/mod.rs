@@ -129,7 +129,9 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<Exit> {
     let pool = eval::threads(args.threads);
     let scratch = Scratch::new("train")?;
     let (sources, label) = read_sources("--data", &args.data, args, &scratch, "data")?;
-    let mut prepared = eval::prepare("--data", &sources, &label, &args.columns, args.seed, pool)?;
+    let of_captures = tables::are_captures("--data", &args.data)?;
+    let columns = if of_captures { args.columns.of_flows() } else { args.columns.clone() };
+    let mut prepared = eval::prepare("--data", &sources, &label, &columns, args.seed, pool)?;
     let sides = sides(args, &mut prepared, &scratch)?;
     let options = Options {
         kind: args.model.into(),
@@ -155,7 +157,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<Exit> {
     notes.extend(missed_target(args, &figures));
     let mut draft = draft(args, &prepared, &sides, &model, (&figures, inference, overlap))?;
     // Features of another tool's tables may have the names of ours and mean something else.
-    let live = if tables::are_captures("--data", &args.data)? {
+    let live = if of_captures {
         live::live(&model, &sides.test, &judged)
     } else {
         Err("it learnt from tables; only what learnt from captures can".to_owned())

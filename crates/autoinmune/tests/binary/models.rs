@@ -159,7 +159,10 @@ fn a_bundle_that_was_changed_or_is_a_strangers_is_refused() {
 
     m.json(&["promote", &bundle]);
     let kept = std::fs::read_dir(store.join("bundles")).expect("a directory").next().expect("a bundle");
-    std::fs::write(kept.expect("a bundle").path().join("flow.model"), b"b").expect("written");
+    let model = kept.expect("a bundle").path().join("flow.model");
+    let mut bytes = std::fs::read(&model).expect("a model");
+    *bytes.last_mut().expect("not empty") ^= 1;
+    std::fs::write(&model, bytes).expect("written");
     refused(&["verify", "a-"], "its bytes differ");
     refused(&["show", "a-"], "its bytes differ");
     refused(&["promote", "a-"], "its bytes differ");
