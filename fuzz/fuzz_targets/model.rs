@@ -9,6 +9,7 @@ use learn::anomaly::zscore::Usual;
 use learn::calibrate::{Conformal, Isotonic, Platt};
 use learn::codec::{self, Pack};
 use learn::hybrid::{Hybrid, Scratch};
+use learn::life::{Ground, Life, Options, Stored};
 use learn::text::Classifier;
 use learn::tree::boosting::Boosting;
 use learn::tree::forest::Forest;
@@ -55,6 +56,17 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
         for n in 0..8 {
             let _ = m.score(&row[..n]);
         }
+    }
+    if let Some(g) = read::<Ground>(input) {
+        let rows = g.rows(Some((1, 5)));
+        assert_eq!(rows.values.len(), rows.classes.len() * g.schema().len());
+        let _ = g.cases(1, 5);
+    }
+    if let Some(stored) = read::<Stored>(input) {
+        let mut life = Life::new(Options::default(), 1);
+        life.resume(stored, 1);
+        life.advance(u64::MAX / 2);
+        let _ = life.store();
     }
     if let Some(m) = read::<Classifier>(input) {
         let _ = m.predict("alice");

@@ -325,6 +325,13 @@ fn report(s: &Status) -> String {
     if let Some(totals) = &s.limits {
         let _ = writeln!(out, "{}", limited(totals));
     }
+    if let Some(l) = &s.learned {
+        let _ = writeln!(
+            out,
+            "  learned: {} flows judged ({} not normal), {} windows, {} signals, {} sources forgotten early",
+            l.flows, l.flows_not_normal, l.windows, l.signals, l.sources_evicted
+        );
+    }
     if let Some(learner) = &s.learner {
         out.push_str(&crate::feedback::learner(learner));
     }

@@ -194,6 +194,18 @@ pub fn learner(l: &LearnerView) -> String {
     for why in &l.because {
         let _ = writeln!(out, "  refused: {why}");
     }
+    if let Some(f) = &l.flows {
+        let _ = writeln!(
+            out,
+            "  flows: {}, {} said by people, {} usual to calibrate with, trained {} times, {} put in use{}",
+            f.state,
+            f.labelled,
+            f.usual,
+            f.trainings,
+            f.promoted,
+            if f.because.is_empty() { String::new() } else { format!(", refused: {}", f.because.join("; ")) }
+        );
+    }
     if let Some(mean) = l.p_value_mean {
         let _ = writeln!(out, "  mean p-value {mean:.2}, drifts {}", l.drifts);
     }

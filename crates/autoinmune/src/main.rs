@@ -22,6 +22,7 @@ mod export;
 mod feedback;
 mod generate;
 mod intel;
+mod keep;
 mod lab;
 mod learned;
 mod learner;

@@ -41,7 +41,7 @@ pub enum ModelsCommand {
     /// Check signature, version, schemas and hashes of a bundle
     Verify(OneArgs),
     /// Put a bundle into use; one of a directory is kept in the store first
-    Promote(OneArgs),
+    Promote(PromoteArgs),
     /// Put the bundle into use that was before
     Rollback {
         /// Where and whose.
@@ -80,6 +80,17 @@ pub struct OneArgs {
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
+}
+
+/// One bundle to be put into use.
+#[derive(Clone, Debug, Args)]
+pub struct PromoteArgs {
+    /// Which.
+    #[command(flatten)]
+    pub one: OneArgs,
+    /// Keep it in the store without putting it into use, as one that cannot judge live
+    #[arg(long)]
+    pub keep_only: bool,
 }
 
 /// Where bundles are and who is trusted.
@@ -298,13 +309,28 @@ fn list(args: &TrustArgs, output: Output) -> anyhow::Result<Exit> {
     print(output, &data, human)
 }
 
-fn promote(args: &OneArgs) -> anyhow::Result<Exit> {
-    let (store, trust) = args.trust.resolve()?;
-    let bundle = find(&args.bundle, &args.trust)?;
+fn promote(args: &PromoteArgs) -> anyhow::Result<Exit> {
+    let OneArgs { bundle, trust: trusted, output } = &args.one;
+    let (store, trust) = trusted.resolve()?;
+    let bundle = find(bundle, trusted)?;
+    if args.keep_only {
+        let id = store.keep(&bundle).map_err(refused)?;
+        let active = store.active_id().map_err(refused)?;
+        return print(*output, &json!({"kept": id, "active": active}), || {
+            format!("{id} is kept; what is in use stays\n")
+        });
+    }
+    // An agent would pass over it and say so in its log, where nobody looks.
+    learned::models(&bundle).map_err(|e| {
+        let id = bundle.id();
+        let why = format!("{e:#}");
+        let why = why.strip_prefix(&format!("{id}: ")).unwrap_or(&why);
+        fail(Exit::Input, format!("{id} cannot judge live: {why}; --keep-only keeps it in the store"))
+    })?;
     let id = store.keep(&bundle).map_err(refused)?;
     let bundle = store.promote(&id, &trust).map_err(refused)?;
-    let text = format!("{} is in use; a running agent takes it when it starts again\n", bundle.id());
-    print(args.output, &json!({"active": bundle.id()}), || text)
+    let text = format!("{} is in use; a running agent takes it with its next reload\n", bundle.id());
+    print(*output, &json!({"active": bundle.id()}), || text)
 }
 
 fn shown(bundle: &Bundle) -> String {

@@ -162,7 +162,8 @@ pub(crate) fn id_of(name: &str, manifest: &[u8]) -> String {
 /// A bundle in the making.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    manifest: Manifest,
+    /// What it says of itself; the list of models is made by [`Draft::add`].
+    pub manifest: Manifest,
     files: BTreeMap<String, Vec<u8>>,
 }
 

@@ -57,6 +57,9 @@ pub fn markdown() -> String {
 
 /// Debian packages, each once.
 fn needs(needs: &[Need]) -> String {
+    if needs.is_empty() {
+        return "nothing but this program".to_owned();
+    }
     let mut packages: Vec<&str> = needs.iter().map(|(_, package)| *package).collect();
     packages.dedup();
     packages.join(", ")

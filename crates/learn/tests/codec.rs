@@ -4,7 +4,9 @@
 use learn::anomaly::{dbscan, isolation, vae, zscore};
 use learn::calibrate::{Conformal, Isotonic, Platt};
 use learn::codec::{CodecError, Pack, from_bytes, kind_of, to_bytes};
-use learn::hybrid::{self, Hybrid, Scratch, Training};
+use learn::hybrid::{self, Hybrid, Scratch, Training, Verdict};
+use learn::life::Ground;
+use learn::life::ground::Known;
 use learn::random::Random;
 use learn::text::Classifier;
 use learn::tree::boosting::{self, Boosting, Samples};
@@ -84,6 +86,22 @@ fn autoencoder() -> vae::Vae {
     vae::Vae::fit(&data().rows, &options, &Inline).unwrap()
 }
 
+fn ground() -> Ground {
+    let d = data();
+    let taken = vec![Verdict::Normal; d.classes.len()];
+    let groups: Vec<u64> = (0..d.classes.len() as u64).map(|i| i % 7).collect();
+    let known = Known {
+        rows: &d.rows,
+        schema: &d.schema,
+        classes: &d.classes,
+        names: &names(),
+        normal: 0,
+        groups: &groups,
+        taken: &taken,
+    };
+    Ground::draw(&known, 1).unwrap()
+}
+
 fn text() -> Classifier {
     let samples = [("ab", 0, 1.0), ("12", 1, 1.0)];
     let options = learn::text::Options { bits: 8, ..learn::text::Options::default() };
@@ -113,6 +131,7 @@ fn every_model_comes_back_as_it_was() {
     returns(&autoencoder());
     returns(&isolation::Isolation::fit(&data().rows, 1).unwrap());
     returns(&text());
+    returns(&ground());
     returns(&Conformal::fit((0..6000).map(|i| i as f32)).unwrap());
     returns(&Isotonic::fit([(0.0, false, 1.0), (1.0, true, 1.0)]).unwrap());
     returns(&Platt::fit(&[(0.0, false), (1.0, true)]).unwrap());
@@ -154,6 +173,7 @@ proptest! {
         static VAE: LazyLock<Vec<u8>> = LazyLock::new(|| to_bytes(&autoencoder()));
         static DENSITY: LazyLock<Vec<u8>> = LazyLock::new(|| to_bytes(&density()));
         static USUAL: LazyLock<Vec<u8>> = LazyLock::new(|| to_bytes(&usual()));
+        static GROUND: LazyLock<Vec<u8>> = LazyLock::new(|| to_bytes(&ground()));
         static TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| to_bytes(&text()));
         let row = [0.3_f32, 2.0];
         survives(&HYBRID, &changes, |m: &Hybrid| {
@@ -174,6 +194,11 @@ proptest! {
         });
         survives(&USUAL, &changes, |m: &zscore::Usual| {
             let _ = m.score(1, 2, &row);
+        });
+        survives(&GROUND, &changes, |g: &Ground| {
+            let rows = g.rows(Some((1, 5)));
+            assert_eq!(rows.values.len(), rows.classes.len() * g.schema().len());
+            assert!(g.cases(1, 5).iter().all(|c| (c.class as usize) < g.names().len()));
         });
         survives(&TEXT, &changes, |m: &Classifier| {
             let _ = m.predict("alice");

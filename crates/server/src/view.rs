@@ -5,7 +5,7 @@
 
 mod learning;
 
-pub use learning::{FeedbackView, LabelledView, LearnerView};
+pub use learning::{FeedbackView, FlowLearnerView, LabelledView, LearnerView};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -172,6 +172,21 @@ pub struct WorkerView {
     pub dropped_packets: u64,
 }
 
+/// What the learned detectors did since the agent started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LearnedView {
+    /// Flows judged, when they ended or had grown.
+    pub flows: u64,
+    /// Of these, those not taken for normal.
+    pub flows_not_normal: u64,
+    /// Windows of sources judged.
+    pub windows: u64,
+    /// Signals given.
+    pub signals: u64,
+    /// Sources whose evidence was forgotten before its time.
+    pub sources_evicted: u64,
+}
+
 /// How fast blocks follow: from the kernel seeing what led to a block, to the block being in its map. Over the latest
 /// 1,024 blocks; absent where no kernel program reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -230,6 +245,9 @@ pub struct Status {
     pub allowlist: u64,
     /// Incidents not yet ended.
     pub incidents_open: u64,
+    /// What the learned detectors judged; absent where none are at work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned: Option<LearnedView>,
     /// What is being learnt; absent where nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learner: Option<LearnerView>,

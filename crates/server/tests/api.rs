@@ -5,7 +5,8 @@ use server::Http;
 use server::api::access::Credentials;
 use server::api::batch::{Batch, BatchAnswer};
 use server::api::body::{
-    Answer, DetectorStats, Job, Logins, Model, NameAnswer, NameKind, Progress, Reading, Scores, Traffic,
+    Answer, DetectorStats, Job, Logins, Model, NameAnswer, NameKind, Progress, Reading, Scores, Target,
+    Traffic,
 };
 use server::api::{ApiConfig, ApiError, Detector, start};
 use server::http::Limits;
@@ -60,12 +61,14 @@ impl Detector for Echo {
         }
     }
 
-    fn train(&self) -> Result<Job, Problem> {
-        Ok(self.job("7").expect("a job"))
+    fn train(&self, target: Target) -> Result<Job, Problem> {
+        Ok(Job { target, ..self.job("7").expect("a job") })
     }
 
     fn job(&self, id: &str) -> Option<Job> {
-        let job = Job { id: id.into(), state: Progress::Queued, asked: 1.0, ended: None, detail: None };
+        let target = Target::All;
+        let job =
+            Job { id: id.into(), target, state: Progress::Queued, asked: 1.0, ended: None, detail: None };
         (id == "7").then_some(job)
     }
 
@@ -158,6 +161,16 @@ fn questions_reach_the_detector() {
     assert_eq!((status, &answer["predicted_type"]), (200, &json!("command")));
     let (status, head, _) = send(&http, "POST", "/train", "", "");
     assert!(status == 202 && head.contains("location: /train/7"), "{head}");
+    for (body, status, target) in [
+        (json!({}), 202, json!("all")),
+        (json!({ "target": "flows" }), 202, json!("flows")),
+        (json!({ "target": "all of it" }), 422, Value::Null),
+        (json!({ "goal": "flows" }), 422, Value::Null),
+        (json!([]), 422, Value::Null),
+    ] {
+        let (found, job) = post(&http, "/train", &body);
+        assert_eq!((found, &job["target"]), (status, &target), "{body}");
+    }
     assert_eq!(send(&http, "GET", "/train/7", "", "").0, 200);
     assert_eq!(send(&http, "GET", "/train/8", "", "").0, 404);
     assert_eq!(send(&http, "GET", "/detect/prom", "", "").0, 503);
@@ -238,6 +251,10 @@ fn batches_of_flows_are_checked_field_by_field() {
     let http = api(config());
     let (status, answer) = post(&http, "/detect/flows", &batch());
     assert_eq!((status, &answer["flows"], &answer["windows"]), (200, &json!(2), &json!(1)), "{answer}");
+    let mut floats = batch();
+    floats["number"] = json!(7.0);
+    floats["flows"][0]["ends"]["source_port"] = json!(80.0);
+    assert_eq!(post(&http, "/detect/flows", &floats).0, 200, "whole is whole");
     let check = |change: &dyn Fn(&mut Value), status: u16, about: &str| {
         let mut b = batch();
         change(&mut b);
@@ -261,8 +278,8 @@ fn batches_of_flows_are_checked_field_by_field() {
     check(&|b| b["run"] = json!("0123456789ABCDEF"), 422, "`run`");
     check(&|b| b["schema"] = json!("ff"), 422, "`schema`");
     check(&|b| b["number"] = json!(0), 422, "`number`");
-    check(&|b| b["number"] = json!(-1), 422, "u64");
-    check(&|b| b["number"] = json!(1.5), 422, "u64");
+    check(&|b| b["number"] = json!(-1), 422, "whole");
+    check(&|b| b["number"] = json!(1.5), 422, "whole");
     check(&|b| b["features"] = json!([]), 422, "`features`");
     check(&|b| b["features"] = json!(["dur", "dur"]), 422, "twice");
     check(&|b| b["features"] = json!(["dur", "x".repeat(65)]), 422, "`features`");
@@ -274,8 +291,8 @@ fn batches_of_flows_are_checked_field_by_field() {
     check(&|b| b["flows"][0]["at"] = json!(1e18), 422, "1970");
     check(&|b| b["flows"][0]["at"] = json!("now"), 422, "f64");
     check(&|b| b["flows"][0]["ends"]["source_ip"] = json!("999.0.0.1"), 422, "IP");
-    check(&|b| b["flows"][0]["ends"]["source_port"] = json!(65_536), 422, "u16");
-    check(&|b| b["flows"][0]["ends"]["protocol"] = json!(256), 422, "u8");
+    check(&|b| b["flows"][0]["ends"]["source_port"] = json!(65_536), 422, "whole");
+    check(&|b| b["flows"][0]["ends"]["protocol"] = json!(256), 422, "whole");
     check(&|b| b["windows"][0]["windows"] = json!([]), 422, "`windows`");
     check(&|b| b["windows"][0]["windows"] = json!([[1], [1], [1], [1], [1], [1], [1]]), 422, "`windows`");
     for wrong in [json!(-0.5), json!(65), json!("1")] {

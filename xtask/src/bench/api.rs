@@ -58,7 +58,10 @@ pub(crate) fn measure(setup: &Setup) -> anyhow::Result<Section> {
         wrk(&dir, &server.address, QUESTIONS[0].1, seconds)?
     };
     let mut command = Command::new(&setup.program);
-    command.args(["detector", "--listen", "127.0.0.1:0"]).env("NO_COLOR", "1");
+    // What it learns is not to stay on this machine.
+    let config = dir.join("detector.toml");
+    fs::write(&config, format!("[paths]\nstate_dir = {:?}\n", dir.join("detector")))?;
+    command.args(["detector", "--listen", "127.0.0.1:0", "--config"]).arg(&config).env("NO_COLOR", "1");
     let server = start(&mut command, Stdio::null(), Stdio::piped(), |line| {
         Some(line.split("detector on http://").nth(1)?.split(';').next()?.to_owned())
     })?;

@@ -5,10 +5,14 @@
 //! again it fails the task. That somebody harmless was blocked is never played away. The program is the development build,
 //! with overflow checks.
 //!
+//! `--ordinary TIME` plays ordinary traffic for that long instead and counts false alarms; it writes one section of the
+//! document, which a run of the scenarios leaves as it is.
+//!
 //! `--check` writes nothing: times differ from run to run, so the document is no reference to compare with. What is to be
 //! recognised is in the scenarios' files, and a test compares the committed document with these.
 
 mod board;
+mod ordinary;
 
 use crate::shell;
 use anyhow::{Context as _, bail};
@@ -57,6 +61,8 @@ struct Selection {
     /// Scenarios at a time; 0: [`JOBS_PER_CORE`] for each processor.
     jobs: usize,
     program: Option<PathBuf>,
+    /// Ordinary traffic for so long, instead of scenarios.
+    ordinary: Option<String>,
     /// Names of scenarios; empty is all.
     names: Vec<String>,
 }
@@ -74,15 +80,23 @@ impl Selection {
                     selection.jobs =
                         jobs.with_context(|| format!("--jobs needs a number from 1 to {MOST_JOBS}"))?;
                 }
+                "--ordinary" => {
+                    let time = args.next().context("--ordinary needs a time, such as 60m")?;
+                    selection.ordinary = Some(time.clone());
+                }
                 "--program" => {
                     selection.program = Some(args.next().context("--program needs a path")?.into());
                 }
                 name if SHIPPED.iter().any(|(n, _)| *n == name) => selection.names.push(name.to_owned()),
                 other => bail!(
-                    "unknown argument or scenario '{other}'; usage: cargo xtask e2e [--check] [--jobs N] [--program PATH] [SCENARIO]…"
+                    "unknown argument or scenario '{other}'; usage: cargo xtask e2e [--check] [--jobs N] [--program PATH] [--ordinary TIME | SCENARIO…]"
                 ),
             }
         }
+        anyhow::ensure!(
+            selection.ordinary.is_none() || selection.names.is_empty(),
+            "--ordinary plays no scenarios; leave out the one or the other"
+        );
         Ok(selection)
     }
 }
@@ -109,10 +123,17 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
     let copy = folder.join("autoinmune");
     let result = std::fs::copy(&program, &copy)
         .with_context(|| format!("cannot copy {}", program.display()))
-        .and_then(|_| play_all(&copy, &selection.names, selection.jobs));
+        .and_then(|_| run_with(&copy, &selection));
     // It is in a directory for what may go.
     let _ = std::fs::remove_dir_all(&folder);
-    let board = result?;
+    result
+}
+
+fn run_with(program: &std::path::Path, selection: &Selection) -> anyhow::Result<bool> {
+    if let Some(time) = &selection.ordinary {
+        return ordinary::run(program, time, !selection.check);
+    }
+    let board = play_all(program, &selection.names, selection.jobs)?;
     print!("{}", board.summary());
     if selection.check {
         let skipped = board.skipped();
@@ -121,7 +142,9 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
         }
     } else if selection.names.is_empty() {
         let path = shell::root().join(DOCUMENT);
-        std::fs::write(&path, board.markdown()).with_context(|| format!("cannot write {DOCUMENT}"))?;
+        let old = std::fs::read_to_string(&path).unwrap_or_default();
+        let text = ordinary::kept(&board.markdown(), &old);
+        std::fs::write(&path, text).with_context(|| format!("cannot write {DOCUMENT}"))?;
         println!("wrote {DOCUMENT}");
     }
     Ok(board.is_good())
@@ -226,9 +249,16 @@ mod tests {
         assert!(parse(&["--check"]).expect("fine").check);
         let some = parse(&["--jobs", "3", "scan-syn"]).expect("fine");
         assert_eq!((some.jobs, some.names.as_slice()), (3, &["scan-syn".to_owned()][..]));
-        for wrong in
-            [&["--jobs"][..], &["--jobs", "0"], &["--jobs", "99"], &["no-such-scenario"], &["--quick"]]
-        {
+        assert_eq!(parse(&["--ordinary", "10m"]).expect("fine").ordinary.as_deref(), Some("10m"));
+        for wrong in [
+            &["--jobs"][..],
+            &["--jobs", "0"],
+            &["--jobs", "99"],
+            &["no-such-scenario"],
+            &["--quick"],
+            &["--ordinary"],
+            &["--ordinary", "10m", "scan-syn"],
+        ] {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }
     }
@@ -271,7 +301,8 @@ mod tests {
             assert_eq!(told, expected, "{DOCUMENT} says otherwise of {name}; run cargo xtask e2e");
             assert!(!row.contains("otherwise than expected"), "{DOCUMENT}: {name} failed");
         }
-        let rows = board.lines().filter(|l| l.starts_with("| `")).count();
+        let scenarios = board.split(ordinary::HEADING).next().unwrap_or_default();
+        let rows = scenarios.lines().filter(|l| l.starts_with("| `")).count();
         assert_eq!(rows, SHIPPED.len(), "{DOCUMENT} has scenarios that are gone; run cargo xtask e2e");
     }
 }

@@ -5,7 +5,7 @@ use super::wall_ns;
 use crate::config::Config;
 use crate::learned::Choice;
 use crate::learner::feedback::{Entry, Feedback, FeedbackError, Verdict, view};
-use crate::learner::{Learner, Witness, bundles, whole};
+use crate::learner::{Begin, Learner, Requests, Witness, bundles, whole};
 use crate::line::{Line, LineConfig};
 use detect::learned::Models;
 use detect::learned::ensemble::source_key;
@@ -13,6 +13,7 @@ use respond::Prefix;
 use serde_json::Value;
 use server::control::{AgentError, Code, Request};
 use server::view::LearnerView;
+use std::sync::Arc;
 
 /// The learner, if there is one, and what was said of incidents.
 pub struct Learning {
@@ -38,42 +39,48 @@ impl Learning {
     pub fn start(
         config: &Config,
         made: &LineConfig,
-        models: Models,
+        models: &Models,
+        requests: &Arc<Requests>,
         line: &mut Line,
         tap: &mut AgentTap,
     ) -> std::io::Result<Self> {
         let simulated = tap.context.simulated;
         let feedback = Feedback::open((!simulated).then_some(config.state_dir.as_path()));
-        let origin = bundles::origin(config, &models);
-        let name = origin.name.clone();
+        let origin = bundles::origin(config, models);
+        let name = origin.current.name.clone();
         let learner = if is_on(config, simulated) {
-            let store = bundles::store(config, models.flows.clone(), origin.anchor_name.clone());
-            let trained = [models.ensemble.clone(), origin.anchor];
-            let (learner, witness) =
-                Learner::start(config.learner.settings, made.clone(), trained, &origin.name, store)?;
+            let (learner, witness) = Learner::start(Begin {
+                settings: config.learner.settings,
+                line: made.clone(),
+                current: origin.current,
+                anchor: origin.anchor,
+                store: bundles::store(config, origin.anchor_name),
+                requests: Arc::clone(requests),
+                state_dir: Some(config.state_dir.clone()),
+            })?;
             tap.witness = witness;
             Some(learner)
         } else {
             None
         };
-        let mut learning = Self { learner, feedback, models, name };
+        let mut learning = Self { learner, feedback, models: models.clone(), name };
         learning.feedback.expire(wall_ns());
         learning.apply(line, &tap.witness);
         Ok(learning)
     }
 
-    /// Puts exceptions in force and tells the learner of confirmed attacks.
+    /// Puts exceptions in force and tells the learner of what people said of them.
     fn apply(&self, line: &mut Line, witness: &Witness) {
         line.exceptions_mut().replace(self.feedback.exceptions());
         let windows = self.feedback.attack_windows();
         witness.confirmed(windows.filter_map(|(a, w)| Some((source_key(a), whole(w)?))).collect());
+        witness.labelled(self.feedback.flows());
     }
 
     /// Puts finished models in use; whether there were any. To be called between events.
     pub fn turn(&mut self, line: &mut Line) -> bool {
         let mut any = false;
-        while let Some((ensemble, name)) = self.learner.as_ref().and_then(Learner::finished) {
-            let models = Models { ensemble: Some(ensemble), ..self.models.clone() };
+        while let Some((models, name)) = self.learner.as_ref().and_then(Learner::finished) {
             match line.set_models(&models) {
                 Ok(()) => {
                     (self.models, self.name) = (models, name);
@@ -99,14 +106,15 @@ impl Learning {
     }
 
     /// Models were loaded anew. Others than those at work were put in use by people.
-    pub fn reload(&mut self, config: &Config, models: Models, line: &mut Line, witness: &Witness) {
+    pub fn reload(&mut self, config: &Config, models: &Models, line: &mut Line, witness: &Witness) {
         // What the learner has just put in use is no word of people.
         self.turn(line);
-        let origin = bundles::origin(config, &models);
-        if origin.name != self.name {
-            tracing::info!("models {} are used instead of {}", origin.name, self.name);
-            witness.vouched(models.ensemble.clone(), &origin.name);
-            (self.models, self.name) = (models, origin.name);
+        let origin = bundles::origin(config, models);
+        let name = origin.current.name.clone();
+        if name != self.name {
+            tracing::info!("models {name} are used instead of {}", self.name);
+            witness.vouched(origin.current);
+            (self.models, self.name) = (models.clone(), name);
         }
     }
 

@@ -21,7 +21,7 @@ pub mod tap;
 use crate::cli::{RunArgs, SensorArgs};
 use crate::config::{self, Config, LearnedBy, parse_http};
 use crate::exit::{self, Exit, fail};
-use crate::learner::bundles;
+use crate::learner::{Requests, bundles};
 use crate::line::Line;
 use crate::service::Running;
 use crate::{eve, learned, replay, sink};
@@ -180,11 +180,17 @@ fn protect(args: &RunArgs, config: Config) -> anyhow::Result<Exit> {
 
 /// Starts the detector's API. Nobody asked for it by name: another program on its usual port must not keep the host from being
 /// protected.
-fn open_api(args: &RunArgs, config: &Config, models: &Models) -> anyhow::Result<Option<Running>> {
+fn open_api(
+    args: &RunArgs,
+    config: &Config,
+    models: &Models,
+    requests: &Arc<Requests>,
+) -> anyhow::Result<Option<Running>> {
     let Some(api) = config.api.clone() else { return Ok(None) };
     let asked = args.api.is_some() || api.address != server::api::DEFAULT_ADDRESS;
     let models = (models.clone(), bundles::version(config, models));
-    match crate::service::start(api, &config.rules, models) {
+    let kept = args.simulate.is_none().then_some(config.state_dir.as_path());
+    match crate::service::start(api, &config.rules, models, Arc::clone(requests), kept) {
         Err(e) if !asked && exit::code(&e) == Exit::Busy => {
             tracing::warn!("the detector's API is off: {e:#}");
             Ok(None)
@@ -233,8 +239,9 @@ impl Agent {
             .map(|addr| server::http::Http::start(addr, Arc::clone(&board) as Arc<dyn server::http::Source>))
             .transpose()
             .map_err(|e| fail(Exit::Busy, format!("{e}; see --http")))?;
+        let requests = Arc::new(Requests::default());
         let mut models = learned::load_promoted(&config)?;
-        let api = open_api(args, &config, &models)?;
+        let api = open_api(args, &config, &models, &requests)?;
         let outbox = Outbox::new(&models)?;
         let poster = Poster::start(&config.post, outbox.schema())?;
         let there = judged_there(&config, simulated);
@@ -277,7 +284,7 @@ impl Agent {
                 crate::line::Tap::decision(&mut tap, &decision);
             }
         }
-        let learning = Learning::start(&config, &made, models, &mut line, &mut tap)
+        let learning = Learning::start(&config, &made, &models, &requests, &mut line, &mut tap)
             .context("cannot start the learner's thread")?;
         let logs = Logs::start(&config, simulated)?;
         let control = server::control::Control::start(
@@ -484,7 +491,7 @@ impl Agent {
             models = Models::default();
         }
         self.line.set_models(&models)?;
-        self.learning.reload(&next, models, &mut self.line, &self.tap.witness);
+        self.learning.reload(&next, &models, &mut self.line, &self.tap.witness);
         for decision in self.line.responder_mut().set_policy(next.policy.clone(), now) {
             crate::line::Tap::decision(&mut self.tap, &decision);
         }
@@ -522,7 +529,7 @@ impl Agent {
         self.learning.stop();
         self.logs.stop();
         if let Some(api) = self.api.take() {
-            api.http.stop();
+            api.stop();
         }
         self.source.finish(&mut self.line, &mut self.tap);
         self.line.finish(&mut self.tap);

@@ -5,7 +5,7 @@ use crate::line::Intake;
 use crate::{eve, replay};
 use respond::Mode;
 use server::metrics::{IncidentCount, Metrics};
-use server::view::{InterfaceView, ProgramView, ReactionView, Ready, Stats, Status, TopSource};
+use server::view::{InterfaceView, LearnedView, ProgramView, ReactionView, Ready, Stats, Status, TopSource};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Instant;
@@ -88,9 +88,18 @@ impl Board {
         losses.insert("effects_failed".into(), tap.effects_failed);
         losses.extend(intel.losses().into_iter().map(|(name, count)| (name.to_owned(), count)));
         losses.insert("signals_excepted".into(), line.exceptions().applied());
+        let learned = line.judge().learned().map(|c| LearnedView {
+            flows: c.flows.judged,
+            flows_not_normal: c.flows.not_normal,
+            windows: c.windows_judged,
+            signals: c.signals,
+            sources_evicted: c.evicted + c.flows.evicted,
+        });
         let learner = learning.view();
         if let Some(learner) = &learner {
             losses.insert("learner_windows_dropped".into(), learner.windows_dropped);
+            let dropped = learner.flows.as_ref().map_or(0, |flows| flows.dropped);
+            losses.insert("learner_flows_dropped".into(), dropped);
         }
         losses.extend(logs.losses().into_iter().map(|(name, count)| (name.to_owned(), count)));
         let mut channels = BTreeMap::new();
@@ -191,6 +200,7 @@ impl Board {
                 .collect(),
             decisions: tap.decisions.iter().map(|(o, n)| ((*o).to_owned(), *n)).collect(),
             channel_dropped: channels,
+            learned,
             learner: learner.clone(),
             process,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -220,6 +230,7 @@ impl Board {
             blocks,
             allowlist: responder.allowlist().len() as u64,
             incidents_open: line.book().open().count() as u64,
+            learned,
             learner,
             // As bound: the port may have been left to the system.
             http: http.as_ref().map(|h| h.address().to_string()),

@@ -105,6 +105,20 @@ pub fn is_told(scenario: &Scenario, deeds: &[Deed], eve: &str) -> bool {
     })
 }
 
+/// Incidents and blocks of a time in which nobody meant harm, with seconds since `began_ns`.
+///
+/// # Errors
+/// A line that is not an event of this program.
+pub fn alarms(began_ns: u64, eve: &str) -> anyhow::Result<(Vec<Finding>, Vec<Block>)> {
+    let seen = Seen::read(eve)?;
+    let block = |(at_ns, address): &(u64, IpAddr)| Block {
+        address: *address,
+        seconds: Some((*at_ns as f64 - began_ns as f64) / 1e9),
+        innocent: true,
+    };
+    Ok((seen.findings(Some(began_ns), &BTreeSet::new()), seen.blocks.iter().map(block).collect()))
+}
+
 /// Addresses that hostile deeds came from, by name and as reported.
 fn hostile(deeds: &[Deed]) -> BTreeSet<IpAddr> {
     let of = |d: &Deed| {

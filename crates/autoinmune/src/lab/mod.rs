@@ -4,6 +4,7 @@ pub mod agent;
 mod capture;
 mod hidden;
 mod judge;
+mod ordinary;
 mod report;
 mod run;
 mod standing;
@@ -37,6 +38,12 @@ pub enum LabCommand {
     /// expects: an attack not recognised in time, or somebody harmless blocked or accused. Needs root; the network is removed at
     /// the end.
     Run(RunArgs),
+    /// Play ordinary traffic for a while and count what the agent takes for an attack
+    ///
+    /// A branch office, partners, customers and machines use servers of the lab, drawn anew every two minutes, while the agent
+    /// enforces with its default configuration. The exit code is 1 if it told of more than one incident an hour, or blocked
+    /// anybody. Needs root; the network is removed at the end.
+    Ordinary(OrdinaryArgs),
     /// Remove what `up` left
     Down(OutputArgs),
     /// List scenarios, and networks that are up
@@ -83,6 +90,23 @@ pub struct RunArgs {
     pub output: Format,
 }
 
+/// `lab ordinary`.
+#[derive(Clone, Debug, Args)]
+pub struct OrdinaryArgs {
+    /// For how long, such as 60s, 10m, 1h
+    #[arg(long, value_name = "TIME", default_value = "60m")]
+    pub duration: String,
+    /// What chance depends on: equal seeds draw the same of the repertoire
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Leave capture, events and report here; made if absent
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Format,
+}
+
 /// `lab`.
 ///
 /// # Errors
@@ -92,6 +116,7 @@ pub fn run(command: &LabCommand) -> anyhow::Result<Exit> {
     match command {
         LabCommand::Up(args) => standing::up(args),
         LabCommand::Run(args) => run::run(args),
+        LabCommand::Ordinary(args) => ordinary::run(args),
         LabCommand::Down(args) => standing::down(args.output),
         LabCommand::List(args) => list(args.output),
         LabCommand::Act(args) => hidden::act(args),

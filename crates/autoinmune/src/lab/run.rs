@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// After the last step, so that what is judged once a second is judged.
-const SETTLE: Duration = Duration::from_millis(2_500);
+pub(super) const SETTLE: Duration = Duration::from_millis(2_500);
 /// How long after that an attack may still be told: on a machine that is slow the agent lags behind.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Between two looks at what the agent has told.

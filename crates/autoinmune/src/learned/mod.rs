@@ -16,8 +16,7 @@ use anyhow::Context as _;
 use bundle::{Bundle, PublicKey, Store, Trust};
 use detect::learned::Models;
 use detect::learned::ensemble::Ensemble;
-use detect::learned::flows::FlowModel;
-use learn::calibrate::Conformal;
+use detect::learned::flows::{FlowCalibration, FlowModel};
 use learn::codec::from_bytes;
 use learn::hybrid::Hybrid;
 use learn::life::Ground;
@@ -174,7 +173,7 @@ pub fn models(bundle: &Bundle) -> anyhow::Result<Models> {
     }
     if has(FLOW) && has(CALIBRATION) {
         let hybrid: Hybrid = from_bytes(bundle.model(FLOW, HYBRID, None)?).context(FLOW)?;
-        let calibration: Conformal =
+        let calibration: FlowCalibration =
             from_bytes(bundle.model(CALIBRATION, CONFORMAL, None)?).context(CALIBRATION)?;
         let alarms = threshold(ALARMS).unwrap_or(1.0);
         let seen = threshold(FLOW_SEEN).unwrap_or(0.0);
@@ -182,8 +181,8 @@ pub fn models(bundle: &Bundle) -> anyhow::Result<Models> {
     }
     anyhow::ensure!(
         !models.is_empty(),
-        "{}: no learned detectors in it: there must be an ensemble '{WINDOWS}', or a classifier '{FLOW}' with its \
-         '{CALIBRATION}'; make such a bundle with: autoinmune learn",
+        "{}: no calibrated detectors in it: there must be an ensemble '{WINDOWS}', or a classifier '{FLOW}' with its \
+         '{CALIBRATION}', as `autoinmune train` makes of captures, and `autoinmune learn`",
         bundle.id()
     );
     // Whatever does not fit is found now and not when traffic comes.

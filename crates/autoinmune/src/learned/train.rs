@@ -12,11 +12,10 @@ use crate::truth::labels_of;
 use anyhow::Context as _;
 use bundle::{Data, Draft, Lineage, Manifest, Schema, SigningKey};
 use clap::{Args, ValueHint};
-use detect::learned::calibrate::{FlowReport, FlowSample, Heard, calibrate, hear, measure as measure_flows};
-use detect::learned::evidence::Limits;
-use detect::learned::fit::{self, Fitted, Sample};
+use detect::learned::calibrate::{self, FlowReport, FlowSample, Heard, calibrate, hear};
+use detect::learned::fit::{self, Fitted, chooses};
 use detect::learned::flows::FlowModel;
-use detect::learned::measure::{Report, measure};
+use detect::learned::measure::{self, Report};
 use detect::learned::row::{Columns, schema};
 use detect::learned::vector;
 use flow::label::BENIGN;
@@ -119,20 +118,23 @@ pub fn run(args: &LearnArgs) -> anyhow::Result<Exit> {
         alarms_per_day: args.alarms_per_day,
         // Those of other networks are nobody's hosts.
         sources: 0,
-        voting: None,
+        way: None,
         folds: FOLDS as usize,
         ..fit::Options::default()
     };
     let fitted = fit::fit_known(&all.windows, &options, &Threads(crate::engine::cores()))
         .context("the ensemble cannot be trained; it needs more windows")?;
+    if let Ok(dir) = std::env::var("AIM_DUMP") {
+        dump(&dir, &all, &heard, &origins, &fitted)?;
+    }
     let ensemble = &fitted.ensemble;
     let mut tests = BTreeMap::new();
     for from in args.from.iter().map(|(name, _)| name) {
         let is_of = |group: u64| origins.get(group as usize) == Some(from);
-        tests.insert(from.clone(), tested(&is_of, &all, &flows, &heard, &fitted));
+        tests.insert(from.clone(), tested(&is_of, &all, &flows, &heard, &fitted)?);
     }
     let measured = Measured {
-        voting: ensemble.voting().name(),
+        voting: ensemble.way().name(),
         windows: ensemble.windows(),
         flows: all.flows.len() as u64,
         tests,
@@ -155,23 +157,77 @@ pub fn run(args: &LearnArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Measures with the groups of one origin.
+fn dump(
+    dir: &str,
+    all: &Collected,
+    heard: &[Heard],
+    origins: &[String],
+    fitted: &Fitted,
+) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    std::fs::create_dir_all(dir)?;
+    let mut out = std::io::BufWriter::new(std::fs::File::create(format!("{dir}/flows.csv"))?);
+    for ((f, c), h) in all.flows.iter().zip(&all.classes).zip(heard) {
+        let row: Vec<String> = f.row.iter().map(ToString::to_string).collect();
+        writeln!(
+            out,
+            "{},{},{},{},{},{},{:?},{}",
+            origins[f.group as usize],
+            f.group,
+            f.source,
+            f.at_ns,
+            c,
+            h.score,
+            h.verdict,
+            row.join(",")
+        )?;
+    }
+    let mut out = std::io::BufWriter::new(std::fs::File::create(format!("{dir}/windows.csv"))?);
+    for (w, p) in all.windows.iter().zip(&fitted.out_of_fold) {
+        let (s, chose) = (&w.sample, chooses(w.sample.group));
+        let row: Vec<String> = s.sequence.iter().map(ToString::to_string).collect();
+        writeln!(
+            out,
+            "{},{},{},{},{},{},{},{},{},{},{},{}",
+            origins[s.group as usize],
+            s.group,
+            s.source,
+            s.start_ns,
+            w.attack,
+            s.confidence,
+            p.spatial,
+            p.temporal[0],
+            p.temporal[1],
+            p.statistical,
+            chose,
+            row.join(",")
+        )?;
+    }
+    Ok(())
+}
+
+/// Measures with those groups of one origin that had no part in choosing; what is usual is known by those that had, of all
+/// origins.
 fn tested(
     is_of: &dyn Fn(u64) -> bool,
     all: &Collected,
     model: &FlowModel,
     heard: &[Heard],
     fitted: &Fitted,
-) -> Tested {
-    let places: Vec<usize> = (0..all.flows.len()).filter(|i| is_of(all.flows[*i].group)).collect();
-    let flows: Vec<FlowSample> = places.iter().map(|i| all.flows[*i].clone()).collect();
-    let classes: Vec<String> = places.iter().map(|i| all.classes[*i].clone()).collect();
-    let heard: Vec<Heard> = places.iter().map(|i| heard[*i]).collect();
-    let of_windows = || all.windows.iter().zip(&fitted.out_of_fold).filter(|(k, _)| is_of(k.sample.group));
-    let windows: Vec<(&Sample, bool)> = of_windows().map(|(k, _)| (&k.sample, k.attack)).collect();
-    let p: Vec<[f64; 3]> = of_windows().map(|(_, p)| *p).collect();
-    let limits = Limits::new(fitted.ensemble.alarms_per_day(), fitted.ensemble.seen()[0]);
-    Tested { flows: measure_flows(model, &flows, &classes, &heard), windows: measure(&windows, &p, &limits) }
+) -> anyhow::Result<Tested> {
+    let flows = all.flows.iter().zip(&all.classes).zip(heard);
+    let (calibrating, rest): (Vec<_>, Vec<_>) = flows
+        .map(|((flow, class), heard)| calibrate::Case { flow, class, heard: *heard })
+        .partition(|case| chooses(case.flow.group));
+    let own: Vec<_> = rest.into_iter().filter(|case| is_of(case.flow.group)).collect();
+    let flows = calibrate::measure(model, &calibrating, &own)?;
+    let windows = all.windows.iter().zip(&fitted.out_of_fold);
+    let (calibrating, rest): (Vec<_>, Vec<_>) = windows
+        .map(|(k, heard)| fit::Case { sample: &k.sample, attack: k.attack, heard: *heard })
+        .partition(|case| chooses(case.sample.group));
+    let own: Vec<_> = rest.into_iter().filter(|case| is_of(case.sample.group)).collect();
+    let windows = measure::measure(&calibrating, &own, fitted.ensemble.alarms_per_day())?;
+    Ok(Tested { flows, windows })
 }
 
 /// Collects the captures of the plan, and where each group of them is from.
@@ -198,6 +254,9 @@ fn gather(
                 Some(class) => Truth::Class(class.clone()),
                 None => Truth::Labels(labels_of(&path.with_extension("labels.csv"))?),
             };
+            if std::env::var("AIM_DUMP").is_ok() {
+                println!("GROUP {group} {}", path.display());
+            }
             let request = Request {
                 path: &path,
                 truth,

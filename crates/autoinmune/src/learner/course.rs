@@ -8,16 +8,16 @@ use detect::learned::vector::WIDTH;
 use detect::learned::watch::{SEQUENCE, Sequence};
 use learn::life::reservoir::Kept;
 use learn::life::shadow::{self, Verdict};
-use learn::life::{self, Figures, Gates, Gravity, Life, Refusal, Sample, Shadow};
+use learn::life::{self, Figures, Gates, Gravity, Life, Refusal, Sample, Shadow, Stored};
 use learn::{LearnError, Pool};
 use server::view::LearnerView;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A p-value at or below which a window is strange to a model, in shadow.
-const STRANGE: f64 = 1e-3;
+pub(super) const STRANGE: f64 = 1e-3;
 /// A p-value above which it is not. In between models may differ by chance.
-const ORDINARY: f64 = 0.02;
+pub(super) const ORDINARY: f64 = 0.02;
 /// Time within which 99 of 100 windows must be judged where there is no model to compare with, ns.
 const FIRST_P99_NS: u64 = 20_000;
 /// Samples of one group are neighbours in time, and either learnt from or calibrated with, ns.
@@ -158,8 +158,49 @@ impl Course {
         self.life.replaced();
     }
 
-    /// Lets time pass: releases samples, trains when it is time, ends a trial.
-    pub fn step(&mut self, now_ns: u64, meter: &dyn Meter, pool: &dyn Pool) -> Option<Promotion> {
+    /// What is to outlive the program.
+    pub fn store(&self) -> Stored {
+        self.life.store()
+    }
+
+    /// Goes on with what was stored.
+    pub fn resume(&mut self, stored: Stored, seed: u64) {
+        self.life.resume(stored, seed);
+    }
+
+    /// Whether a new model is on trial.
+    pub const fn in_shadow(&self) -> bool {
+        self.candidate.is_some()
+    }
+
+    /// Why the latest model was refused; empty if none was since one passed.
+    pub fn because(&self) -> &[String] {
+        &self.because
+    }
+
+    /// Why nothing can be trained now; `None` if something can.
+    pub fn hindrance(&self) -> Option<String> {
+        let options = &self.settings.life.schedule;
+        let high = self.life.windows().high();
+        let sources = high.iter().map(|k| k.sample.entity).collect::<BTreeSet<u64>>().len();
+        (high.len() < options.least_samples || sources < options.least_entities).then(|| {
+            format!(
+                "{} windows of {sources} sources can be learnt from, and {} of {} are needed",
+                high.len(),
+                options.least_samples,
+                options.least_entities
+            )
+        })
+    }
+
+    /// Lets time pass: releases samples, trains when it is time or `asked`, ends a trial.
+    pub fn step(
+        &mut self,
+        now_ns: u64,
+        asked: bool,
+        meter: &dyn Meter,
+        pool: &dyn Pool,
+    ) -> Option<Promotion> {
         self.life.advance(now_ns);
         if let Some(candidate) = &mut self.candidate {
             let shadow = candidate.shadow.get_or_insert_with(|| Shadow::new(now_ns));
@@ -170,9 +211,10 @@ impl Course {
             }
             return None;
         }
-        if let Some(cause) = self.life.due(now_ns) {
+        let cause = self.life.due(now_ns);
+        if cause.is_some() || asked && self.hindrance().is_none() {
             let begun = meter.cpu_ns();
-            tracing::debug!(?cause, "training anew");
+            tracing::debug!(?cause, asked, "training anew");
             self.trainings += 1;
             self.train(now_ns, meter, pool);
             let spent = meter.cpu_ns().saturating_sub(begun);
@@ -286,6 +328,7 @@ impl Course {
             refused: self.refused.clone(),
             because: self.because.clone(),
             model: String::new(),
+            flows: None,
         }
     }
 }

@@ -4,14 +4,13 @@
 //! traffic, and an exception from the rules that spoke, for that source and a limited time. What was said outlives the
 //! process in `feedback.json` of the state directory, can be listed, and can be taken back.
 
+use super::flows::Labelled;
 use super::memory::{Remembered, Values};
+use crate::keep;
 use detect::exception::MAX_EXCEPTIONS;
 use detect::{Actor, Class, Exception, Origin};
 use serde::{Deserialize, Serialize};
 use server::view::{FeedbackView, LabelledView};
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use wire::Addr;
 
@@ -128,19 +127,14 @@ impl Feedback {
     /// which gives more alarms, not fewer.
     pub fn open(state_dir: Option<&Path>) -> Self {
         let path = state_dir.map(|dir| dir.join(FILE));
-        let kept = match path.as_deref().map(read) {
-            None | Some(Ok(None)) => Kept::empty(),
-            Some(Ok(Some(kept))) => kept,
-            Some(Err(why)) => {
-                let path = path.as_deref().unwrap_or(Path::new(FILE));
-                let aside = path.with_extension("json.unread");
-                tracing::error!("{}: {why}; put aside as {}", path.display(), aside.display());
-                if let Err(e) = std::fs::rename(path, &aside) {
-                    tracing::error!("cannot put it aside: {e}");
-                }
-                Kept::empty()
+        let kept = path.as_deref().and_then(|path| match read(path) {
+            Ok(kept) => kept,
+            Err(why) => {
+                keep::put_aside(path, &why);
+                None
             }
-        };
+        });
+        let kept = kept.unwrap_or_else(Kept::empty);
         Self { path, kept }
     }
 
@@ -226,16 +220,26 @@ impl Feedback {
         self.kept.entries.iter().filter_map(except).collect()
     }
 
-    /// Flows with their class, to train on.
+    /// Flows with their class, for the classifier of flows to learn.
+    pub fn flows(&self) -> Vec<Labelled> {
+        let known = self.kept.columns == super::memory::columns();
+        let of = |e: &Entry| {
+            let class = class(e);
+            let entry = e.id;
+            let row = |flow: &Values| flow.iter().map(|v| v.unwrap_or(f32::NAN)).collect();
+            let labelled = |f: &Values| Labelled { entry, class: class.to_owned(), row: row(f) };
+            e.flows.iter().map(labelled).collect::<Vec<_>>()
+        };
+        self.kept.entries.iter().filter(|_| known).flat_map(of).collect()
+    }
+
+    /// Flows with their class, as a table.
     pub fn labelled(&self) -> LabelledView {
         let columns = super::memory::columns();
-        let rows = self.kept.entries.iter().flat_map(|e| {
-            let class = match e.verdict {
-                Verdict::Attack => e.class.name(),
-                Verdict::NoAttack => flow::label::BENIGN,
-            };
-            e.flows.iter().map(move |flow| (super::memory::cells(flow), class.to_owned()))
-        });
+        let rows =
+            self.kept.entries.iter().flat_map(|e| {
+                e.flows.iter().map(move |flow| (super::memory::cells(flow), class(e).to_owned()))
+            });
         // Of other features, their values would be taken for something else.
         let known = self.kept.columns == columns;
         LabelledView { rows: rows.filter(|_| known).collect(), columns }
@@ -256,16 +260,16 @@ impl Feedback {
     }
 }
 
-fn read(path: &Path) -> Result<Option<Kept>, String> {
-    let size = match std::fs::metadata(path) {
-        Ok(m) => m.len(),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(e.to_string()),
-    };
-    if size > MAX_BYTES {
-        return Err(format!("{size} bytes; at most {MAX_BYTES} are read"));
+/// What its flows are of.
+fn class(e: &Entry) -> &'static str {
+    match e.verdict {
+        Verdict::Attack => e.class.name(),
+        Verdict::NoAttack => flow::label::BENIGN,
     }
-    let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
+}
+
+fn read(path: &Path) -> Result<Option<Kept>, String> {
+    let Some(bytes) = keep::read(path, MAX_BYTES)? else { return Ok(None) };
     let kept: Kept = serde_json::from_slice(&bytes).map_err(|e| e.to_string())?;
     if kept.version != VERSION {
         return Err(format!("version {} where {VERSION} is known", kept.version));
@@ -273,13 +277,8 @@ fn read(path: &Path) -> Result<Option<Kept>, String> {
     Ok(Some(kept))
 }
 
-/// In one step: a crash leaves the old file or the new one.
 fn write(path: &Path, kept: &Kept) -> std::io::Result<()> {
-    let next = path.with_extension("json.tmp");
-    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&next)?;
-    file.write_all(&serde_json::to_vec(kept)?)?;
-    file.sync_all()?;
-    std::fs::rename(next, path)
+    keep::write(path, &serde_json::to_vec(kept)?)
 }
 
 /// As shown.

@@ -4,7 +4,8 @@ use super::bundles;
 use super::course::{Course, Meter, Promotion, Settings};
 use super::golden::Golden;
 use super::memory::Memory;
-use super::thread::Learner;
+use super::thread::{Begin, Learner};
+use super::witness::Vouched;
 use crate::config::Config;
 use crate::line::{Line, Tap};
 use crate::replay;
@@ -158,7 +159,7 @@ impl World {
                 self.course.window(sample, p);
             }
             self.now_ns += 10 * SECOND;
-            if let Some(promotion) = self.course.step(self.now_ns, &meter, &Inline) {
+            if let Some(promotion) = self.course.step(self.now_ns, false, &meter, &Inline) {
                 self.course.used(Arc::clone(&promotion.ensemble));
                 self.promotions.push(promotion);
             }
@@ -200,13 +201,21 @@ fn the_thread_keeps_what_passed_and_hands_it_to_the_line() {
     // One false positive among few normal cases is more than the gate allows.
     settings.gates.fpr = 0.05;
     let made = replay::line_config(&config, config.policy.clone());
-    let store = bundles::store(&config, None, "built-in".into());
     let step = Duration::from_millis(20);
-    let started = Learner::start_with(settings, made.clone(), [None, None], "none", store, step);
+    let begin = Begin {
+        settings,
+        line: made.clone(),
+        current: Vouched { name: "none".into(), ..Vouched::default() },
+        anchor: Models::default(),
+        store: bundles::store(&config, "built-in".into()),
+        requests: Arc::default(),
+        state_dir: Some(dir.clone()),
+    };
+    let started = Learner::start_with(begin, step);
     let (learner, mut witness) = started.expect("a thread");
     let (mut random, mut now_ns) = (Random::new(1, 0), 1_000_000 * HOUR);
     let (begun, mut sent) = (Instant::now(), 0);
-    let (ensemble, name) = loop {
+    let (models, name) = loop {
         if let Some(finished) = learner.finished() {
             break finished;
         }
@@ -229,13 +238,19 @@ fn the_thread_keeps_what_passed_and_hands_it_to_the_line() {
         }
     };
     let mut line = Line::new(made);
-    line.set_models(&Models { ensemble: Some(Arc::clone(&ensemble)), flows: None }).expect("it fits");
+    line.set_models(&models).expect("it fits");
     let loaded = crate::learned::load_promoted(&config).expect("the store");
-    assert_eq!(loaded.ensemble.as_deref(), Some(&*ensemble), "a restart has the same");
+    assert_eq!(loaded.ensemble, models.ensemble, "a restart has the same");
     let origin = bundles::origin(&config, &loaded);
-    assert_eq!((origin.name.as_str(), origin.anchor_name.as_str()), (name.as_str(), "built-in"));
+    assert_eq!((origin.current.name.as_str(), origin.anchor_name.as_str()), (name.as_str(), "built-in"));
     assert!(name.starts_with("learned"), "{name}");
     learner.stop();
+    let begun = Instant::now();
+    while !dir.join("windows.state").exists() && begun.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let stored = super::state::State::new(&dir).read().expect("kept");
+    assert!(stored.len() >= 512, "{}", stored.len());
     std::fs::remove_dir_all(dir).expect("it was written");
 }
 

@@ -1,14 +1,18 @@
 //! What the agent's thread tells the learner, without waiting for it.
 
+use super::flows::Labelled;
 use super::memory::{Memory, Remembered};
 use crossbeam_channel::{Sender, TrySendError};
-use detect::learned::JudgedWindow;
-use detect::learned::ensemble::{Ensemble, hour_of_week, source_key};
+use detect::learned::ensemble::{hour_of_week, source_key};
+use detect::learned::row::{self, Columns};
 use detect::learned::vector::FEATURES;
 use detect::learned::watch::Sequence;
+use detect::learned::{JudgedWindow, Models};
 use detect::{Actor, Change, Origin, Severity, Update};
 use flow::FlowRecord;
-use learn::life::{Gravity, Sample};
+use flow::feature::Subject;
+use flow::recent::Shared;
+use learn::life::{Gravity, Ground, Sample};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -20,10 +24,25 @@ pub(super) enum Word {
     Pardon(u64),
     /// Windows of confirmed attacks, all there are.
     Confirmed(Vec<(u64, Sequence)>),
-    /// People put a model in use, by its name.
-    Vouched(Option<Arc<Ensemble>>, String),
+    /// Flows of which people said something, all there are.
+    Labelled(Vec<Labelled>),
+    /// People put models in use.
+    Vouched(Box<Vouched>),
     /// What time it is, ns.
     Now(u64),
+}
+
+/// Models that people put in use.
+#[derive(Clone, Debug, Default)]
+pub struct Vouched {
+    /// The models.
+    pub models: Models,
+    /// What the classifier of flows was trained on.
+    pub ground: Option<Arc<Ground>>,
+    /// What that learnt of people ([`super::flows::mark`]).
+    pub learnt: u64,
+    /// Name of their bundle.
+    pub name: String,
 }
 
 /// What did not fit.
@@ -31,6 +50,8 @@ pub(super) enum Word {
 pub(super) struct Losses {
     /// Windows.
     pub(super) windows: AtomicU64,
+    /// Flows.
+    pub(super) flows: AtomicU64,
     /// Whether an alarm was among what did not.
     pub(super) alarms: AtomicBool,
 }
@@ -38,8 +59,41 @@ pub(super) struct Losses {
 /// The agent's end of the channels.
 pub(super) struct Line {
     pub(super) windows: Sender<(Sample, f64)>,
+    pub(super) flows: Sender<Sample>,
     pub(super) words: Sender<Word>,
     pub(super) losses: Arc<Losses>,
+}
+
+/// Sources told apart when flows are thinned out. Two that share a place share what may be told of them.
+const PLACES: usize = 1024;
+/// Flows of a place that are told in ten seconds: what is usual is seen from few, and a busy host is not to fill the quarantine.
+const FLOWS: u8 = 2;
+/// Time in which so many are told, ns.
+const THIN_NS: u64 = 10_000_000_000;
+
+/// Which flows are told.
+struct Thin {
+    columns: Columns,
+    /// The latest ten seconds of each place, and flows told in it.
+    told: Box<[(u64, u8); PLACES]>,
+}
+
+impl Thin {
+    /// A flow as a sample, if it is one to be told.
+    fn sample(&mut self, record: &FlowRecord) -> Option<Sample> {
+        let (entity, at_ns) = (source_key(record.initiator().0), record.last_ns());
+        let place = self.told.get_mut(entity as usize % PLACES)?;
+        if place.0 != at_ns / THIN_NS {
+            *place = (at_ns / THIN_NS, 0);
+        }
+        if place.1 >= FLOWS {
+            return None;
+        }
+        place.1 += 1;
+        let mut row = Vec::new();
+        self.columns.fill(&Subject { record, shared: Shared::default() }, &mut row);
+        Some(Sample { entity, at_ns, hour: 0, rate: 0.0, row: row.into(), sequence: Box::default() })
+    }
 }
 
 /// Sees what passes the line, remembers incidents, and tells the learner if there is one.
@@ -47,12 +101,15 @@ pub(super) struct Line {
 pub struct Witness {
     memory: Memory,
     line: Option<Line>,
+    thin: Option<Thin>,
 }
 
 impl Witness {
     /// One that tells somebody.
     pub(super) fn new(line: Line) -> Self {
-        Self { memory: Memory::default(), line: Some(line) }
+        let columns = Columns::new(&row::schema()).ok();
+        let thin = columns.map(|columns| Thin { columns, told: Box::new([(0, 0); PLACES]) });
+        Self { memory: Memory::default(), line: Some(line), thin }
     }
 
     fn say(&self, word: Word) {
@@ -65,6 +122,12 @@ impl Witness {
     /// A flow ended.
     pub fn flow(&mut self, record: &FlowRecord) {
         self.memory.flow(record);
+        let Some(line) = &self.line else { return };
+        if let Some(sample) = self.thin.as_mut().and_then(|t| t.sample(record))
+            && line.flows.try_send(sample).is_err()
+        {
+            line.losses.flows.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// An incident opened, changed or ended.
@@ -107,9 +170,14 @@ impl Witness {
         self.say(Word::Confirmed(windows));
     }
 
-    /// People put a model in use.
-    pub fn vouched(&self, ensemble: Option<Arc<Ensemble>>, name: &str) {
-        self.say(Word::Vouched(ensemble, name.to_owned()));
+    /// All flows of which people said something.
+    pub fn labelled(&self, flows: Vec<Labelled>) {
+        self.say(Word::Labelled(flows));
+    }
+
+    /// People put models in use.
+    pub fn vouched(&self, vouched: Vouched) {
+        self.say(Word::Vouched(Box::new(vouched)));
     }
 
     /// An incident by its number.

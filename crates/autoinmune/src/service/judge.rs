@@ -3,24 +3,29 @@
 use super::figures::Figures;
 use super::golden;
 use super::prometheus::Prometheus;
-use super::sensors::Sensors;
+use super::sensors::{Sensors, Tally};
 use super::training::Training;
+use crate::learner::Requests;
 use detect::learned::{ModelError, Models};
 use detect::login::{LoginSummary, NameKind, SummaryJudge};
-use detect::snapshot::{Baseline, Judge, Snapshot};
+use detect::snapshot::{Baseline, Held, History, Judge, Snapshot};
 use detect::{RuleSet, Signal};
 use server::api::Detector;
 use server::api::batch::{Batch, BatchAnswer};
 use server::api::body::{
-    Answer, DetectorStats, Gram, Job, Logins, Model, NameAnswer, Reading, Scores, Traffic,
+    Answer, DetectorStats, Gram, Job, Logins, Model, NameAnswer, Reading, Scores, Target, Traffic,
 };
 use server::http::problem::Problem;
 use server::metrics::detector::{DetectorMetrics, Histogram, processing_seconds};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use wire::Addr;
+
+/// Version of the baseline that comes with the program.
+pub(super) const SHIPPED: &str = "shipped";
 
 /// N-grams listed in an answer.
 const GRAMS: usize = 12;
@@ -39,7 +44,10 @@ pub struct Service {
     started: Instant,
     snapshots: Mutex<Judge>,
     logins: SummaryJudge,
+    /// Held while a batch is judged, which takes a while: not to be waited for on the API's thread.
     sensors: Mutex<Sensors>,
+    /// Of the sensors; written with that lock held.
+    tally: Mutex<Tally>,
     figures: Mutex<Figures>,
     processing: Histogram,
     prometheus: Option<Prometheus>,
@@ -53,7 +61,8 @@ fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Service {
-    /// A service by these rules, the shipped baseline, and these models (with their version) for what sensors post.
+    /// A service by these rules, these models (with their version) for what sensors post, and for snapshots what was kept in
+    /// `state_dir` or the shipped baseline. It asks `learner` for what the agent's line judges by.
     ///
     /// # Errors
     /// Models that cannot be read or used, or no thread to train on.
@@ -61,21 +70,33 @@ impl Service {
         rules: &RuleSet,
         (models, version): (Models, String),
         prometheus: Option<Prometheus>,
+        learner: Arc<Requests>,
+        state_dir: Option<&Path>,
         seed: u64,
     ) -> anyhow::Result<Arc<Self>> {
-        let baseline = Arc::new(golden::shipped()?);
-        let accuracy = golden::accuracy(&baseline);
-        let in_use = InUse { baseline: Arc::clone(&baseline), version: "shipped".to_owned(), accuracy };
+        let (training, found) = Training::new(learner, state_dir);
+        let in_use = match found.in_use {
+            Some(in_use) => in_use,
+            None => {
+                let baseline = Arc::new(golden::shipped()?);
+                let accuracy = golden::accuracy(&baseline);
+                InUse { baseline, version: SHIPPED.to_owned(), accuracy }
+            }
+        };
+        let mut snapshots = Judge::new(rules.clone(), Some(Arc::clone(&in_use.baseline)), seed);
+        snapshots.resume(History::resume(found.history, seed));
+        let sensors = Sensors::new(models, version)?;
         let service = Arc::new(Self {
             started: Instant::now(),
-            snapshots: Mutex::new(Judge::new(rules.clone(), Some(baseline), seed)),
+            snapshots: Mutex::new(snapshots),
             logins: SummaryJudge::new(rules.clone()),
-            sensors: Mutex::new(Sensors::new(models, version)?),
+            tally: Mutex::new(sensors.tally()),
+            sensors: Mutex::new(sensors),
             figures: Mutex::default(),
             processing: processing_seconds(),
             prometheus,
             in_use: Mutex::new(in_use),
-            training: Training::default(),
+            training,
         });
         Training::run(&service)?;
         Ok(service)
@@ -88,6 +109,21 @@ impl Service {
     /// What is to be learnt from.
     pub(super) fn samples(&self) -> Vec<detect::snapshot::Sample> {
         held(&self.snapshots).history().samples()
+    }
+
+    /// Keeps what it learnt, to go on with after a restart.
+    pub fn keep(&self) {
+        self.training.keep(self);
+    }
+
+    /// What it remembers, to be kept.
+    pub(super) fn held(&self) -> Held {
+        held(&self.snapshots).history().held()
+    }
+
+    /// Snapshots remembered so far.
+    pub(super) fn seen(&self) -> u64 {
+        held(&self.snapshots).history().seen()
     }
 
     pub(super) fn in_use(&self) -> InUse {
@@ -105,7 +141,10 @@ impl Service {
     /// # Errors
     /// Models made for other features; those at work stay.
     pub fn set_models(&self, models: Models, version: String) -> Result<(), ModelError> {
-        held(&self.sensors).set_models(models, version)
+        let mut sensors = held(&self.sensors);
+        sensors.set_models(models, version)?;
+        *held(&self.tally) = sensors.tally();
+        Ok(())
     }
 
     fn version(&self) -> String {
@@ -262,9 +301,11 @@ impl Detector for Service {
 
     fn detect_flows(&self, batch: &Batch, at_ns: u64) -> Result<BatchAnswer, Problem> {
         let begun = Instant::now();
-        // Judged under a lock of their own: questions about figures go on meanwhile.
         let mut found = Vec::new();
-        let answer = held(&self.sensors).judge(batch, at_ns, &mut found);
+        let mut sensors = held(&self.sensors);
+        let answer = sensors.judge(batch, at_ns, &mut found);
+        *held(&self.tally) = sensors.tally();
+        drop(sensors);
         let mut figures = held(&self.figures);
         figures.question("/detect/flows");
         found.iter().for_each(|signal| figures.learned(signal));
@@ -300,8 +341,8 @@ impl Detector for Service {
         }
     }
 
-    fn train(&self) -> Result<Job, Problem> {
-        self.training.ask()
+    fn train(&self, target: Target) -> Result<Job, Problem> {
+        self.training.ask(target)
     }
 
     fn job(&self, id: &str) -> Option<Job> {
@@ -329,15 +370,15 @@ impl Detector for Service {
             figures: figures.into(),
         };
         let mut models = vec![snapshots, names];
-        let sensors = held(&self.sensors);
+        let tally = held(&self.tally);
         let kinds = [
             ("flows", "Flows that sensors post: normal, like a known attack, or neither"),
             ("windows", "Windows of sources that sensors post: how unusual in three views"),
         ];
-        for ((name, about), in_use) in kinds.into_iter().zip(sensors.kinds()) {
+        for ((name, about), in_use) in kinds.into_iter().zip(tally.kinds) {
             models.push(Model {
                 name: name.to_owned(),
-                version: sensors.version().to_owned(),
+                version: tally.version.clone(),
                 in_use,
                 about: about.to_owned(),
                 figures: BTreeMap::new(),
@@ -347,11 +388,11 @@ impl Detector for Service {
     }
 
     fn stats(&self) -> DetectorStats {
-        let (sensors, sensors_forgotten) = held(&self.sensors).stats();
+        let Tally { sensors, forgotten, .. } = held(&self.tally).clone();
         let figures = held(&self.figures);
         DetectorStats {
             sensors,
-            sensors_forgotten,
+            sensors_forgotten: forgotten,
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             questions: figures.questions.clone(),
             threats: figures.threats.by_type(),
@@ -363,8 +404,7 @@ impl Detector for Service {
 
     fn metrics(&self) -> DetectorMetrics {
         let accuracy = held(&self.in_use).accuracy;
-        let (sensors, sensors_forgotten) = held(&self.sensors).stats();
-        let [flows, windows] = held(&self.sensors).kinds();
+        let Tally { sensors, forgotten, kinds: [flows, windows], .. } = held(&self.tally).clone();
         let f = held(&self.figures);
         DetectorMetrics {
             threats: f.threats.clone(),
@@ -379,7 +419,7 @@ impl Detector for Service {
                 .map(|(name, on)| (name.to_owned(), on))
                 .into(),
             sensors,
-            sensors_forgotten,
+            sensors_forgotten: forgotten,
             data_quality: f.quality(),
             dbscan: f.dbscan,
             vae: f.vae,

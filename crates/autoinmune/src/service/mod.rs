@@ -6,6 +6,7 @@ mod judge;
 mod learn;
 mod prometheus;
 mod sensors;
+mod state;
 mod training;
 
 pub use self::learn::run as learn_snapshots;
@@ -16,13 +17,14 @@ use crate::cli::DetectorArgs;
 use crate::config::{self, Api};
 use crate::exit::{Exit, fail};
 use crate::learned;
-use crate::learner::bundles;
+use crate::learner::{Requests, bundles};
 use anyhow::Context as _;
 use detect::RuleSet;
 use detect::learned::Models;
 use server::api::{ApiConfig, ApiError, Detector};
 use server::http::Http;
 use signal_hook::consts::{SIGINT, SIGTERM};
+use std::path::Path;
 use std::sync::Arc;
 
 /// The API in service; dropping it stops it.
@@ -33,12 +35,27 @@ pub struct Running {
     pub service: Arc<Service>,
 }
 
-/// Starts the API. The models judge what sensors post, and have a version to be named by.
+impl Running {
+    /// Stops it, and keeps what was learnt.
+    pub fn stop(self) {
+        self.http.stop();
+        self.service.keep();
+    }
+}
+
+/// Starts the API. The models judge what sensors post, and have a version to be named by. It asks `learner` for trainings that
+/// are not its own, and keeps what it learns in `state_dir`, if there is one.
 ///
 /// # Errors
 /// The address cannot be had; models cannot be read.
-pub fn start(api: Api, rules: &RuleSet, models: (Models, String)) -> anyhow::Result<Running> {
-    let service = Service::start(rules, models, api.prometheus, 0)?;
+pub fn start(
+    api: Api,
+    rules: &RuleSet,
+    models: (Models, String),
+    learner: Arc<Requests>,
+    state_dir: Option<&Path>,
+) -> anyhow::Result<Running> {
+    let service = Service::start(rules, models, api.prometheus, learner, state_dir, 0)?;
     let config = ApiConfig {
         address: api.address,
         credentials: api.credentials,
@@ -80,10 +97,10 @@ pub fn run(args: &DetectorArgs) -> anyhow::Result<Exit> {
         signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context("cannot handle signals")?;
     let models = learned::load_promoted(&config)?;
     let version = bundles::version(&config, &models);
-    let running = start(api, &config.rules, (models, version))?;
+    let running = start(api, &config.rules, (models, version), Arc::default(), Some(&config.state_dir))?;
     tracing::info!("detector on http://{}; its contract is at /openapi.json", running.http.address());
     signals.forever().next();
-    running.http.stop();
+    running.stop();
     tracing::info!("stopped");
     Ok(Exit::Ok)
 }

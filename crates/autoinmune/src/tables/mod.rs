@@ -23,6 +23,7 @@ use crate::dataset::input;
 use crate::exit::{Exit, fail};
 use clap::Args;
 use dataset::{Cell, Dataset};
+use flow::feature::Set;
 use std::path::{Path, PathBuf};
 
 /// Most values held at once, about: 400 MB as single-precision numbers.
@@ -46,6 +47,18 @@ pub struct ColumnArgs {
     /// Most rows to read of each table; of more, so many are drawn at random [default: as many as make 100,000,000 values]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_rows: Option<u64>,
+    /// Columns that are features, where that is known; others are learnt from if they are kept by name.
+    #[arg(skip)]
+    pub features: Option<Vec<String>>,
+}
+
+impl ColumnArgs {
+    /// As asked, for tables of flows of captures: what is beside their features says where and whose a flow was.
+    #[must_use]
+    pub fn of_flows(&self) -> Self {
+        let features = Set::ALL.into_iter().flat_map(Set::features).map(|f| f.name.to_owned());
+        Self { features: Some(features.collect()), ..self.clone() }
+    }
 }
 
 /// One file of a table.

@@ -26,6 +26,8 @@ pub struct Plan {
     pub dropped: BTreeMap<String, String>,
     /// The column that says when a row was, if there is one.
     pub time: Option<String>,
+    /// The first column of addresses, if there is one: who began a flow.
+    pub source: Option<String>,
     /// Most rows to hold.
     pub max_rows: u64,
     /// Seed of drawing rows.
@@ -62,6 +64,7 @@ impl Plan {
             names,
             dropped: BTreeMap::new(),
             time: None,
+            source: None,
             max_rows: 0,
             seed,
             notes: Vec::new(),
@@ -106,6 +109,9 @@ impl Plan {
             if self.time.is_none() && (role == Role::Time || nature == Nature::Time) {
                 self.time = Some(name.clone());
             }
+            if self.source.is_none() && nature == Nature::Address {
+                self.source = Some(name.clone());
+            }
             let why = match (role, nature) {
                 _ if drop.contains(name) => Some("asked by --drop"),
                 (_, Nature::Empty) => Some("has no values"),
@@ -116,6 +122,9 @@ impl Plan {
                 (Role::Class, _) => Some("is a label by its name"),
                 (Role::Identity, _) => Some("says which row or what it was, by its name"),
                 (r, _) if !r.is_feature() => Some("says who, where or when, by its name"),
+                _ if args.features.as_ref().is_some_and(|f| !f.contains(name)) => {
+                    Some("is no feature of flows")
+                }
                 _ => None,
             };
             if let Some(why) = why {
@@ -160,6 +169,7 @@ impl Plan {
             normal: model.normal(),
             dropped: BTreeMap::new(),
             time: None,
+            source: None,
             seed,
             notes: Vec::new(),
         }

@@ -6,6 +6,7 @@ use super::{MAX_CLASSES, Source, number};
 use crate::dataset::input;
 use crate::exit::{Exit, fail};
 use dataset::{Cell, Row};
+use detect::learned::ensemble::source_key;
 use learn::{Feature, Kind, Matrix};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -45,6 +46,8 @@ pub struct Table {
     pub names: Vec<String>,
     /// When each row was, ns since 1970; 0 if it is not known. Empty without a column of times.
     pub times: Vec<u64>,
+    /// Who began each row, as a hash of the address; 0 if it is not known. Empty without a column of addresses.
+    pub sources: Vec<u64>,
     /// What was made of the cells.
     pub tally: Tally,
 }
@@ -211,7 +214,8 @@ impl<'a> Reading<'a> {
         let places: Vec<Option<usize>> = self.plan.schema.iter().map(|f| schema.place(&f.name)).collect();
         let label = Place::of(&self.plan.labels, source, self.plan.empty_label);
         let time = self.plan.time.as_deref().map(|name| schema.place(name));
-        source.dataset.rows(|row| self.row(row, &places, &label, time)).map_err(input)
+        let who = self.plan.source.as_deref().map(|name| schema.place(name));
+        source.dataset.rows(|row| self.row(row, &places, &label, time, who)).map_err(input)
     }
 
     fn row(
@@ -220,6 +224,7 @@ impl<'a> Reading<'a> {
         places: &[Option<usize>],
         label: &Place,
         time: Option<Option<usize>>,
+        who: Option<Option<usize>>,
     ) -> dataset::Result<()> {
         let number = self.table.tally.rows_read;
         self.table.tally.rows_read += 1;
@@ -247,6 +252,11 @@ impl<'a> Reading<'a> {
         if let Some(place) = time {
             let at = place.and_then(|p| row.get(p)).and_then(Option::as_ref).and_then(Cell::as_time);
             self.table.times.push(at.unwrap_or(0));
+        }
+        if let Some(place) = who {
+            let cell = place.and_then(|p| row.get(p)).and_then(Option::as_ref);
+            let hash = cell.and_then(|c| with_word(c, |w| w.parse::<wire::Addr>().ok().map(source_key)));
+            self.table.sources.push(hash.unwrap_or(0));
         }
         for (encoder, place) in self.encoders.iter_mut().zip(places) {
             let cell = place.and_then(|p| row.get(p)).and_then(Option::as_ref);

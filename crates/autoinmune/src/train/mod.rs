@@ -1,6 +1,7 @@
 //! `autoinmune train`: a classifier from a table with labels, measured on rows it did not learn from, as a signed bundle.
 
 mod chart;
+mod live;
 pub mod progress;
 mod report;
 mod split;
@@ -92,6 +93,10 @@ pub struct TrainArgs {
 struct Report<'a> {
     bundle: String,
     id: &'a str,
+    /// Whether it can judge live.
+    live: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_live: Option<&'a str>,
     split: &'static str,
     train_rows: u64,
     #[serde(flatten)]
@@ -124,7 +129,9 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<Exit> {
     let pool = eval::threads(args.threads);
     let scratch = Scratch::new("train")?;
     let (sources, label) = read_sources("--data", &args.data, args, &scratch, "data")?;
-    let mut prepared = eval::prepare("--data", &sources, &label, &args.columns, args.seed, pool)?;
+    let of_captures = tables::are_captures("--data", &args.data)?;
+    let columns = if of_captures { args.columns.of_flows() } else { args.columns.clone() };
+    let mut prepared = eval::prepare("--data", &sources, &label, &columns, args.seed, pool)?;
     let sides = sides(args, &mut prepared, &scratch)?;
     let options = Options {
         kind: args.model.into(),
@@ -148,7 +155,16 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<Exit> {
     let importance = importance(&model, &sides.test, pool);
     let mut notes = prepared.plan.notes.clone();
     notes.extend(missed_target(args, &figures));
-    let draft = draft(args, &prepared, &sides, &model, (&figures, inference, overlap))?;
+    let mut draft = draft(args, &prepared, &sides, &model, (&figures, inference, overlap))?;
+    // Features of another tool's tables may have the names of ours and mean something else.
+    let live = if of_captures {
+        live::live(&model, &sides.test, &judged)
+    } else {
+        Err("it learnt from tables; only what learnt from captures can".to_owned())
+    };
+    if let Ok(live) = &live {
+        live.add_to(&mut draft)?;
+    }
     let bundle = draft.write(&args.out, &key).map_err(refused)?;
     let summary = summary(args, &bundle, &sides, &figures, (seconds, inference, overlap));
     if let Some(path) = &args.report {
@@ -174,12 +190,20 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<Exit> {
             let listed: Vec<String> =
                 importance.iter().take(8).map(|(name, value)| format!("{name} {value:.2}")).collect();
             println!("Features that matter most (log odds): {}", listed.join(", "));
-            println!("To use it: autoinmune models promote {}", args.out.display());
+            let out = args.out.display();
+            match &live {
+                Ok(_) => println!("To use it: autoinmune models promote {out}"),
+                Err(why) => println!(
+                    "It cannot judge live: {why}. To keep it: autoinmune models promote --keep-only {out}"
+                ),
+            }
         }
         Output::Json => {
             let report = Report {
                 bundle: args.out.display().to_string(),
                 id: bundle.id(),
+                live: live.is_ok(),
+                not_live: live.as_ref().err().map(String::as_str),
                 split: args.split.name(),
                 train_rows: sides.train.matrix.rows() as u64,
                 figures: &figures,
@@ -263,6 +287,7 @@ fn sides(args: &TrainArgs, prepared: &mut Prepared, scratch: &Scratch) -> anyhow
         classes: places.iter().filter_map(|p| table.classes.get(*p).copied()).collect(),
         names: table.names.clone(),
         times: places.iter().filter_map(|p| table.times.get(*p).copied()).collect(),
+        sources: places.iter().filter_map(|p| table.sources.get(*p).copied()).collect(),
         tally: table.tally.clone(),
     };
     let mut sides = Sides { train: part(&train), test: part(&test) };

@@ -29,6 +29,31 @@ fn table(dir: &Path, name: &str) -> String {
     path(&table).to_owned()
 }
 
+#[test]
+fn a_bundle_is_evaluated_by_its_flows_and_by_the_whole_line() {
+    let dir = scratch("evaluated");
+    let labels = dir.join("story.labels.csv");
+    std::fs::write(&labels, LABELS).expect("written");
+    let args = ["eval", "--bundle", "default", "--test", &capture(), "--labels", path(&labels), "-o", "json"];
+    let report = json(&args);
+    assert!(report["rows"]["test"].as_u64().or(report["rows"].as_u64()).is_some_and(|n| n > 500), "{report}");
+    let line = report["line"].as_array().expect("what the line made of it");
+    assert_eq!((line.len(), &line[0]["captures"]), (1, &serde_json::json!(["story.pcap"])));
+    let of = |class: &str| {
+        let classes = line[0]["classes"].as_array().expect("classes");
+        classes.iter().find(|c| c["class"] == class).unwrap_or_else(|| panic!("{class}")).clone()
+    };
+    for class in ["port_scan", "syn_flood", "brute_force"] {
+        assert_eq!((&of(class)["attacks"], &of(class)["detected"]), (&1.into(), &1.into()), "{class}");
+    }
+    assert!(line[0]["incidents"].as_u64().is_some_and(|n| n >= 3), "{}", line[0]);
+    assert_eq!(line[0]["attacks_without_traffic"], 1);
+    // The same without the rules' help: the story's own attacks are known to the shipped classifier.
+    assert!(report["binary"]["auc"].as_f64().is_some_and(|auc| auc > 0.9), "{}", report["binary"]);
+    let human = stdout(&autoinmune(&args[..args.len() - 2]));
+    assert!(human.contains("In the whole line, rules included: story.pcap"), "{human}");
+}
+
 const LABELS: &str = "# what the story's generator does\n\
     start_ns,end_ns,protocol,source,source_port,target,target_port,actor,class,technique,scenario\n\
     ,,tcp,192.0.2.201,,192.0.2.110,,scanner,port_scan,T1046,story\n\

@@ -4,13 +4,23 @@ use crate::common::{autoinmune, repository, scratch, stderr, stdout};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// A detector of this test's own.
 struct Detector {
     child: Child,
     address: String,
+}
+
+/// A configuration by which what is known is kept in a directory.
+fn keeping_in(dir: &Path) -> String {
+    let config = dir.join("config.toml");
+    let text = format!("[paths]\nstate_dir = {:?}\n", dir.join("state"));
+    std::fs::write(&config, text).expect("written");
+    config.to_str().expect("a plain path").to_owned()
 }
 
 impl Drop for Detector {
@@ -22,6 +32,13 @@ impl Drop for Detector {
 
 impl Detector {
     fn start(config: Option<&str>) -> Self {
+        // What one test taught is not to be known to another.
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let own = config.is_none().then(|| {
+            let dir = scratch(&format!("detector-{}", STARTED.fetch_add(1, Ordering::Relaxed)));
+            keeping_in(&dir)
+        });
+        let config = config.or(own.as_deref());
         let mut command = Command::new(env!("CARGO_BIN_EXE_autoinmune"));
         command.args(["detector", "--listen", "127.0.0.1:0"]).stderr(Stdio::piped()).env("NO_COLOR", "1");
         if let Some(config) = config {
@@ -52,6 +69,13 @@ impl Detector {
         let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
         let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
         (status, serde_json::from_str(body).unwrap_or_else(|_| Value::String(body.to_owned())))
+    }
+
+    /// Ends it as systemd does.
+    fn stop(mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        assert!(self.child.wait().expect("it ends").success());
     }
 
     fn detect(&self, body: &Value) -> Value {
@@ -206,6 +230,38 @@ fn a_retraining_that_would_forget_attacks_is_refused() {
 }
 
 #[test]
+fn what_is_known_of_ordinary_traffic_outlives_the_program() {
+    let dir = scratch("detector-kept");
+    let config = keeping_in(&dir);
+    let history = |d: &Detector| d.ask("GET", "/stats", "").1["history"].clone();
+    let detector = Detector::start(Some(&config));
+    for n in 0..50 {
+        let (status, _) = detector.ask(
+            "POST",
+            "/detect",
+            &traffic([40.0 + f64::from(n), 9000.0, 3.0, 2.0, 30.0, 10.0, 2.0]).to_string(),
+        );
+        assert_eq!(status, 200);
+    }
+    assert_eq!(history(&detector), 50);
+    let (status, job) = detector.ask("POST", "/train", r#"{"target": "flows"}"#);
+    assert_eq!(status, 409, "nobody learns flows in a detector: {job}");
+    let (status, job) = detector.ask("POST", "/train", r#"{"target": "snapshots"}"#);
+    assert_eq!((status, &job["id"], &job["target"]), (202, &json!("1"), &json!("snapshots")), "{job}");
+    detector.stop();
+    let detector = Detector::start(Some(&config));
+    assert_eq!(history(&detector), 50);
+    let (_, job) = detector.ask("POST", "/train", "");
+    assert_eq!(job["id"], "2", "versions are named by it: {job}");
+    detector.stop();
+    let kept = dir.join("state/snapshots.state");
+    std::fs::write(&kept, b"not what was written").expect("written");
+    let detector = Detector::start(Some(&config));
+    assert_eq!(history(&detector), 0);
+    assert!(dir.join("state/snapshots.state.unread").exists(), "put aside for people to look at");
+}
+
+#[test]
 fn prometheus_is_asked_and_its_absence_is_said() {
     let (status, problem) = Detector::start(None).ask("GET", "/detect/prom", "");
     assert_eq!(status, 404, "{problem}");
@@ -302,7 +358,7 @@ fn what_sensors_post_is_judged_once_counted_by_sensor_and_refused_where_clocks_o
     // Two batches never came.
     let window = json!({ "at": first["time"], "since": first["time"], "source_ip": "203.0.113.9",
                          "windows": [vec![Value::Null; 24], vec![json!(1); 24]] });
-    assert_eq!(post(&batch(4, &[], &[window.clone()])).0, 200);
+    assert_eq!(post(&batch(4, &[], std::slice::from_ref(&window))).0, 200);
     assert_eq!(post(&batch(2, &[], &[])).1["repeated"], true, "late ones are not judged");
     let (_, stats) = detector.ask("GET", "/stats", "");
     let gate = &stats["sensors"]["gate"];
@@ -323,7 +379,7 @@ fn what_sensors_post_is_judged_once_counted_by_sensor_and_refused_where_clocks_o
     assert!(named("flows") && named("windows"), "{models:#}");
 
     let refused = |change: &dyn Fn(&mut Value), about: &str| {
-        let mut b = batch(9, &[flood(0.0, 53)], &[window.clone()]);
+        let mut b = batch(9, &[flood(0.0, 53)], std::slice::from_ref(&window));
         change(&mut b);
         let (status, problem) = post(&b);
         assert_eq!(status, 409, "{about}: {problem}");

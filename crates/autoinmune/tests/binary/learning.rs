@@ -2,6 +2,7 @@
 //! what is tested.
 
 use crate::common::{autoinmune, repository, scratch, stderr, stdout};
+use lab::simulation::Simulation;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -443,8 +444,56 @@ fn captures_are_learnt_from_through_our_own_line() {
         "json",
     ]);
     assert!(v["binary"]["auc"].as_f64() > Some(0.9), "{}", v["binary"]);
+    assert!(v["line"].is_null(), "so few normal flows calibrate nothing: {v}");
     std::fs::remove_dir_all(&bundle).expect("removed");
     let table = write(&dir, "t.csv", "a,b\n1,2\n");
     refused(&train(&dir, &[path(&table), path(&capture)], &["--label", "b"]), &["cannot be read together"]);
     refused(&train(&dir, &[path(&table)], &["--labels", path(&labels)]), &["--labels is about captures"]);
+}
+
+#[test]
+fn what_was_learnt_from_captures_judges_live_and_what_from_tables_is_only_kept() {
+    let dir = scratch("train-live");
+    let captures: Vec<PathBuf> = (1..=10)
+        .map(|seed| {
+            let mut bytes = Vec::new();
+            lab::simulation::write_capture(Simulation::Story, seed, &mut bytes).expect("in memory");
+            let capture = dir.join(format!("story-{seed}.pcap"));
+            std::fs::write(&capture, bytes).expect("written");
+            write(&dir, &format!("story-{seed}.labels.csv"), STORY);
+            capture
+        })
+        .collect();
+    let captures: Vec<&str> = captures.iter().map(|c| path(c)).collect();
+    let (v, _) = trained(&dir, &captures, &["--test-share", "0.5"]);
+    assert_eq!((&v["live"], &v["not_live"]), (&true.into(), &Value::Null), "{v}");
+    let (store, bundle) = (dir.join("store"), dir.join("bundle"));
+    let own = ["--store", path(&store), "-o", "json"];
+    let (kept, _) = json(&[&["models", "promote", path(&bundle)], &own[..]].concat());
+    assert!(kept["active"].as_str().is_some_and(|id| id.starts_with("flow-")), "{kept}");
+    let (shown, _) = json(&[&["models", "show", path(&bundle)], &own[..]].concat());
+    let models = shown["manifest"]["models"].as_array().expect("models");
+    let names: Vec<&Value> = models.iter().map(|m| &m["name"]).collect();
+    assert_eq!(names, ["flow", "windows", "flow-calibration"]);
+    let from = shown["manifest"]["figures"]["windows_from"].as_str();
+    assert!(from.is_some_and(|id| id.starts_with("default-")), "{shown}");
+    // The line takes it: its incidents are weighed.
+    let (v, _) = json(&[&["eval", "--bundle", path(&bundle), "--test", captures[0]], &own[..]].concat());
+    assert!(v["line"].is_array(), "{v}");
+    let key = std::fs::read_to_string(bundle.join("public-key")).expect("a key");
+    let config = write(&dir, "config.toml", &format!("[models]\ntrust = [\"{}\"]\n", key.trim()));
+    json(&["replay", captures[0], "--models", path(&bundle), "--config", path(&config), "-o", "json"]);
+
+    // Columns of our names, made by who knows whom.
+    std::fs::remove_dir_all(&bundle).expect("removed");
+    let table = flows(1, 1500).replace("packets,ports,", "spkts,dpkts,");
+    let table = write(&dir, "unsw.csv", &table);
+    let (v, _) = trained(&dir, &[path(&table)], &["--label", "kind"]);
+    assert_eq!(v["live"], false);
+    assert!(v["not_live"].as_str().is_some_and(|why| why.contains("tables")), "{v}");
+    let output = autoinmune(&["models", "promote", path(&bundle), "--store", path(&store)]);
+    refused(&output, &["cannot judge live", "--keep-only"]);
+    let args = ["models", "promote", path(&bundle), "--keep-only"];
+    let (v, _) = json(&[&args, &own[..]].concat());
+    assert_eq!(v["active"], kept["active"], "what is in use stays");
 }

@@ -1,7 +1,7 @@
 //! `models …`: what is listed, put into use and refused.
 
-use crate::common::{autoinmune, scratch, stderr, stdout};
-use bundle::{Draft, FORMAT, Lineage, Manifest, Schema, SigningKey};
+use crate::common::{autoinmune, repository, scratch, stderr, stdout};
+use bundle::{Bundle, Draft, FORMAT, Lineage, Manifest, PublicKey, Schema, SigningKey, Trust};
 use learn::{Feature, Kind};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -21,8 +21,29 @@ impl Models {
         Self { dir: scratch(name), key: SigningKey::generate().expect("a key") }
     }
 
-    /// A bundle whose model is no model, which `models` need not know.
+    /// A bundle with the models of the one that is shipped.
     fn bundle(&self, name: &str, auc: f64) -> String {
+        let shipped = repository().join("models/default");
+        let key = std::fs::read_to_string(shipped.join("public-key")).expect("a key");
+        let trust = Trust::new(PublicKey::parse(key.trim()));
+        let shipped = Bundle::load(&shipped, &trust).expect("the shipped bundle");
+        let mut draft = Draft::new(Manifest {
+            name: name.into(),
+            models: Vec::new(),
+            figures: serde_json::json!({"binary": {"auc": auc}}),
+            ..shipped.manifest().clone()
+        });
+        for model in &shipped.manifest().models {
+            let bytes = shipped.model(&model.name, &model.kind, None).expect("a model");
+            draft.add(&model.name, &model.kind, model.schema.as_deref(), bytes.to_vec());
+        }
+        let dir = self.dir.join(name);
+        draft.write(&dir, &self.key).expect("written");
+        path(&dir).to_owned()
+    }
+
+    /// A bundle whose model is none that the line could use.
+    fn foreign(&self, name: &str) -> String {
         let feature = Feature { name: "dur".into(), kind: Kind::Numeric };
         let mut draft = Draft::new(Manifest {
             format: FORMAT,
@@ -33,7 +54,7 @@ impl Models {
             models: Vec::new(),
             thresholds: [("normal_at".to_owned(), 0.85)].into(),
             lineage: Lineage::default(),
-            figures: serde_json::json!({"binary": {"auc": auc}}),
+            figures: serde_json::json!({}),
         });
         draft.add("flow", "hybrid", Some("flow"), name.as_bytes().to_vec());
         let dir = self.dir.join(name);
@@ -93,6 +114,24 @@ fn bundles_are_promoted_and_rolled_back() {
 }
 
 #[test]
+fn what_the_line_cannot_use_is_kept_and_not_put_in_use() {
+    let m = Models::new("models-foreign");
+    let bundle = m.foreign("unsw");
+    let output = m.run(&["promote", &bundle]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    for word in ["calibrat", "--keep-only"] {
+        assert!(stderr(&output).contains(word), "{}", stderr(&output));
+    }
+    assert_eq!(m.json(&["list"]).as_array().map(Vec::len), Some(1), "nothing is kept by a refusal");
+    let kept = m.json(&["promote", &bundle, "--keep-only"]);
+    assert_eq!(kept["active"], Value::Null, "{kept}");
+    assert!(kept["kept"].as_str().is_some_and(|id| id.starts_with("unsw-")), "{kept}");
+    let list = m.json(&["list"]);
+    assert_eq!((&list[0]["active"], &list[1]["active"]), (&true.into(), &false.into()), "{list}");
+    assert_eq!(m.run(&["promote", "unsw-"]).status.code(), Some(2), "nor when it is kept");
+}
+
+#[test]
 fn a_bundle_that_was_changed_or_is_a_strangers_is_refused() {
     let m = Models::new("models-refused");
     let bundle = m.bundle("a", 0.5);
@@ -120,7 +159,10 @@ fn a_bundle_that_was_changed_or_is_a_strangers_is_refused() {
 
     m.json(&["promote", &bundle]);
     let kept = std::fs::read_dir(store.join("bundles")).expect("a directory").next().expect("a bundle");
-    std::fs::write(kept.expect("a bundle").path().join("flow.model"), b"b").expect("written");
+    let model = kept.expect("a bundle").path().join("flow.model");
+    let mut bytes = std::fs::read(&model).expect("a model");
+    *bytes.last_mut().expect("not empty") ^= 1;
+    std::fs::write(&model, bytes).expect("written");
     refused(&["verify", "a-"], "its bytes differ");
     refused(&["show", "a-"], "its bytes differ");
     refused(&["promote", "a-"], "its bytes differ");

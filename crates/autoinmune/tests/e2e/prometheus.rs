@@ -20,7 +20,11 @@ const CONTRACT: &str = "ml_detector_ip_packet_count";
 /// Sensor and detector on the victim, on the ports they have by default.
 fn both(host: &Host) -> (Agent, Daemon) {
     let agent = host.agent("", &["--api", "off"]);
-    let detector = host.daemon(BINARY, &["detector", "--listen", DETECTOR], &host.path("detector.log"));
+    let detector = host.daemon(
+        BINARY,
+        &["detector", "--listen", DETECTOR, "--config", &host.detector_config()],
+        &host.path("detector.log"),
+    );
     host.range
         .enter(Side::Victim, || {
             until("the detector", PATIENCE, || TcpStream::connect(DETECTOR).ok());

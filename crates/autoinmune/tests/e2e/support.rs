@@ -90,6 +90,14 @@ impl Host {
         self.range.scratch().join(name)
     }
 
+    /// A configuration by which a detector keeps what it knows here, and not on this machine.
+    pub(crate) fn detector_config(&self) -> String {
+        let config = self.path("detector.toml");
+        let text = format!("[paths]\nstate_dir = {:?}\n", self.path("detector"));
+        std::fs::write(&config, text).expect("written");
+        config.to_str().expect("a plain path").to_owned()
+    }
+
     /// Arguments of `nsenter` that lead to the victim's mounts.
     fn entry(&self) -> [String; 4] {
         [format!("--target={}", self.holder.identity().pid), "--mount".into(), "--net".into(), "--".into()]

@@ -1,8 +1,9 @@
 //! What the classifier of flows takes for usual, and how good it is on flows it was not trained on.
 
-use super::evidence::{Evidence, Limits, WINDOWS_PER_DAY, e_value};
+use super::evidence::{Evidence, Limits, WINDOWS_PER_DAY, at_most, e_value};
 use super::fit::strangest;
-use super::flows::FlowModel;
+use super::flows::{FlowCalibration, FlowModel, window_score};
+use super::habit::{Habit, Habitual};
 use flow::Span;
 use learn::LearnError;
 use learn::calibrate::Conformal;
@@ -56,17 +57,24 @@ pub fn calibrate(
     heard: &[Heard],
     alarms_per_day: f64,
 ) -> Result<FlowModel, LearnError> {
-    let calibration = Conformal::fit(heard.iter().map(|h| h.score))?;
-    let e_values: Vec<f64> = heard.iter().map(|h| e_value(calibration.p_value(h.score))).collect();
-    let sources: Vec<f64> = by_source(usual, &e_values).into_values().map(|w| most(&w)).collect();
-    Ok(FlowModel { hybrid, calibration, alarms_per_day, seen: strangest(sources) })
+    let (calibration, seen) = usual_of(usual, heard)?;
+    Ok(FlowModel { hybrid, calibration, alarms_per_day, seen })
 }
 
-/// E-values of 10-s windows of flows, by group and source, in order of time: as [`super::flows::FlowView`] forms them.
-fn by_source(flows: &[FlowSample], e_values: &[f64]) -> BTreeMap<(u64, u64), Vec<f64>> {
+/// What is usual by some usual flows, and the evidence that hardly any of their sources reaches.
+fn usual_of(usual: &[FlowSample], heard: &[Heard]) -> Result<(FlowCalibration, f64), LearnError> {
+    let flows = Conformal::fit(heard.iter().map(|h| h.score))?;
+    let sources = by_source(usual, heard, &flows);
+    let windows = Habitual::fit(&sources)?;
+    let seen = strangest(sources.iter().map(|s| most(s, &windows)).collect());
+    Ok((FlowCalibration { flows, windows }, seen))
+}
+
+/// Scores of 10-s windows of flows, of each source of a group in order of time: as [`super::flows::FlowView`] forms them.
+fn by_source(flows: &[FlowSample], heard: &[Heard], usual: &Conformal) -> Vec<Vec<f32>> {
     let mut times: BTreeMap<(u64, u64), Vec<(u64, f64)>> = BTreeMap::new();
-    for (f, e) in flows.iter().zip(e_values) {
-        times.entry((f.group, f.source)).or_default().push((f.at_ns, *e));
+    for (f, h) in flows.iter().zip(heard) {
+        times.entry((f.group, f.source)).or_default().push((f.at_ns, e_value(usual.p_value(h.score))));
     }
     let windows = |mut flows: Vec<(u64, f64)>| {
         flows.sort_by_key(|f| f.0);
@@ -80,19 +88,23 @@ fn by_source(flows: &[FlowSample], e_values: &[f64]) -> BTreeMap<(u64, u64), Vec
                 _ => windows.push((at, e, 1)),
             }
         }
-        windows.into_iter().map(|(_, sum, n)| sum / f64::from(n)).collect()
+        windows.into_iter().map(|(_, sum, n)| window_score(sum, n)).collect()
     };
-    times.into_iter().map(|(key, flows)| (key, windows(flows))).collect()
+    times.into_values().map(windows).collect()
 }
 
-/// The most evidence that adds up over windows.
-fn most(windows: &[f64]) -> f64 {
-    let mut evidence = Evidence::default();
-    windows.iter().fold(0.0, |most, e| {
-        evidence.add(*e);
+/// The most evidence that adds up over the windows of a source.
+#[must_use]
+pub fn most(scores: &[f32], usual: &Habitual) -> f64 {
+    let (mut evidence, mut habit) = (Evidence::default(), Habit::default());
+    scores.iter().fold(0.0, |most, score| {
+        evidence.add(e_value(usual.p_value(&mut habit, *score)));
         evidence.value().max(most)
     })
 }
+
+/// Windows that an attack must last to be found by evidence that adds up.
+pub const LASTING: usize = 3;
 
 /// How good the classifier is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -113,6 +125,8 @@ pub struct FlowReport {
     pub classes: BTreeMap<String, ClassReport>,
     /// Sources that attacked.
     pub attackers: u64,
+    /// Of these, those that did for [`LASTING`] windows or more: others cannot be found by adding up.
+    pub lasting: u64,
     /// Of these, those against whom evidence adds up to an alarm.
     pub attackers_found: u64,
     /// Sources that did not.
@@ -121,6 +135,8 @@ pub struct FlowReport {
     pub false_alarms: u64,
     /// `false_alarms` over the days that the windows of usual traffic make.
     pub false_alarms_per_host_day: f64,
+    /// What it is at most with a confidence of 95 %, given so few days.
+    pub at_most_per_host_day: f64,
 }
 
 /// How good it is at one class.
@@ -136,39 +152,61 @@ pub struct ClassReport {
     pub unknown: f64,
 }
 
-/// Measures, given the class of each flow and what a classifier that did not learn from it made of it.
-#[must_use]
-pub fn measure(model: &FlowModel, flows: &[FlowSample], classes: &[String], heard: &[Heard]) -> FlowReport {
+/// A flow, its class, and what a classifier that did not learn from it made of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// The flow.
+    pub flow: &'a FlowSample,
+    /// Its class.
+    pub class: &'a String,
+    /// What was made of it.
+    pub heard: Heard,
+}
+
+/// Measures with some cases what alarms there are where what is usual is known from others.
+///
+/// # Errors
+/// There are no usual flows among `calibrating`.
+pub fn measure(
+    model: &FlowModel,
+    calibrating: &[Case<'_>],
+    cases: &[Case<'_>],
+) -> Result<FlowReport, LearnError> {
     let hybrid = &model.hybrid;
     let normal = hybrid.names().get(hybrid.normal() as usize).cloned().unwrap_or_default();
-    let is_attack: Vec<bool> = classes.iter().map(|c| *c != normal).collect();
+    let split = |cases: &[Case<'_>], attack: bool| -> (Vec<FlowSample>, Vec<Heard>) {
+        cases.iter().filter(|c| (*c.class != normal) == attack).map(|c| (c.flow.clone(), c.heard)).unzip()
+    };
+    let (usual, made) = split(calibrating, false);
+    let (calibration, seen) = usual_of(&usual, &made)?;
+    let (heard, classes): (Vec<Heard>, Vec<&String>) = cases.iter().map(|c| (c.heard, c.class)).unzip();
+    let is_attack: Vec<bool> = classes.iter().map(|c| **c != normal).collect();
     let ranking = Ranking::new(heard.iter().map(|h| h.score).zip(is_attack.iter().copied()));
     let mut kept = Confusion::new(2);
     let mut by_class: BTreeMap<String, [u64; 4]> = BTreeMap::new();
-    for ((Heard { verdict, .. }, class), attack) in heard.iter().zip(classes).zip(&is_attack) {
+    for ((Heard { verdict, .. }, class), attack) in heard.iter().zip(&classes).zip(&is_attack) {
         let found = *verdict != Verdict::Normal;
         kept.add(usize::from(*attack), usize::from(found));
-        let named = matches!(verdict, Verdict::Known(c) if hybrid.names().get(*c as usize) == Some(class));
-        let counts = by_class.entry(class.clone()).or_default();
+        let named = matches!(verdict, Verdict::Known(c) if hybrid.names().get(*c as usize) == Some(*class));
+        let counts = by_class.entry((*class).clone()).or_default();
         for (count, holds) in counts.iter_mut().zip([true, found, named, *verdict == Verdict::Unknown]) {
             *count += u64::from(holds);
         }
     }
-    let e_values: Vec<f64> = heard.iter().map(|h| e_value(model.calibration.p_value(h.score))).collect();
-    let limits = Limits::new(model.alarms_per_day, model.seen);
+    let limits = Limits::new(model.alarms_per_day, seen);
     let side = |attack: bool| {
-        let keep = |i: &usize| is_attack.get(*i) == Some(&attack);
-        let places: Vec<usize> = (0..flows.len()).filter(keep).collect();
-        let own: Vec<FlowSample> = places.iter().filter_map(|i| flows.get(*i).cloned()).collect();
-        let e: Vec<f64> = places.iter().filter_map(|i| e_values.get(*i).copied()).collect();
-        let sources = by_source(&own, &e);
-        let alarms = sources.values().filter(|w| most(w) >= limits.low()).count() as u64;
-        let windows: usize = sources.values().map(Vec::len).sum();
-        (sources.len() as u64, alarms, windows as f64)
+        let (flows, heard) = split(cases, attack);
+        let sources = by_source(&flows, &heard, &calibration.flows);
+        let alarms = sources.iter().filter(|s| most(s, &calibration.windows) >= limits.low()).count() as u64;
+        let windows: usize = sources.iter().map(Vec::len).sum();
+        let lasting = sources.iter().filter(|s| s.len() >= LASTING).count() as u64;
+        (sources.len() as u64, lasting, alarms, windows as f64)
     };
-    let ((attackers, attackers_found, _), (others, false_alarms, windows)) = (side(true), side(false));
+    let (attackers, lasting, attackers_found, _) = side(true);
+    let (others, _, false_alarms, windows) = side(false);
+    let days = windows / WINDOWS_PER_DAY;
     let counts = kept.of(1);
-    FlowReport {
+    Ok(FlowReport {
         normal: is_attack.iter().filter(|a| !**a).count() as u64,
         attacks: is_attack.iter().filter(|a| **a).count() as u64,
         auc: ranking.auc(),
@@ -185,9 +223,11 @@ pub fn measure(model: &FlowModel, flows: &[FlowSample], classes: &[String], hear
             })
             .collect(),
         attackers,
+        lasting,
         attackers_found,
         others,
         false_alarms,
-        false_alarms_per_host_day: false_alarms as f64 / (windows / WINDOWS_PER_DAY),
-    }
+        false_alarms_per_host_day: false_alarms as f64 / days,
+        at_most_per_host_day: at_most(false_alarms) / days,
+    })
 }

@@ -9,11 +9,13 @@
 //! Each score becomes a conformal p-value against usual windows that the model did not learn from. There are two models: a
 //! conservative one, learnt from what is usual with high confidence, and an adaptive one, learnt from everything by weight.
 
-use super::evidence::e_value;
+use super::fit::Way;
+use super::habit::Habitual;
 use super::vector::{FEATURES, WIDTH};
 use super::watch::{SEQUENCE, Sequence, latest};
 use crate::Evidence;
 use learn::anomaly::dbscan::Dbscan;
+use learn::anomaly::isolation::Isolation;
 use learn::anomaly::vae::Vae;
 use learn::anomaly::zscore::Usual;
 use learn::calibrate::{Conformal, at_least_of};
@@ -44,6 +46,64 @@ impl View {
             Self::Spatial => "spatial",
             Self::Temporal => "temporal",
             Self::Statistical => "statistical",
+        }
+    }
+}
+
+/// What the temporal view can be: the autoencoder, or the baseline that it must beat to be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sequences {
+    /// A variational autoencoder.
+    Autoencoder,
+    /// An isolation forest of the same sequences.
+    Isolation,
+}
+
+impl Sequences {
+    /// In words.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Autoencoder => "autoencoder",
+            Self::Isolation => "isolation forest",
+        }
+    }
+}
+
+/// The temporal view.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Temporal {
+    Autoencoder(Vae),
+    Isolation(Isolation),
+}
+
+impl Temporal {
+    pub(super) fn score(&self, sequence: &Sequence) -> f32 {
+        match self {
+            Self::Autoencoder(vae) => vae.score(sequence),
+            Self::Isolation(forest) => forest.score(sequence),
+        }
+    }
+
+    pub(super) const fn kind(&self) -> Sequences {
+        match self {
+            Self::Autoencoder(_) => Sequences::Autoencoder,
+            Self::Isolation(_) => Sequences::Isolation,
+        }
+    }
+
+    fn features(&self) -> usize {
+        match self {
+            Self::Autoencoder(vae) => vae.features(),
+            Self::Isolation(forest) => forest.features(),
+        }
+    }
+
+    fn check(&self) -> Result<(), CodecError> {
+        match self {
+            Self::Autoencoder(vae) => vae.check(),
+            Self::Isolation(forest) => forest.check(),
         }
     }
 }
@@ -90,7 +150,7 @@ impl Voting {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Views {
     pub(super) spatial: Dbscan,
-    pub(super) temporal: Vae,
+    pub(super) temporal: Temporal,
     pub(super) statistical: Usual,
     /// By [`View`].
     pub(super) calibration: [Conformal; 3],
@@ -106,10 +166,10 @@ pub struct Opinion {
 }
 
 impl Opinion {
-    /// How much it speaks against "normal", see [`super::evidence`].
+    /// How strange the window is, for [`Habitual`].
     #[must_use]
-    pub fn e_value(&self) -> f64 {
-        e_value(self.combined)
+    pub fn score(&self) -> f32 {
+        score(self.combined)
     }
 
     /// Which views see something at a level.
@@ -117,6 +177,12 @@ impl Opinion {
     pub fn votes(&self, level: f64) -> [bool; 3] {
         self.p.map(|p| p <= level)
     }
+}
+
+/// A p-value as a score that is higher for the stranger.
+#[must_use]
+pub fn score(p: f64) -> f32 {
+    -p.max(f64::MIN_POSITIVE).ln() as f32
 }
 
 impl Views {
@@ -202,6 +268,8 @@ pub struct Ensemble {
     pub(super) voting: Voting,
     /// False alarms of one host a day.
     pub(super) alarms_per_day: f64,
+    /// How strange windows of usual sources are after others that were, by model.
+    pub(super) habitual: [Habitual; 2],
     /// The evidence that hardly any normal source reached at calibration, by model.
     pub(super) seen: [f64; 2],
     /// Windows learnt from, by model.
@@ -210,7 +278,7 @@ pub struct Ensemble {
 
 impl Pack for Ensemble {
     const KIND: [u8; 4] = *b"ensb";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 
     fn check(&self) -> Result<(), CodecError> {
         for views in [&self.conservative, &self.adaptive] {
@@ -219,6 +287,7 @@ impl Pack for Ensemble {
             views.statistical.check()?;
             views.calibration.iter().try_for_each(Pack::check)?;
         }
+        self.habitual.iter().try_for_each(Pack::check)?;
         ensure(self.alarms_per_day > 0.0, "a budget of nothing")?;
         ensure(self.seen.iter().all(|s| *s >= 0.0), "evidence below nothing")
     }
@@ -278,16 +347,22 @@ impl Ensemble {
             .collect()
     }
 
-    /// How its views become one judgement.
+    /// What its temporal view is, and how its views become one judgement.
     #[must_use]
-    pub const fn voting(&self) -> Voting {
-        self.voting
+    pub const fn way(&self) -> Way {
+        Way { sequences: self.conservative.temporal.kind(), voting: self.voting }
     }
 
     /// False alarms of one host a day that are accepted.
     #[must_use]
     pub const fn alarms_per_day(&self) -> f64 {
         self.alarms_per_day
+    }
+
+    /// How strange windows of usual sources are after others that were, by the conservative and the adaptive model.
+    #[must_use]
+    pub const fn habitual(&self) -> &[Habitual; 2] {
+        &self.habitual
     }
 
     /// The evidence that hardly any normal source reached at calibration, of the conservative and the adaptive model.

@@ -5,7 +5,7 @@
 //! recursion: while the source is normal, whatever came before, R reaches a bound c once in at least c windows on average
 //! (Shin, Ramdas and Rinaldo, "E-detectors", 2022). The bound therefore follows from the budget of false alarms, and no
 //! threshold is typed in. What this rests on: that windows of normal sources are as strange as those of calibration, and not
-//! all strange for the same reason. A host of a kind that was never seen breaks that; see [`Limits`].
+//! all strange for the same reason. A host of a kind that was never seen breaks that; see [`super::habit`] and [`Limits`].
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,25 @@ const MOST: f64 = 1e9;
 #[must_use]
 pub fn e_value(p: f64) -> f64 {
     if p.is_nan() { 1.0 } else { KAPPA * p.clamp(1e-12, 1.0).powf(KAPPA - 1.0) }
+}
+
+/// The largest mean with which as few events as were counted come about at least once in twenty times (Poisson; Garwood, 1936).
+#[must_use]
+pub fn at_most(events: u64) -> f64 {
+    let at_least_so_few = |mean: f64| {
+        let (mut term, mut sum) = ((-mean).exp(), 0.0);
+        for n in 0..=events {
+            sum += term;
+            term *= mean / (n + 1) as f64;
+        }
+        sum
+    };
+    let (mut low, mut high) = (0.0, 10.0 + 4.0 * events as f64);
+    for _ in 0..60 {
+        let middle = f64::midpoint(low, high);
+        if at_least_so_few(middle) > 0.05 { low = middle } else { high = middle }
+    }
+    high
 }
 
 /// Evidence against one source so far.
@@ -201,6 +220,13 @@ mod tests {
         (0..6).for_each(|_| evidence.add(e_value(limits.vote(6))));
         assert!(limits.grade(evidence).is_some());
         assert!((0.005..0.05).contains(&limits.vote(6)), "{}", limits.vote(6));
+    }
+
+    #[test]
+    fn no_event_is_no_proof_of_none() {
+        for (events, most) in [(0, 2.996), (1, 4.744), (5, 10.513)] {
+            assert!((at_most(events) - most).abs() < 1e-3, "{events}: {}", at_most(events));
+        }
     }
 
     #[test]

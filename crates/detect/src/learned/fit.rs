@@ -1,10 +1,12 @@
 //! Training of the ensemble.
 
-use super::ensemble::{Ensemble, Views, Voting};
-use super::evidence::{Evidence, Limits, e_value};
+use super::calibrate::most;
+use super::ensemble::{Ensemble, Sequences, Temporal, View, Views, Voting, score};
+use super::habit::Habitual;
 use super::vector::{FEATURES, WIDTH};
 use super::watch::{SEQUENCE, Sequence, latest};
-use learn::anomaly::zscore::Collector;
+use learn::anomaly::isolation::Isolation;
+use learn::anomaly::zscore::{Collector, Usual};
 use learn::anomaly::{dbscan, vae};
 use learn::calibrate::Conformal;
 use learn::random::Random;
@@ -42,8 +44,8 @@ pub struct Options {
     pub most: usize,
     /// Most sources of which what is usual is kept apart; 0 where those of training are not those to judge.
     pub sources: usize,
-    /// How views become one judgement; `None` takes what tells known attacks apart best.
-    pub voting: Option<Voting>,
+    /// How views become one judgement; `None` takes what tells known attacks of half of the groups apart best.
+    pub way: Option<Way>,
     /// Parts into which groups are divided for calibration, at least 2; training takes one more time than there are parts.
     pub folds: usize,
     /// The temporal view.
@@ -58,10 +60,49 @@ impl Default for Options {
             alarms_per_day: 1.0,
             most: 8192,
             sources: 256,
-            voting: Some(Voting::TwoOfThree),
+            way: Some(Way::ALL[0]),
             folds: 3,
             vae: vae::Options { hidden: 48, latent: 8, epochs: 30, ..vae::Options::default() },
         }
+    }
+}
+
+/// What is the temporal view, and how views become one judgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// What the temporal view is.
+    pub sequences: Sequences,
+    /// How views become one.
+    pub voting: Voting,
+}
+
+impl Way {
+    /// All there are: two of three, each view alone, and the isolation forest, the baseline, in place of the autoencoder.
+    pub const ALL: [Self; 6] = [
+        Self { sequences: Sequences::Autoencoder, voting: Voting::TwoOfThree },
+        Self { sequences: Sequences::Isolation, voting: Voting::TwoOfThree },
+        Self { sequences: Sequences::Autoencoder, voting: Voting::Only(View::Spatial) },
+        Self { sequences: Sequences::Autoencoder, voting: Voting::Only(View::Temporal) },
+        Self { sequences: Sequences::Isolation, voting: Voting::Only(View::Temporal) },
+        Self { sequences: Sequences::Autoencoder, voting: Voting::Only(View::Statistical) },
+    ];
+
+    /// In words.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match (self.voting, self.sequences) {
+            (Voting::TwoOfThree, Sequences::Autoencoder) => "two of three",
+            (Voting::TwoOfThree, Sequences::Isolation) => "two of three, with the isolation forest",
+            (Voting::Only(View::Temporal), Sequences::Autoencoder) => "temporal: autoencoder",
+            (Voting::Only(View::Temporal), Sequences::Isolation) => "temporal: isolation forest (baseline)",
+            (Voting::Only(view), _) => view.name(),
+        }
+    }
+
+    /// The p-value of the views together.
+    #[must_use]
+    pub fn combine(self, heard: &Heard) -> f64 {
+        self.voting.combine(&heard.by_view(self.sequences))
     }
 }
 
@@ -82,8 +123,27 @@ pub struct Known {
 pub struct Fitted {
     /// Learnt from all usual windows.
     pub ensemble: Ensemble,
-    /// For each window, by view, the p-value that the conservative model of the others' groups gives it.
-    pub out_of_fold: Vec<[f64; 3]>,
+    /// For each window what the conservative model of the others' groups makes of it.
+    pub out_of_fold: Vec<Heard>,
+}
+
+/// p-values of one window, small for strange.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Heard {
+    /// Of the spatial view.
+    pub spatial: f64,
+    /// Of each model that may be the temporal view, by [`Sequences`].
+    pub temporal: [f64; 2],
+    /// Of the statistical view.
+    pub statistical: f64,
+}
+
+impl Heard {
+    /// By [`super::ensemble::View`].
+    #[must_use]
+    pub const fn by_view(&self, sequences: Sequences) -> [f64; 3] {
+        [self.spatial, self.temporal[sequences as usize], self.statistical]
+    }
 }
 
 /// Learns from samples of usual traffic, and calibrates with scores that each gets from models which did not see its group
@@ -116,31 +176,40 @@ fn cross(windows: &[(&Sample, bool)], options: &Options, pool: &dyn Pool) -> Res
         usual().filter(|(_, s)| random.unit() < f64::from(s.confidence)).map(|(i, _)| i).collect();
     let folds = Folds::new(&all, options);
 
-    let (conservative, scores) = views(&sure, &all, &folds, options, pool)?;
-    let p: Vec<[f64; 3]> = scores.iter().map(|s| conservative.p_values(*s)).collect();
-    let voting = options.voting.unwrap_or_else(|| best(windows, &p, options));
-    let seen_c = seen(&sure, &all, &p, voting);
-    let (adaptive, scores) = views(&weighted, &all, &folds, options, pool)?;
-    let p_a: Vec<[f64; 3]> = scores.iter().map(|s| adaptive.p_values(*s)).collect();
-    let seen_a = seen(&sure, &all, &p_a, voting);
+    let (conservative, heard) = learn(&sure, &all, &folds, options, pool)?;
+    let way = options.way.unwrap_or_else(|| best(windows, &heard, options));
+    let (habitual_c, seen_c) = usual_of(&by_source(&sure, &all, &heard, way))?;
+    let (adaptive, heard_a) = learn(&weighted, &all, &folds, options, pool)?;
+    let (habitual_a, seen_a) = usual_of(&by_source(&sure, &all, &heard_a, way))?;
     let ensemble = Ensemble {
         features: FEATURES.iter().map(|f| f.name.to_owned()).collect(),
-        conservative,
-        adaptive,
-        voting,
+        conservative: conservative.views(way.sequences),
+        adaptive: adaptive.views(way.sequences),
+        voting: way.voting,
         alarms_per_day: options.alarms_per_day,
+        habitual: [habitual_c, habitual_a],
         seen: [seen_c, seen_a],
         windows: [sure.len() as u64, weighted.len() as u64],
     };
-    Ok(Fitted { ensemble, out_of_fold: p })
+    Ok(Fitted { ensemble, out_of_fold: heard })
 }
 
-/// The way of combining that tells attacks and usual windows apart best; two of three where there are no attacks.
-fn best(windows: &[(&Sample, bool)], p: &[[f64; 3]], options: &Options) -> Voting {
-    let limits = Limits::new(options.alarms_per_day, 0.0);
-    let report = super::measure::measure(windows, p, &limits);
-    let name = if report.attacks == 0 { None } else { report.best().map(|q| q.name) };
-    Voting::ALL.into_iter().find(|v| Some(v.name()) == name).unwrap_or(Voting::TwoOfThree)
+/// The way of combining that tells attacks and usual windows of the choosing groups apart best; the first where there are no
+/// attacks.
+fn best(windows: &[(&Sample, bool)], heard: &[Heard], options: &Options) -> Way {
+    let own = windows.iter().zip(heard).filter(|((s, _), _)| chooses(s.group));
+    let cases: Vec<Case<'_>> =
+        own.map(|((sample, attack), heard)| Case { sample, attack: *attack, heard: *heard }).collect();
+    match super::measure::measure(&cases, &cases, options.alarms_per_day) {
+        Ok(report) if report.attacks > 0 => report.best().map_or(Way::ALL[0], |quality| quality.way),
+        _ => Way::ALL[0],
+    }
+}
+
+/// Whether captures of a group are of the half by which is chosen and, for figures, calibrated. Figures are those of the others.
+#[must_use]
+pub fn chooses(group: u64) -> bool {
+    Random::new(group, 6).unit() < 0.5
 }
 
 /// Which groups are judged by which models: those that did not see them.
@@ -168,29 +237,70 @@ impl Folds {
     }
 }
 
-/// Views that learnt from the samples at some places, calibrated; and the scores of all samples by views that did not see their
-/// groups.
-fn views(
+/// Everything that may be a view, learnt from the same samples.
+struct Learnt {
+    spatial: dbscan::Dbscan,
+    statistical: Usual,
+    autoencoder: vae::Vae,
+    isolation: Isolation,
+    /// In the order of [`Self::scores`].
+    calibration: [Conformal; 4],
+}
+
+impl Learnt {
+    fn scores(&self, s: &Sample) -> [f32; 4] {
+        let window = latest(&s.sequence);
+        [
+            self.spatial.score(window).0,
+            self.autoencoder.score(&s.sequence),
+            self.isolation.score(&s.sequence),
+            self.statistical.score(s.source, s.hour, window),
+        ]
+    }
+
+    fn heard(&self, scores: &[f32; 4]) -> Heard {
+        let p = |i: usize| self.calibration[i].p_value(scores[i]);
+        Heard { spatial: p(0), temporal: [p(1), p(2)], statistical: p(3) }
+    }
+
+    fn views(self, sequences: Sequences) -> Views {
+        let [spatial, autoencoder, isolation, statistical] = self.calibration;
+        let (temporal, calibrated) = match sequences {
+            Sequences::Autoencoder => (Temporal::Autoencoder(self.autoencoder), autoencoder),
+            Sequences::Isolation => (Temporal::Isolation(self.isolation), isolation),
+        };
+        Views {
+            spatial: self.spatial,
+            temporal,
+            statistical: self.statistical,
+            calibration: [spatial, calibrated, statistical],
+        }
+    }
+}
+
+/// What learnt from the samples at some places, calibrated; and what models that did not see a sample's group make of each.
+fn learn(
     learning: &[usize],
     all: &[&Sample],
     folds: &Folds,
     options: &Options,
     pool: &dyn Pool,
-) -> Result<(Views, Vec<[f32; 3]>), LearnError> {
+) -> Result<(Learnt, Vec<Heard>), LearnError> {
     let fold_of: Vec<usize> = all.iter().map(|s| folds.of(s)).collect();
-    let mut scores = vec![[f32::NAN; 3]; all.len()];
+    let mut scores = vec![[f32::NAN; 4]; all.len()];
     for fold in 0..folds.count {
         let others = learning.iter().copied().filter(|i| fold_of[*i] != fold).collect();
-        let views = bare(&draw(others, all, options), options, pool)?;
+        let learnt = bare(&draw(others, all, options), options, pool)?;
         for ((scores, s), _) in scores.iter_mut().zip(all).zip(&fold_of).filter(|(_, f)| **f == fold) {
-            *scores = views.scores(s.source, s.hour, &s.sequence);
+            *scores = learnt.scores(s);
         }
     }
-    let mut views = bare(&draw(learning.to_vec(), all, options), options, pool)?;
-    for (view, calibration) in views.calibration.iter_mut().enumerate() {
-        *calibration = Conformal::fit(learning.iter().map(|i| scores[*i][view]))?;
+    let mut learnt = bare(&draw(learning.to_vec(), all, options), options, pool)?;
+    for (at, calibration) in learnt.calibration.iter_mut().enumerate() {
+        *calibration = Conformal::fit(learning.iter().map(|i| scores[*i][at]))?;
     }
-    Ok((views, scores))
+    let heard = scores.iter().map(|s| learnt.heard(s)).collect();
+    Ok((learnt, heard))
 }
 
 /// The samples at some places, or as many of them as are learnt from at most.
@@ -202,8 +312,8 @@ fn draw<'a>(mut places: Vec<usize>, all: &[&'a Sample], options: &Options) -> Ve
     places.into_iter().map(|i| all[i]).collect()
 }
 
-/// Views not calibrated yet.
-fn bare(learning: &[&Sample], options: &Options, pool: &dyn Pool) -> Result<Views, LearnError> {
+/// Learnt, not calibrated yet.
+fn bare(learning: &[&Sample], options: &Options, pool: &dyn Pool) -> Result<Learnt, LearnError> {
     let windows = Matrix::new(WIDTH, learning.iter().flat_map(|s| latest(&s.sequence)).copied().collect())?;
     let sequences =
         Matrix::new(WIDTH * SEQUENCE, learning.iter().flat_map(|s| s.sequence.iter()).copied().collect())?;
@@ -214,22 +324,57 @@ fn bare(learning: &[&Sample], options: &Options, pool: &dyn Pool) -> Result<View
     }
     let vae = vae::Options { seed: options.seed, ..options.vae };
     let nobody = || Conformal::fit([0.0]);
-    Ok(Views {
+    Ok(Learnt {
         spatial: dbscan::Dbscan::fit(&windows, &dense, pool)?,
-        temporal: vae::Vae::fit(&sequences, &vae, pool)?,
         statistical: usual.finish()?,
-        calibration: [nobody()?, nobody()?, nobody()?],
+        autoencoder: vae::Vae::fit(&sequences, &vae, pool)?,
+        isolation: Isolation::fit(&sequences, options.seed)?,
+        calibration: [nobody()?, nobody()?, nobody()?, nobody()?],
     })
 }
 
 /// Share of usual sources that may reach an alarm because nothing like them was learnt.
 const STRANGERS: f64 = 0.01;
 
-/// The evidence that at most one in a hundred sources of the samples at some places reaches, given the p-values of all.
-fn seen(places: &[usize], all: &[&Sample], p: &[[f64; 3]], voting: Voting) -> f64 {
-    let own: Vec<&Sample> = places.iter().map(|i| all[*i]).collect();
-    let combined: Vec<f64> = places.iter().map(|i| voting.combine(&p[*i])).collect();
-    strangest(most_evidence(&own, &combined))
+/// What is usual by the scores of usual sources, and the evidence that at most one in a hundred of them reaches.
+///
+/// # Errors
+/// No windows.
+pub(super) fn usual_of(sources: &[Vec<f32>]) -> Result<(Habitual, f64), LearnError> {
+    let habitual = Habitual::fit(sources)?;
+    let seen = strangest(sources.iter().map(|s| most(s, &habitual)).collect());
+    Ok((habitual, seen))
+}
+
+/// A window, whether its source attacked, and what models that did not see its group made of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// The window.
+    pub sample: &'a Sample,
+    /// Whether the source attacked.
+    pub attack: bool,
+    /// What was made of it.
+    pub heard: Heard,
+}
+
+/// The scores of the samples at some places, of each source of a group in order of time.
+fn by_source(places: &[usize], all: &[&Sample], heard: &[Heard], way: Way) -> Vec<Vec<f32>> {
+    let case = |i: &usize| Case { sample: all[*i], attack: false, heard: heard[*i] };
+    scores(places.iter().map(case), way)
+}
+
+/// The scores of cases, of each source of a group in order of time.
+pub(super) fn scores<'a>(cases: impl IntoIterator<Item = Case<'a>>, way: Way) -> Vec<Vec<f32>> {
+    let mut by_source: BTreeMap<(u64, u64), Vec<(u64, f32)>> = BTreeMap::new();
+    for Case { sample, heard, .. } in cases {
+        let windows = by_source.entry((sample.group, sample.source)).or_default();
+        windows.push((sample.start_ns, score(way.combine(&heard))));
+    }
+    let in_order = |mut windows: Vec<(u64, f32)>| {
+        windows.sort_by_key(|w| w.0);
+        windows.into_iter().map(|(_, score)| score).collect()
+    };
+    by_source.into_values().map(in_order).collect()
 }
 
 /// The value that at most one in a hundred exceed; 0 of none.
@@ -239,26 +384,9 @@ pub fn strangest(mut values: Vec<f64>) -> f64 {
     values.get((values.len() as f64 * STRANGERS) as usize).copied().unwrap_or(0.0)
 }
 
-/// The most evidence that adds up against each source, given the p-value of each window.
-#[must_use]
-pub fn most_evidence(samples: &[&Sample], p_values: &[f64]) -> Vec<f64> {
-    let mut by_source: BTreeMap<(u64, u64), Vec<(u64, f64)>> = BTreeMap::new();
-    for (s, p) in samples.iter().zip(p_values) {
-        by_source.entry((s.group, s.source)).or_default().push((s.start_ns, *p));
-    }
-    let most = |mut windows: Vec<(u64, f64)>| {
-        windows.sort_by_key(|w| w.0);
-        let mut evidence = Evidence::default();
-        windows.iter().fold(0.0_f64, |most, (_, p)| {
-            evidence.add(e_value(*p));
-            most.max(evidence.value())
-        })
-    };
-    by_source.into_values().map(most).collect()
-}
-
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::habit::Habit;
     use super::*;
     use learn::Inline;
 
@@ -306,7 +434,7 @@ pub(super) mod tests {
         alarms_per_day: 1.0,
         most: 4096,
         sources: 0,
-        voting: Some(Voting::TwoOfThree),
+        way: Some(Way::ALL[0]),
         folds: 3,
         vae: vae::Options { hidden: 16, latent: 3, epochs: 6, batch: 32, rate: 2e-3, beta: 0.5, seed: 0 },
     };
@@ -322,9 +450,9 @@ pub(super) mod tests {
         let mut random = Random::new(9, 0);
         let scan = sample(&mut random, 99, 0, 1.0, 400.0);
         let judged = ensemble.judge(scan.source, 0, &scan.sequence);
-        for opinion in [judged.conservative, judged.adaptive] {
+        for (opinion, habitual) in [judged.conservative, judged.adaptive].iter().zip(ensemble.habitual()) {
             assert!(opinion.p.iter().all(|p| *p < 0.01), "{opinion:?}");
-            assert!(opinion.e_value() > 10.0);
+            assert!(habitual.p_value(&mut Habit::default(), opinion.score()) < 0.01);
         }
         let calm = (0..100).filter(|n| {
             let s = sample(&mut random, 98, *n, 1.0, 0.0);
@@ -378,13 +506,19 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn evidence_adds_up_by_source_in_order_of_time() {
-        let samples = normal(2, 3);
-        let all: Vec<&Sample> = samples.iter().collect();
-        let most = most_evidence(&all, &[0.5, 1e-4, 1e-4, 0.5, 0.5, 0.5])[0];
-        let mut evidence = Evidence::default();
-        [0.5, 1e-4, 1e-4].iter().for_each(|p| evidence.add(e_value(*p)));
-        assert_eq!(most, evidence.value());
-        assert!(Limits::new(1.0, most).low() >= most);
+    fn scores_are_those_of_a_source_in_order_of_time() {
+        let mut samples = normal(2, 3);
+        samples.reverse();
+        let heard = |p: f64| Heard { spatial: p, temporal: [p, 1.0], statistical: p };
+        let cases = samples.iter().map(|sample| Case {
+            sample,
+            attack: false,
+            heard: heard(1.0 / (1.0 + (sample.group * 10 + sample.start_ns / 10_000_000_000) as f64)),
+        });
+        let scores: Vec<Vec<f32>> = scores(cases, Way::ALL[2])
+            .into_iter()
+            .map(|s| s.into_iter().map(|s| (s.exp() - 1.0).round()).collect())
+            .collect();
+        assert_eq!(scores, [[0.0, 1.0, 2.0], [10.0, 11.0, 12.0]]);
     }
 }

@@ -3,14 +3,16 @@
 //! A flow is judged when it ends, and when it has had 64, 128, 256, … packets. The first stage's score becomes a p-value
 //! against flows of usual traffic that the model did not learn from, and that an e-value ([`super::evidence`]). Flows of one
 //! source are alike, so that those of 10 s count as one judgement: the mean of their e-values, which is an e-value however much
-//! they depend on each other. A class is what the flows of those windows are mostly taken for, by probability; where that is
-//! nothing known, the class is `anomaly` and the kind `unknown`.
+//! they depend on each other. How strange such a window is for a source that was strange before, [`super::habit`] knows. A
+//! class is what the flows of those windows are mostly taken for, by probability; where that is nothing known, the class is
+//! `anomaly` and the kind `unknown`.
 //!
 //! What the classifier makes of a flow matters when the window of its source ends, and no sooner. So flows wait until
 //! [`TOGETHER`] are there or such a window ends, and are judged side by side: the trees come into the cache once for all.
 
 use super::evidence::{Evidence as Sum, Grade, Limits, e_value};
 use super::finding::{Finding, Found};
+use super::habit::{Habit, Habitual};
 use super::row::Columns;
 use crate::profile::table::Table;
 use crate::{Class, Evidence, Signal};
@@ -42,13 +44,38 @@ const REASONS: usize = 3;
 /// Flows judged at once at most: their rows and the trees fit into the first cache together.
 const TOGETHER: usize = 32;
 
+/// What usual flows look like to a classifier that did not learn from them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlowCalibration {
+    /// Scores of flows.
+    pub flows: Conformal,
+    /// Scores of windows of a source's flows ([`window_score`]).
+    pub windows: Habitual,
+}
+
+impl Pack for FlowCalibration {
+    const KIND: [u8; 4] = *b"flca";
+    const VERSION: u16 = 1;
+
+    fn check(&self) -> Result<(), CodecError> {
+        self.flows.check()?;
+        self.windows.check()
+    }
+}
+
+/// How strange a window of flows is: the logarithm of the mean of their e-values, higher for stranger.
+#[must_use]
+pub fn window_score(sum: f64, flows: u32) -> f32 {
+    (sum / f64::from(flows.max(1))).max(f64::MIN_POSITIVE).ln() as f32
+}
+
 /// A trained classifier with what it takes for usual.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FlowModel {
     /// The classifier.
     pub hybrid: Hybrid,
-    /// Scores of usual flows that it did not learn from.
-    pub calibration: Conformal,
+    /// What usual flows look like to one that did not learn from them.
+    pub calibration: FlowCalibration,
     /// False alarms of one host a day that are accepted.
     pub alarms_per_day: f64,
     /// The most evidence against a usual source at calibration.
@@ -57,7 +84,7 @@ pub struct FlowModel {
 
 impl Pack for FlowModel {
     const KIND: [u8; 4] = *b"flow";
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 
     fn check(&self) -> Result<(), CodecError> {
         self.hybrid.check()?;
@@ -116,6 +143,7 @@ struct Standing {
     /// Of the running window.
     example: Option<Example>,
     sum: Sum,
+    habit: Habit,
     since_ns: u64,
     spoken: Option<(Grade, u64)>,
 }
@@ -230,7 +258,7 @@ impl FlowView {
             };
             let score = judgement.score;
             standing.waiting = standing.waiting.saturating_sub(1);
-            standing.e_values += e_value(model.calibration.p_value(score));
+            standing.e_values += e_value(model.calibration.flows.p_value(score));
             if normal {
                 return;
             }
@@ -293,7 +321,8 @@ impl FlowView {
         }
         let Some(standing) = self.sources.get_mut(&source, now_ns) else { return };
         let Some(opened_ns) = standing.opened_ns.take() else { return };
-        let e = standing.e_values / f64::from(standing.flows.max(1));
+        let score = window_score(standing.e_values, standing.flows);
+        let e = e_value(self.model.calibration.windows.p_value(&mut standing.habit, score));
         let example = standing.example.take();
         if standing.sum.value() < 1.0 {
             standing.since_ns = example.as_ref().map_or(opened_ns, |x| x.flow.first_ns);

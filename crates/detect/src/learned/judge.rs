@@ -1,10 +1,11 @@
 //! Learned models at work in the line: events and windows in, signals out.
 
 use super::ensemble::{Ensemble, Judged, Reading, hour_of_week, source_key};
-use super::evidence::{Evidence as Sum, Grade, Limits};
+use super::evidence::{Evidence as Sum, Grade, Limits, e_value};
 use super::exchange::{FlowRow, WindowRow};
 use super::finding::{Finding, Found};
 use super::flows::{FlowCounters, FlowModel, FlowView, is_due};
+use super::habit::Habit;
 use super::watch::{Observed, SEQUENCE, Watch, end_of};
 use crate::Signal;
 use crate::profile::table::Table;
@@ -73,6 +74,8 @@ pub struct JudgedWindow {
 struct Standing {
     conservative: Sum,
     adaptive: Sum,
+    /// Of the conservative and the adaptive model.
+    habits: [Habit; 2],
     since_ns: u64,
     spoken: Option<(Grade, u64)>,
 }
@@ -312,8 +315,9 @@ fn hear(
     if standing.conservative.value().max(standing.adaptive.value()) < 1.0 {
         standing.since_ns = observed.start_ns;
     }
-    standing.conservative.add(judged.conservative.e_value());
-    standing.adaptive.add(judged.adaptive.e_value());
+    let ([sure, all], [habit, habit_of_all]) = (ensemble.habitual(), &mut standing.habits);
+    standing.conservative.add(e_value(sure.p_value(habit, judged.conservative.score())));
+    standing.adaptive.add(e_value(all.p_value(habit_of_all, judged.adaptive.score())));
     let grades = (limits[0].grade(standing.conservative), limits[1].grade(standing.adaptive));
     let reading = Reading::of(grades.0.is_some(), grades.1.is_some());
     // Where both speak, the more careful of them has the say.

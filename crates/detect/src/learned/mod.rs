@@ -19,6 +19,7 @@ pub mod exchange;
 pub mod finding;
 pub mod fit;
 pub mod flows;
+pub mod habit;
 mod judge;
 pub mod measure;
 pub mod row;

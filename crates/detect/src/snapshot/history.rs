@@ -2,7 +2,9 @@
 
 use super::baseline::SEQUENCE;
 use super::{QUANTITIES, Sample, Vector};
+use learn::codec::{CodecError, Pack, ensure};
 use learn::random::Random;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Snapshots of the latest past that are kept one by one.
@@ -24,11 +26,50 @@ pub struct History {
     random: Random,
 }
 
+/// What a memory holds, to outlive the program. About 64 KiB.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    latest: Vec<Vector>,
+    drawn: Vec<Vector>,
+    passed: u64,
+}
+
+impl Pack for Held {
+    const KIND: [u8; 4] = *b"hist";
+    const VERSION: u16 = 1;
+
+    fn check(&self) -> Result<(), CodecError> {
+        ensure(self.latest.len() <= LATEST && self.drawn.len() <= DRAWN, "the number of snapshots")?;
+        ensure(self.passed >= self.drawn.len() as u64, "how many went by")?;
+        let mut all = self.latest.iter().chain(&self.drawn).flatten();
+        ensure(all.all(|v| v.is_finite()), "a snapshot that is no number")
+    }
+}
+
 impl History {
     /// An empty memory.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { latest: VecDeque::new(), drawn: Vec::new(), passed: 0, random: Random::new(seed, 7) }
+    }
+
+    /// What it holds, to be kept.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        Held { latest: self.latest.iter().copied().collect(), drawn: self.drawn.clone(), passed: self.passed }
+    }
+
+    /// A memory that goes on from what was kept.
+    #[must_use]
+    pub fn resume(held: Held, seed: u64) -> Self {
+        let Held { latest, drawn, passed } = held;
+        Self { latest: latest.into(), drawn, passed, random: Random::new(seed ^ passed, 7) }
+    }
+
+    /// Snapshots remembered so far, those forgotten again among them.
+    #[must_use]
+    pub fn seen(&self) -> u64 {
+        self.passed + self.latest.len() as u64
     }
 
     /// Remembers a snapshot. Those that are no numbers are ignored.
@@ -116,6 +157,16 @@ mod tests {
         history.add([f32::NAN; 8]);
         (0..100_000).for_each(|i| history.add([i as f32; 8]));
         assert_eq!(history.len(), LATEST + DRAWN);
+        let bytes = learn::codec::to_bytes(&history.held());
+        let held: Held = learn::codec::from_bytes(&bytes).expect("as it was written");
+        let again = History::resume(held, 1);
+        assert_eq!((again.held(), again.seen()), (history.held(), 100_005));
+        let beyond = Held { drawn: vec![busy; DRAWN + 1], passed: 9999, ..Held::default() };
+        let strange = Held { latest: vec![[f32::NAN; 8]], ..Held::default() };
+        for bad in [beyond, strange] {
+            let bytes = learn::codec::to_bytes(&bad);
+            assert!(learn::codec::from_bytes::<Held>(&bytes).is_err());
+        }
         let spread = history.drawn.iter().filter(|v| v[0] < 50_000.0).count();
         assert!((400..624).contains(&spread), "{spread} of the first half");
     }

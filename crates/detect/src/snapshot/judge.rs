@@ -102,6 +102,11 @@ impl Judge {
         self.baseline = baseline;
     }
 
+    /// Goes on from a memory that was kept.
+    pub fn resume(&mut self, history: History) {
+        self.history = history;
+    }
+
     /// What has been going on lately.
     #[must_use]
     pub const fn history(&self) -> &History {

@@ -9,7 +9,7 @@ mod history;
 mod judge;
 
 pub use baseline::{Baseline, Options, Sample, Strangeness};
-pub use history::History;
+pub use history::{Held, History};
 pub use judge::{Judge, Verdict};
 
 use crate::metric::Metric;

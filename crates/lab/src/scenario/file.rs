@@ -189,6 +189,7 @@ impl Cast {
 #[serde(deny_unknown_fields)]
 pub struct Step {
     /// When it begins, s after the beginning.
+    #[serde(default)]
     pub at: f64,
     /// Who does it.
     pub from: String,
@@ -307,7 +308,7 @@ impl Scenario {
         needed
     }
 
-    fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), String> {
         self.network().check()?;
         if self.steps.is_empty() || self.steps.len() > MAX_STEPS {
             return Err(format!("{} steps; a scenario has 1 to {MAX_STEPS}", self.steps.len()));

@@ -6,6 +6,7 @@
 
 mod file;
 mod labels;
+pub mod ordinary;
 mod play;
 pub mod server;
 mod shipped;

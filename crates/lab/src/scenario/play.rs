@@ -55,6 +55,8 @@ pub struct Stage {
     servers: Vec<Daemon>,
     range: Range,
     scenario: Scenario,
+    /// This program itself, for the lab's own servers and tools.
+    program: PathBuf,
 }
 
 /// How a deed ended.
@@ -118,7 +120,8 @@ impl Stage {
         }
         let range = Range::network(&scenario.network())?;
         range.condition(scenario.conditions.into(), program)?;
-        let mut stage = Self { servers: Vec::new(), range, scenario: scenario.clone() };
+        let mut stage =
+            Self { servers: Vec::new(), range, scenario: scenario.clone(), program: program.to_owned() };
         let wanted: Vec<(Cast, String)> = stage
             .scenario
             .actors
@@ -225,15 +228,19 @@ impl Stage {
         }
     }
 
-    /// Does every step at its time, and returns what was done, in the order of the steps. Stops early, in order, once
-    /// `stop` is set; steps that had not begun are then left out.
+    /// Does every step of the scenario at its time, see [`Self::play_steps`].
     #[must_use]
     pub fn play(&self, seed: u64, stop: &AtomicBool) -> Vec<Deed> {
+        self.play_steps(&self.scenario.steps, seed, stop)
+    }
+
+    /// Does steps among the scenario's actors, each at its time, and returns what was done, in the order of the steps. Stops
+    /// early, in order, once `stop` is set; steps that had not begun are then left out.
+    #[must_use]
+    pub fn play_steps(&self, steps: &[Step], seed: u64, stop: &AtomicBool) -> Vec<Deed> {
         let begun = Instant::now();
         std::thread::scope(|scope| {
-            let threads: Vec<_> = self
-                .scenario
-                .steps
+            let threads: Vec<_> = steps
                 .iter()
                 .enumerate()
                 .map(|(i, step)| {
@@ -348,6 +355,7 @@ impl Stage {
         let dir = self.range.scratch().join(format!("step-{number}"));
         std::fs::create_dir_all(&dir).map_err(io)?;
         let (program, args) = tool.command(values, &dir).map_err(io)?;
+        let program = program.map_or_else(|| self.program.clone(), PathBuf::from);
         let log = dir.join("log");
         let output = File::create(&log).map_err(io)?;
         let child = self

@@ -3,6 +3,8 @@
 use super::tool::{Invocation, Need, TUNNEL, TUNNEL_DOMAIN, TUNNEL_SECRET, strings, written};
 use crate::address;
 use crate::arguments::{ArgumentError, Arguments};
+use crate::visit::sites::{Endpoint, shipped_services, shipped_sites};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
@@ -80,7 +82,7 @@ pub(super) fn arguments<'a>(
 /// Sizes of the pages of nginx, bytes: `page` is one line of text.
 const PAGES: [(&str, u64); 3] = [("1m", 1 << 20), ("8m", 8 << 20), ("64m", 64 << 20)];
 
-const SERVERS: [RealServer; 4] = [
+const SERVERS: [RealServer; 5] = [
     RealServer {
         name: "iodined",
         about: "The far end of a tunnel through DNS.",
@@ -105,6 +107,13 @@ const SERVERS: [RealServer; 4] = [
         needs: &[("nginx", "nginx-light")],
         port: Some(80),
         command: nginx,
+    },
+    RealServer {
+        name: "sites",
+        about: "All sites and services of `autoinmune generate` on port 443, with a certificate for their names.",
+        needs: &[("nginx", "nginx-light"), ("openssl", "openssl")],
+        port: Some(443),
+        command: sites,
     },
     RealServer {
         name: "sshd",
@@ -134,6 +143,70 @@ fn nginx(at: &Serving<'_>) -> Invocation {
     );
     let file = written(at.dir, "config", config)?;
     Ok(("nginx", strings(["-c", &file, "-p", &dir.to_string()])))
+}
+
+/// The authority that certifies `sites`, in the range's directory.
+pub(super) const SITES_AUTHORITY: &str = "sites_authority.pem";
+
+/// What each site shows: parts that are fetched too, one that robots.txt forbids, and a link.
+const SITE: &str = "<!doctype html><link rel=stylesheet href=/style.css><img src=/a.png><img src=/b.png>\
+    <img src=/private/c.png><a href=/next/>next</a>";
+
+fn sites(at: &Serving<'_>) -> Invocation {
+    let root = at.dir.join("www");
+    std::fs::create_dir_all(root.join("next"))?;
+    for page in ["index.html", "next/index.html"] {
+        std::fs::write(root.join(page), SITE)?;
+    }
+    for (part, size) in [("style.css", 6_000), ("a.png", 20_000), ("b.png", 45_000)] {
+        std::fs::write(root.join(part), vec![b'x'; size])?;
+    }
+    // Sparse, as above.
+    std::fs::File::create(root.join("large"))?.set_len(1 << 20)?;
+    certify(at.dir)?;
+    let dir = at.dir.display();
+    let spool: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {dir}; "))
+        .concat();
+    let config = format!(
+        "daemon off; pid {dir}/pid; error_log {dir}/error; user root; worker_processes 1;\n\
+         events {{ worker_connections 512; }}\n\
+         http {{ access_log off; {spool} types {{ text/html html; text/css css; }} default_type application/json;\n\
+         server {{ listen 443 ssl; listen [::]:443 ssl; root {dir}/www;\n\
+         ssl_certificate {dir}/server.pem; ssl_certificate_key {dir}/server.key;\n\
+         location / {{ try_files $uri $uri/index.html /large; }}\n\
+         location = /robots.txt {{ return 200 'User-agent: *\nDisallow: /private/\n'; }} }} }}\n"
+    );
+    let file = written(at.dir, "config", config)?;
+    Ok(("nginx", strings(["-c", &file, "-p", &dir.to_string()])))
+}
+
+/// Makes an authority and a certificate of it for every name that `autoinmune generate` visits.
+fn certify(dir: &Path) -> io::Result<()> {
+    let web = |endpoint: Endpoint| match endpoint {
+        Endpoint::Web(url) => Some(url.host().to_owned()),
+        Endpoint::Host { .. } => None,
+    };
+    let sites = shipped_sites().map_err(io::Error::other)?.into_iter().map(|s| s.url.host().to_owned());
+    let services = shipped_services().map_err(io::Error::other)?.into_iter().filter_map(|s| web(s.endpoint));
+    let hosts: BTreeSet<String> = sites.chain(services).collect();
+    let names: Vec<String> = hosts.iter().map(|h| format!("DNS:{h}")).collect();
+    std::fs::write(dir.join("names"), format!("subjectAltName={}", names.join(",")))?;
+    let script = format!(
+        "set -e; key='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'\n\
+         openssl req -x509 -subj '/CN=lab authority' -days 2 $key -keyout ca.key -out ../{SITES_AUTHORITY}\n\
+         openssl req -subj /CN=lab $key -keyout server.key -out server.csr\n\
+         openssl x509 -req -in server.csr -CA ../{SITES_AUTHORITY} -CAkey ca.key -CAcreateserial -days 2 \
+         -extfile names -out server.pem\n"
+    );
+    let made = std::process::Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(dir)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .status()?;
+    if made.success() { Ok(()) } else { Err(io::Error::other("openssl could not make a certificate")) }
 }
 
 /// The key that every `sshd` of a range takes, in the range's directory.

@@ -26,7 +26,7 @@ pub struct Tool {
     pub name: &'static str,
     /// What it does, one sentence.
     pub about: &'static str,
-    /// What must be installed; the first is what is run.
+    /// What must be installed; the first is what is run. Nothing for a command of this program itself.
     pub needs: &'static [Need],
     /// What a scenario may choose.
     pub parameters: &'static [Parameter],
@@ -48,13 +48,16 @@ pub struct Traffic {
 }
 
 impl Tool {
-    /// The program and its arguments.
+    /// The program, or `None` for this one itself, and its arguments.
     ///
     /// # Errors
     /// A file could not be written.
-    pub(super) fn command(&self, values: &Values, scratch: &Path) -> Invocation {
-        let program = self.needs.first().map_or("false", |(program, _)| *program);
-        Ok((program, (self.line)(values, scratch)?))
+    pub(super) fn command(
+        &self,
+        values: &Values,
+        scratch: &Path,
+    ) -> io::Result<(Option<&'static str>, Vec<String>)> {
+        Ok((self.needs.first().map(|(program, _)| *program), (self.line)(values, scratch)?))
     }
 
     /// What its traffic looks like on the wire.
@@ -180,7 +183,7 @@ pub(super) const TUNNEL: &str = "10.53.0.1";
 /// What both ends of the tunnel know.
 pub(super) const TUNNEL_SECRET: &str = "secret";
 
-const TOOLS: [Tool; 12] = [
+const TOOLS: [Tool; 13] = [
     Tool {
         name: "curl",
         about: "Downloads a page of nginx again and again over HTTP/1.1, at a rate.",
@@ -229,6 +232,28 @@ const TOOLS: [Tool; 12] = [
             Ok(strings(["-s", &v.addr("target").to_string(), "-d", &file, "-Q", &rate, "-l", &seconds]))
         },
         traffic: |_| udp(Some(53)),
+    },
+    Tool {
+        name: "generate",
+        about: "Visits the shipped sites and services by their names, as `autoinmune generate` does; its target is their name \
+            server.",
+        needs: &[],
+        parameters: &[
+            TARGET,
+            Parameter::new("visitors", Kind::Number(1, 30), "visitors at once").or("3"),
+            SECONDS,
+            Parameter::new("seed", Kind::Number(0, u64::MAX), "what chance depends on").or("1"),
+        ],
+        line: |v, scratch| {
+            let authority = scratch.with_file_name(super::server::SITES_AUTHORITY);
+            let (resolver, visitors) = (v.addr("target").to_string(), v.number("visitors").to_string());
+            let (duration, seed) = (format!("{}s", v.number("seconds")), v.number("seed").to_string());
+            let mut line = strings(["generate", "--lab", "--plain", "--resolver", &resolver, "--ca"]);
+            line.push(authority.display().to_string());
+            line.extend(strings(["--threads", &visitors, "--duration", &duration, "--seed", &seed]));
+            Ok(line)
+        },
+        traffic: |_| Traffic::default(),
     },
     Tool {
         name: "hping3",

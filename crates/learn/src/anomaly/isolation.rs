@@ -93,6 +93,12 @@ impl Isolation {
         }
     }
 
+    /// Values of a row.
+    #[must_use]
+    pub const fn features(&self) -> usize {
+        self.features
+    }
+
     /// How strange a row is: 2^(-mean path / usual path), in (0, 1]; about 0.5 for the ordinary. 0 for rows of another width.
     #[must_use]
     pub fn score(&self, row: &[f32]) -> f32 {

@@ -153,6 +153,16 @@ pub enum Refusal {
         /// The least there must be.
         least: f64,
     },
+    /// It gives fewer flows of attacks the name of their family.
+    #[error("{new:.4} of the attacks are given their family, {old:.4} with {against}")]
+    Naming {
+        /// Compared with which.
+        against: Against,
+        /// Its own share.
+        new: f64,
+        /// The other's.
+        old: f64,
+    },
     /// The golden set is too small to tell.
     #[error("the golden set has {attacks} attacks and {normal} normal cases, too few to tell")]
     Golden {
@@ -189,11 +199,17 @@ impl Refusal {
             Self::Fpr { .. } => "fpr",
             Self::Latency { .. } => "latency",
             Self::Blind { .. } => "blind",
+            Self::Naming { .. } => "naming",
             Self::Golden { .. } => "golden",
             Self::ShadowAlarms { .. } => "shadow_alarms",
             Self::ShadowMissed { .. } => "shadow_missed",
         }
     }
+}
+
+/// Whether a loss is more than is allowed. What is no number passes no gate.
+fn is_worse(loss: f64, most: f64) -> bool {
+    loss.is_nan() || loss > most + ROUNDING
 }
 
 /// Room for rounding, so that a loss of exactly what is allowed passes.
@@ -213,14 +229,13 @@ impl Gates {
             found.push(Refusal::Blind { new: new.recall, least: self.least_recall });
         }
         for (against, old) in [(Against::Current, current), (Against::Anchor, anchor)] {
-            let worse = |loss: f64, most: f64| loss.is_nan() || loss > most + ROUNDING;
-            if worse(old.recall - new.recall, self.recall) {
+            if is_worse(old.recall - new.recall, self.recall) {
                 found.push(Refusal::Recall { against, new: new.recall, old: old.recall });
             }
-            if worse(old.f1 - new.f1, self.f1) {
+            if is_worse(old.f1 - new.f1, self.f1) {
                 found.push(Refusal::F1 { against, new: new.f1, old: old.f1 });
             }
-            if worse(new.fpr - old.fpr, self.fpr) {
+            if is_worse(new.fpr - old.fpr, self.fpr) {
                 found.push(Refusal::Fpr { against, new: new.fpr, old: old.fpr });
             }
             if new.p99_ns as f64 > old.p99_ns as f64 * (1.0 + self.latency) {
@@ -228,6 +243,15 @@ impl Gates {
             }
         }
         found
+    }
+
+    /// What speaks against a new classifier by the shares of attacks that are given their family: it may lose as much as of
+    /// F1.
+    #[must_use]
+    pub fn check_naming(&self, new: f64, current: f64, anchor: f64) -> Vec<Refusal> {
+        let others = [(Against::Current, current), (Against::Anchor, anchor)].into_iter();
+        let worse = others.filter(|(_, old)| is_worse(old - new, self.f1));
+        worse.map(|(against, old)| Refusal::Naming { against, new, old }).collect()
     }
 }
 
@@ -273,6 +297,9 @@ mod tests {
         let silent = Figures { recall: 0.0, f1: 0.0, fpr: 0.0, ..OLD };
         assert_eq!(names(Figures { recall: 0.4, f1: 0.5, ..OLD }, silent, silent), [("blind", None)]);
         assert_eq!(names(OLD, silent, silent), []);
+        for (new, expected) in [(0.9, 0), (0.881, 0), (0.879, 2), (f64::NAN, 2)] {
+            assert_eq!(Gates::default().check_naming(new, 0.9, 0.9).len(), expected, "{new}");
+        }
         let nothing = Figures { recall: f64::NAN, ..OLD };
         assert_eq!(names(nothing, OLD, OLD).len(), 3);
     }

@@ -1,7 +1,7 @@
 //! What a classifier was trained on, in small: so that it can be trained anew with more, where the captures are not.
 //!
 //! Values are kept as bins of at most 254 a feature, each with one value that stands for it, and rows that are alike are kept
-//! once with their number. So a hundred thousand flows take half a megabyte. Beside each row stands what a classifier of the
+//! once with their number. So a hundred thousand flows take less than a megabyte. Beside each row stands what a classifier of the
 //! same kind that did not learn from its group took it for: against that, classifiers trained later are held.
 
 use crate::LearnError;
@@ -14,10 +14,10 @@ use crate::random::Random;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Most different rows: training on all of them takes a few seconds.
-pub const MAX_ROWS: usize = 12_000;
-/// Most different rows of the normal class.
-const MAX_NORMAL: usize = 6_000;
+/// Most different rows: training on all of them takes some ten seconds.
+pub const MAX_ROWS: usize = 16_000;
+/// Most different rows of attacks. What is normal is the more varied and gets the rest.
+const MAX_ATTACKS: usize = 6_000;
 /// Most bins of a feature with values; the code after the last is "absent".
 const MAX_BINS: usize = 254;
 /// Most classes: codes for "normal" and "unknown" come after them.
@@ -47,7 +47,7 @@ pub struct Ground {
     counts: Vec<u32>,
     /// By row: a class, [`NORMAL`] or [`UNKNOWN`].
     taken: Vec<u8>,
-    /// By class: how many rows one that is kept stands for, at least 1.
+    /// By row: how many different ones of its class and group it stands for, at least 1.
     stands: Vec<f32>,
 }
 
@@ -64,7 +64,7 @@ pub struct Known<'a> {
     pub names: &'a [String],
     /// The normal class.
     pub normal: u32,
-    /// Group of each row.
+    /// Group of each row, below 2^32.
     pub groups: &'a [u64],
     /// What a classifier that did not learn from its group took each row for.
     pub taken: &'a [Verdict],
@@ -79,8 +79,6 @@ pub struct Rows {
     pub classes: Vec<u32>,
     /// Weight of each, above 0.
     pub weights: Vec<f32>,
-    /// Group of each.
-    pub groups: Vec<u64>,
 }
 
 /// A row to measure with.
@@ -130,11 +128,27 @@ impl Ground {
             };
             *alike.entry((*class as u8, *group, taken, codes)).or_default() += 1;
         }
-        let mut random = Random::new(seed, 0x67);
-        let mut by_class: BTreeMap<u8, Vec<((u64, u8, Vec<u8>), u32)>> = BTreeMap::new();
+        // By class and group, so that no large capture crowds out the others.
+        let mut strata: BTreeMap<(u8, u64), Vec<Alike>> = BTreeMap::new();
         for ((class, group, taken, codes), count) in alike {
-            by_class.entry(class).or_default().push(((group, taken, codes), count));
+            strata.entry((class, group)).or_default().push(Alike { codes, taken, count });
         }
+        // Each of them has one row at least.
+        if strata.len() > MAX_ATTACKS {
+            return Err(LearnError::Option {
+                option: "groups of classes",
+                expected: "fewer than the rows that are kept",
+            });
+        }
+        let sizes = |of: &dyn Fn(u8) -> bool| -> Vec<usize> {
+            strata.iter().filter(|((c, _), _)| of(*c)).map(|(_, rows)| rows.len()).collect()
+        };
+        let is_normal = |class: u8| u32::from(class) == normal;
+        let attacks = sizes(&|c| !is_normal(c));
+        let most_attacks = fair(&attacks, MAX_ATTACKS);
+        let places = MAX_ROWS - attacks.iter().map(|n| n.min(&most_attacks)).sum::<usize>();
+        let most_normal = fair(&sizes(&is_normal), places);
+        let mut random = Random::new(seed, 0x67);
         let mut ground = Self {
             schema: schema.to_vec(),
             names: names.to_vec(),
@@ -145,23 +159,20 @@ impl Ground {
             groups: Vec::new(),
             counts: Vec::new(),
             taken: Vec::new(),
-            stands: vec![1.0; names.len()],
+            stands: Vec::new(),
         };
-        let others = by_class.iter().filter(|(class, _)| u32::from(**class) != normal);
-        let most_other = fair(others.map(|(_, rows)| rows.len()).collect(), MAX_ROWS - MAX_NORMAL);
-        let mut numbers = BTreeMap::new();
-        for (class, mut rows) in by_class {
-            let all: f32 = rows.iter().map(|(_, n)| *n as f32).sum();
+        for ((class, group), mut rows) in strata {
+            let all: f32 = rows.iter().map(|r| r.count as f32).sum();
             random.shuffle(&mut rows);
-            rows.truncate(if u32::from(class) == normal { MAX_NORMAL } else { most_other });
-            let kept: f32 = rows.iter().map(|(_, n)| *n as f32).sum();
-            ground.stands[usize::from(class)] = all / kept;
-            for ((group, taken, codes), count) in rows {
-                let next = numbers.len() as u32;
-                ground.groups.push(*numbers.entry(group).or_insert(next));
+            rows.truncate(if is_normal(class) { most_normal } else { most_attacks });
+            let kept: f32 = rows.iter().map(|r| r.count as f32).sum();
+            for Alike { codes, taken, count } in rows {
+                // As they were divided when what rows were taken for was found out, so they are divided again.
+                ground.groups.push(group as u32);
                 ground.classes.push(class);
                 ground.counts.push(count);
                 ground.taken.push(taken);
+                ground.stands.push(all / kept);
                 ground.codes.iter_mut().zip(codes).for_each(|(column, code)| column.push(code));
             }
         }
@@ -226,12 +237,11 @@ impl Ground {
             }
             let copies = self.counts[row].min(COPIES);
             let class = self.classes[row];
-            let weight = self.counts[row] as f32 / copies as f32 * self.stands[usize::from(class)];
+            let weight = self.counts[row] as f32 / copies as f32 * self.stands[row];
             for _ in 0..copies {
                 self.push_row(row, &mut out.values);
                 out.classes.push(class.into());
                 out.weights.push(weight);
-                out.groups.push(self.groups[row].into());
             }
         }
         out
@@ -255,16 +265,24 @@ impl Ground {
     }
 }
 
-/// The bound at which so many classes fill so many places together: small ones leave theirs to large ones.
-fn fair(mut sizes: Vec<usize>, places: usize) -> usize {
+/// Rows of one class and group that are alike.
+struct Alike {
+    codes: Vec<u8>,
+    taken: u8,
+    count: u32,
+}
+
+/// The bound at which so many sets fill so many places together: small ones leave theirs to large ones. At least 1.
+fn fair(sizes: &[usize], places: usize) -> usize {
+    let mut sizes = sizes.to_vec();
     sizes.sort_unstable();
-    let (mut left, mut classes) = (places, sizes.len());
+    let (mut left, mut sets) = (places, sizes.len());
     for size in sizes {
-        if size * classes > left {
-            return left / classes;
+        if size * sets > left {
+            return (left / sets).max(1);
         }
         left -= size;
-        classes -= 1;
+        sets -= 1;
     }
     places
 }
@@ -331,10 +349,7 @@ impl Pack for Ground {
         ensure(self.taken.iter().all(|t| is_class(*t) || *t >= NORMAL), "a judgement without a name")?;
         ensure(self.counts.iter().all(|n| *n > 0), "rows that are none")?;
         let weight = |w: &f32| w.is_finite() && *w >= 1.0;
-        ensure(
-            self.stands.len() == self.names.len() && self.stands.iter().all(weight),
-            "weights of classes",
-        )?;
+        ensure(self.stands.len() == rows && self.stands.iter().all(weight), "weights of rows")?;
         for (feature, values) in self.schema.iter().zip(&self.values) {
             let fits = match &feature.kind {
                 Kind::Categorical(words) => words.len() <= MAX_BINS && values.is_empty(),
@@ -360,7 +375,7 @@ mod tests {
     /// `n` rows of the classes 0 (normal) and 1 in groups of ten; every seventh is without a length.
     fn ground(n: usize, different: usize) -> (Matrix, Ground) {
         let row = |i: usize| {
-            let length = if i % 7 == 0 { f32::NAN } else { (i % different) as f32 * 1.5 };
+            let length = if i.is_multiple_of(7) { f32::NAN } else { (i % different) as f32 * 1.5 };
             [length, (i % 3) as f32]
         };
         let rows = Matrix::new(2, (0..n).flat_map(row).collect()).unwrap();
@@ -405,11 +420,11 @@ mod tests {
         assert!(ground.len() <= MAX_ROWS);
         let total: f32 = ground.rows(None).weights.iter().sum();
         assert!((total - rows.rows() as f32).abs() < 30.0, "{total}");
-        assert!(to_bytes(&ground).len() < 100_000);
+        assert!(to_bytes(&ground).len() < 300_000);
     }
 
     #[test]
-    fn small_classes_leave_their_places_to_large_ones() {
+    fn small_sets_leave_their_places_to_large_ones() {
         for (sizes, places, bound) in [
             (vec![10, 20, 30], 100, 100),
             (vec![10, 20, 300], 100, 70),
@@ -417,7 +432,7 @@ mod tests {
             (vec![9, 9, 9], 9, 3),
             (Vec::new(), 9, 9),
         ] {
-            assert_eq!(fair(sizes.clone(), places), bound, "{sizes:?}");
+            assert_eq!(fair(&sizes, places), bound, "{sizes:?}");
         }
     }
 
@@ -428,7 +443,6 @@ mod tests {
         let cases = ground.cases(2, 5);
         let measured: u32 = cases.iter().map(|c| c.copies).sum();
         assert_eq!(learnt.classes.len() + measured as usize, all.classes.len());
-        assert!(learnt.groups.iter().all(|g| g % 5 != 2));
         assert!(cases.iter().all(|c| (c.class == 0) == (c.taken == Verdict::Normal)));
     }
 

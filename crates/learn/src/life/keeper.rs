@@ -5,6 +5,7 @@ use super::drift::{self, Drift};
 use super::quarantine::{self, Gravity, Quarantine};
 use super::reservoir::Kept;
 use super::schedule::{self, Cause, Schedule};
+use super::stored::{Entry, Stored};
 use super::windows::{self, Windows};
 use super::{SECOND_NS, Sample};
 use crate::anomaly::Scaling;
@@ -110,6 +111,24 @@ impl Life {
             drifts: 0,
             options,
         }
+    }
+
+    /// What is to outlive the program: samples that were released, and who is shunned. What waits is not: nobody would hear the
+    /// alarms that are about it.
+    #[must_use]
+    pub fn store(&self) -> Stored {
+        let samples = self.windows.store();
+        Stored {
+            samples: samples.into_iter().map(|(kept, sets)| Entry::new(kept, sets)).collect(),
+            shunned: self.quarantine.shunned_until(),
+        }
+    }
+
+    /// Goes on with what was stored, in the place of what is held.
+    pub fn resume(&mut self, stored: Stored, seed: u64) {
+        let samples: Vec<(Kept, u8)> = stored.samples.into_iter().map(Entry::kept).collect();
+        self.windows = Windows::resume(self.options.windows, seed, &samples);
+        self.quarantine.shun(&stored.shunned);
     }
 
     /// Takes a window that was judged, with the p-value that the model in use gave it, 0..=1. Whether it gives an alarm is

@@ -13,6 +13,7 @@
 //! - [`drift`], [`schedule`]: when to learn anew, and how much processor time that may take.
 //! - [`gate`], [`shadow`]: whether a new model may take the place of the old one.
 //! - [`ground`]: what a classifier was trained on, to train it anew with more.
+//! - [`stored`]: what outlives the program.
 //!
 //! [`Life`] is all of it but the models: which model is trained, and on which features, is the caller's affair.
 
@@ -24,6 +25,7 @@ pub mod quarantine;
 pub mod reservoir;
 pub mod schedule;
 pub mod shadow;
+pub mod stored;
 pub mod windows;
 
 mod keeper;
@@ -37,6 +39,7 @@ pub use quarantine::{Gravity, Quarantine};
 pub use reservoir::Reservoir;
 pub use schedule::{Cause, Schedule};
 pub use shadow::Shadow;
+pub use stored::Stored;
 pub use windows::Windows;
 
 use serde::{Deserialize, Serialize};

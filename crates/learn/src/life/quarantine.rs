@@ -206,6 +206,16 @@ impl Quarantine {
         out
     }
 
+    /// Who is shunned, and until when, ns.
+    pub(super) fn shunned_until(&self) -> Vec<(u64, u64)> {
+        self.shunned.iter().map(|(entity, until)| (*entity, *until)).collect()
+    }
+
+    /// Goes on shunning who was.
+    pub(super) fn shun(&mut self, entities: &[(u64, u64)]) {
+        self.shunned.extend(entities.iter().take(self.options.shunned).copied());
+    }
+
     /// Whether nothing is learnt from an entity at some time.
     #[must_use]
     pub fn is_shunned(&self, entity: u64, at_ns: u64) -> bool {

@@ -171,6 +171,22 @@ impl Reservoir {
         }
     }
 
+    /// A memory that goes on with what one of the same limits kept. More than it holds is left out.
+    #[must_use]
+    pub fn resume(limits: Limits, seed: u64, kept: impl IntoIterator<Item = Kept>) -> Self {
+        let mut memory = Self::new(limits, seed);
+        for kept in kept {
+            let share = memory.shares.entry(kept.sample.entity).or_default();
+            if memory.kept.len() < memory.limits.capacity && share.kept < memory.limits.per_entity {
+                share.kept += 1;
+                share.total += 1;
+                memory.kept.push(kept);
+            }
+        }
+        memory.shares.retain(|_, share| share.kept > 0);
+        memory
+    }
+
     /// Forgets what is too old.
     pub fn expire(&mut self, now_ns: u64) {
         let oldest = now_ns.saturating_sub(self.limits.keep_ns);

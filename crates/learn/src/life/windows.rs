@@ -3,6 +3,7 @@
 use super::reservoir::{Kept, Limits, Memory, Reservoir};
 use super::{Confidence, DAY_NS, HOUR_NS, SECOND_NS, Sample};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What the sets hold.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,6 +67,11 @@ pub struct Windows {
     aside: Reservoir,
 }
 
+/// Which sets a sample is of, as bits.
+const HIGH: u8 = 1;
+const ALL: u8 = 2;
+const ASIDE: u8 = 4;
+
 /// Spans of time that are set aside as a whole, ns: neighbouring windows are alike.
 const ASIDE_NS: u64 = 600 * SECOND_NS;
 
@@ -87,6 +93,30 @@ impl Windows {
             all: Reservoir::new(options.all_limits, seed.wrapping_add(1)),
             recent: Reservoir::new(options.recent_limits, seed.wrapping_add(2)),
             aside: Reservoir::new(options.aside_limits, seed.wrapping_add(3)),
+        }
+    }
+
+    /// What the sets hold but for the latest, each sample once.
+    pub(super) fn store(&self) -> Vec<(Kept, u8)> {
+        let sets = [(&self.high, HIGH), (&self.all, ALL), (&self.aside, ASIDE)];
+        let mut stored: BTreeMap<(u64, u64), (Kept, u8)> = BTreeMap::new();
+        for (set, bit) in sets {
+            for kept in set.kept() {
+                let key = (kept.sample.at_ns, kept.sample.entity);
+                stored.entry(key).or_insert_with(|| (kept.clone(), 0)).1 |= bit;
+            }
+        }
+        stored.into_values().collect()
+    }
+
+    /// Sets that go on with what was stored.
+    pub(super) fn resume(options: Options, seed: u64, stored: &[(Kept, u8)]) -> Self {
+        let of = |bit: u8| stored.iter().filter(move |(_, bits)| bits & bit != 0).map(|(k, _)| k.clone());
+        Self {
+            high: Reservoir::resume(options.high_limits, seed, of(HIGH)),
+            all: Reservoir::resume(options.all_limits, seed.wrapping_add(1), of(ALL)),
+            aside: Reservoir::resume(options.aside_limits, seed.wrapping_add(3), of(ASIDE)),
+            ..Self::new(options, seed)
         }
     }
 

@@ -12,9 +12,7 @@ use std::net::IpAddr;
 pub const LONGEST_TEXT: usize = 1024;
 
 /// A field that may be left out, but if it is there has a value: `null` is none.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    from: D,
-) -> Result<Option<T>, D::Error> {
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
     T::deserialize(from).map(Some)
 }
 
@@ -205,6 +203,30 @@ pub struct NameAnswer {
     pub n_gram_analysis: Vec<Gram>,
 }
 
+/// What a retraining is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// All of it that there is.
+    #[default]
+    All,
+    /// What ordinary figures look like to this API.
+    Snapshots,
+    /// What windows of sources look like that are usual: the agent's own detector.
+    Windows,
+    /// Which flows are of which attack: the agent's own classifier.
+    Flows,
+}
+
+/// The body of `POST /train`; an empty one asks for everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrainQuestion {
+    /// What to train anew.
+    #[serde(default)]
+    pub target: Target,
+}
+
 /// How far a retraining has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -213,9 +235,9 @@ pub enum Progress {
     Queued,
     /// It is at work.
     Running,
-    /// Its model was put to use.
+    /// A model of it was put to use; `detail` says which.
     Promoted,
-    /// Its model was made and not put to use; `detail` says why.
+    /// No model of it was put to use; `detail` says why.
     Refused,
     /// It failed; `detail` says why.
     Failed,
@@ -226,6 +248,8 @@ pub enum Progress {
 pub struct Job {
     /// Its identifier.
     pub id: String,
+    /// What it is of.
+    pub target: Target,
     /// How far it has come.
     pub state: Progress,
     /// When it was asked for, seconds since 1970.

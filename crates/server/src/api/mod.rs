@@ -15,7 +15,7 @@ use crate::http::{Http, HttpConfig, HttpError, Limits};
 use crate::metrics::detector::DetectorMetrics;
 use access::{Credentials, Gate, Rates};
 use batch::{Batch, BatchAnswer};
-use body::{Answer, DetectorStats, Job, Logins, Model, NameAnswer, Traffic};
+use body::{Answer, DetectorStats, Job, Logins, Model, NameAnswer, Target, Traffic};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +46,7 @@ pub trait Detector: Send + Sync {
     ///
     /// # Errors
     /// A problem with status 409, 429 or 503, and what to do.
-    fn train(&self) -> Result<Job, Problem>;
+    fn train(&self, target: Target) -> Result<Job, Problem>;
     /// How far a retraining has come.
     fn job(&self, id: &str) -> Option<Job>;
     /// The models in use and at hand.

@@ -1,7 +1,9 @@
 //! The API in OpenAPI 3.1: schemas from the types that are read and written, paths from the table here.
 
 use super::batch::{Batch, BatchAnswer};
-use super::body::{Answer, DetectorStats, Job, Logins, Model, NameAnswer, NameQuestion, Question, Traffic};
+use super::body::{
+    Answer, DetectorStats, Job, Logins, Model, NameAnswer, NameQuestion, Question, Traffic, TrainQuestion,
+};
 use crate::http::problem::Problem;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -172,8 +174,15 @@ fn paths(s: &mut SchemaGenerator) -> Value {
         s,
         ("train", "Queue a retraining"),
         ("202", good),
-        &[("409", "One is queued already"), ("503", "Nothing can be trained here; `detail` says why")],
+        &[
+            ("409", "One is queued already"),
+            BODY[0],
+            BODY[1],
+            ("503", "Nothing can be trained here; `detail` says why"),
+        ],
     );
+    let mut train = with_body::<TrainQuestion>(s, train);
+    train["requestBody"]["required"] = false.into();
     let good = json_of::<Job>(s, "How far it has come");
     let mut job = operation(
         s,

@@ -3,7 +3,7 @@
 use super::Detector;
 use super::access::{self, Gate};
 use super::batch::{self, Batch};
-use super::body::{LONGEST_TEXT, Logins, NameQuestion, Privilege, Time, Traffic};
+use super::body::{LONGEST_TEXT, Logins, NameQuestion, Privilege, Time, Traffic, TrainQuestion};
 use super::openapi;
 use crate::http::Limits;
 use crate::http::guard::{Guard, Large};
@@ -211,8 +211,18 @@ async fn classify(State(detector): Judge, headers: HeaderMap, body: Bytes) -> Re
     Ok(Json(detector.classify(&question.username)).into_response())
 }
 
-async fn train(State(detector): Judge) -> Result<Response, Problem> {
-    let job = detector.train()?;
+async fn train(State(detector): Judge, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
+    // Scripts that know of one model only send no body.
+    let asked = if body.is_empty() {
+        TrainQuestion::default()
+    } else {
+        let value = read(&headers, &body)?;
+        if !value.is_object() {
+            return Err(bad("the body is no object; it may be empty, or {\"target\": \"all\"}"));
+        }
+        typed::<TrainQuestion>(value)?
+    };
+    let job = detector.train(asked.target)?;
     let place = HeaderValue::try_from(format!("/train/{}", job.id));
     let mut answer = (StatusCode::ACCEPTED, Json(job)).into_response();
     if let Ok(place) = place {

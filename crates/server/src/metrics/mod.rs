@@ -6,7 +6,7 @@
 
 pub mod detector;
 
-use crate::view::{LearnerView, ProcessView, ProgramView};
+use crate::view::{LearnedView, LearnerView, ProcessView, ProgramView};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -73,6 +73,9 @@ pub struct Metrics {
     pub decisions: BTreeMap<String, u64>,
     /// Messages dropped because a tap's channel was full, by tap.
     pub channel_dropped: BTreeMap<String, u64>,
+    /// What the learned detectors judged; absent where none are at work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned: Option<LearnedView>,
     /// What is being learnt; absent where nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learner: Option<LearnerView>,
@@ -279,6 +282,18 @@ fn one(map: &BTreeMap<String, u64>) -> BTreeMap<[String; 1], u64> {
 }
 
 impl Page<'_> {
+    fn learned(&mut self, l: &LearnedView) -> fmt::Result {
+        let judged = [("flow", l.flows), ("window", l.windows)].map(|(what, n)| ([what.to_owned()], n));
+        let help = "Flows and windows of sources that the learned detectors judged";
+        self.counters("autoinmune_learned_judged", help, None, ["what"], judged.into())?;
+        let help = "Flows that the learned classifier did not take for normal";
+        self.counter("autoinmune_learned_flows_not_normal", help, None, l.flows_not_normal)?;
+        let help = "Signals of the learned detectors";
+        self.counter("autoinmune_learned_signals", help, None, l.signals)?;
+        let help = "Sources whose evidence was forgotten before its time";
+        self.counter("autoinmune_learned_sources_evicted", help, None, l.sources_evicted)
+    }
+
     fn learner(&mut self, l: &LearnerView) -> fmt::Result {
         let waiting = "Windows in quarantine, not yet learnt from";
         self.gauge("autoinmune_learner_quarantine", waiting, None, l.waiting)?;
@@ -379,6 +394,9 @@ impl Collector for Metrics {
         p.counters("autoinmune_decisions", decisions, None, ["outcome"], one(&self.decisions))?;
         let dropped = "Messages dropped because the channel to a tap was full";
         p.counters("autoinmune_channel_dropped", dropped, None, ["tap"], one(&self.channel_dropped))?;
+        if let Some(learned) = &self.learned {
+            p.learned(learned)?;
+        }
         if let Some(learner) = &self.learner {
             p.learner(learner)?;
         }
@@ -437,6 +455,7 @@ mod tests {
             incidents: vec![IncidentCount { class: "port_scan".into(), severity: "medium".into(), total: 4 }],
             decisions: [("blocked".to_owned(), 4)].into(),
             channel_dropped: [("eve".to_owned(), 0)].into(),
+            learned: Some(LearnedView { flows: 11, windows: 4, signals: 1, ..LearnedView::default() }),
             learner: Some(LearnerView {
                 waiting: 12,
                 trained_ns: Some(2_500_000_000),
@@ -519,6 +538,11 @@ mod tests {
             ("ebpf_ml_post_failures_total", 3.0),
             ("ebpf_packets_processed_total", 10.0),
             ("ebpf_ringbuf_lost_events_total", 2.0),
+            ("autoinmune_learned_judged_total{what=\"flow\"}", 11.0),
+            ("autoinmune_learned_judged_total{what=\"window\"}", 4.0),
+            ("autoinmune_learned_flows_not_normal_total", 0.0),
+            ("autoinmune_learned_signals_total", 1.0),
+            ("autoinmune_learned_sources_evicted_total", 0.0),
             ("autoinmune_learner_quarantine", 12.0),
             ("autoinmune_learner_samples", 0.0),
             ("autoinmune_learner_kept_out_total", 0.0),

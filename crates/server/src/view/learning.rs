@@ -85,4 +85,39 @@ pub struct LearnerView {
     pub because: Vec<String>,
     /// The model in use: its bundle, or `built-in`, or `none`.
     pub model: String,
+    /// The classifier of flows, of which all above says nothing; absent where there is no learner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flows: Option<FlowLearnerView>,
+}
+
+/// What the classifier of flows is learning.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FlowLearnerView {
+    /// `collecting` flows, watching a new model in `shadow`, or `off`: the bundle in use does not hold what its classifier
+    /// was trained on.
+    pub state: String,
+    /// Flows that came to be calibrated with.
+    pub flows: u64,
+    /// Flows lost because the learner was busy.
+    pub dropped: u64,
+    /// Flows in quarantine.
+    pub waiting: u64,
+    /// Usual flows that can be calibrated with.
+    pub usual: u64,
+    /// Flows of which people said what they were.
+    pub labelled: u64,
+    /// Trainings begun.
+    pub trainings: u64,
+    /// When the latest began, ns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trained_ns: Option<u64>,
+    /// Processor time spent on training, s.
+    pub cpu_seconds: f64,
+    /// Models put in use.
+    pub promoted: u64,
+    /// Models refused, by the gate that did.
+    pub refused: BTreeMap<String, u64>,
+    /// Why the latest was, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub because: Vec<String>,
 }
