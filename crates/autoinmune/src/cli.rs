@@ -31,9 +31,9 @@ pub enum Command {
     Generate(crate::generate::GenerateArgs),
     /// Protect this host: attach, detect, and answer (shadow mode unless --enforce)
     Run(Box<RunArgs>),
-    /// Protect this host as `run` does, and send its figures to a detector; it goes on by itself while the detector is away
+    /// Protect this host as `run` does, and have its figures and flows judged by a detector; rules go on while that is away
     Sensor(Box<SensorArgs>),
-    /// Judge figures of traffic and logins that are posted to it: the detector's HTTP API on its own
+    /// Judge figures of traffic, flows and logins that are posted to it: the detector's HTTP API on its own
     Detector(DetectorArgs),
     /// Run capture files through the same line as live traffic
     Replay(ReplayArgs),

@@ -242,6 +242,36 @@ mod tests {
     }
 
     #[test]
+    fn whatever_comes_is_read_or_refused_and_nothing_panics() {
+        let schema = row::schema();
+        let flow =
+            FlowRow { at_ns: 1_700_000_001_000_000_000, flow: named(), values: vec![1.0; schema.len()] };
+        let observed = Observed { addr: Addr::v4([192, 0, 2, 9]), start_ns: 0, sequence: [0.5; WIDTH * 6] };
+        let window = WindowRow { at_ns: 1, observed, prompted_by: Some((named().key, named().initiator)) };
+        let good = batch(vec![flow_body(&schema, &flow)], vec![window_body(&window)]);
+        let good = serde_json::to_vec(&good).expect("JSON");
+        let mut random = learn::random::Random::new(1, 0);
+        let bits = b"-0.91e+\"[]{},:nulltrue\\ux\xff";
+        let (mut read, mut refused) = (0, 0);
+        for _ in 0..20_000 {
+            let mut bytes = good.clone();
+            for _ in 0..1 + random.below(3) {
+                let at = random.below(bytes.len());
+                match random.below(3) {
+                    0 => bytes[at] = bits[random.below(bits.len())],
+                    1 => drop(bytes.remove(at)),
+                    _ => bytes.insert(at, bits[random.below(bits.len())]),
+                }
+            }
+            let taken = serde_json::from_slice::<Batch>(&bytes)
+                .is_ok_and(|b| b.check().is_ok() && rows(&b, &schema).is_ok());
+            read += u32::from(taken);
+            refused += u32::from(!taken);
+        }
+        assert!(read > 100 && refused > 1000, "{read} read, {refused} refused");
+    }
+
+    #[test]
     fn disagreements_are_named() {
         let schema = row::schema();
         let check = |change: &dyn Fn(&mut Batch), about: &str| {

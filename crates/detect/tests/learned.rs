@@ -195,7 +195,7 @@ fn a_flood_is_named_by_its_flows_and_strange_by_its_windows_and_nobody_else_is()
 /// What a sensor tells, in its order.
 enum Told {
     Flow(FlowRow),
-    Window(WindowRow),
+    Window(Box<WindowRow>),
     Time(u64),
 }
 
@@ -236,7 +236,7 @@ fn tell(frames: &[(u64, Vec<u8>)]) -> Vec<Told> {
             watching.advance(tick, &mut census, &|_| false, &mut Vec::new());
             watching.take_judged(&mut windows);
             told.extend(windows.drain(..).map(|w| {
-                Told::Window(WindowRow { at_ns: w.at_ns, observed: w.observed, prompted_by: None })
+                Told::Window(Box::new(WindowRow { at_ns: w.at_ns, observed: w.observed, prompted_by: None }))
             }));
             told.push(Told::Time(tick));
         }
@@ -260,7 +260,7 @@ fn what_a_sensor_tells_is_judged_elsewhere_as_it_would_be_at_the_sensor() {
     for told in tell(&frames) {
         match told {
             Told::Flow(row) => elsewhere.judge_flow(&row, &mut signals),
-            Told::Window(row) => elsewhere.judge_window(row, &mut signals),
+            Told::Window(row) => elsewhere.judge_window(*row, &mut signals),
             Told::Time(now_ns) => elsewhere.pass(now_ns, &mut signals),
         }
     }

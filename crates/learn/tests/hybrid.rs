@@ -70,6 +70,32 @@ fn every_kind_tells_normal_from_attack_and_families_apart() {
     }
 }
 
+/// Attacks that differ from normal rows a little in each of twelve features: only all of them together tell.
+fn overlapping(n: usize, seed: u64) -> Data {
+    let mut random = Random::new(seed, 0);
+    let classes: Vec<u32> = (0..n).map(|i| u32::from(i % 2 == 0)).collect();
+    let centre = |class: &u32| if *class == 1 { 0.0 } else { 0.9 };
+    let values = classes.iter().flat_map(|c| [centre(c); 12]).collect::<Vec<f64>>();
+    let values = values.into_iter().map(|c| (c + random.normal()) as f32).collect();
+    let schema = (0..12).map(|i| Feature { name: format!("f{i}"), kind: FeatureKind::Numeric }).collect();
+    let names = ["scan", "ordinary"].map(str::to_owned).to_vec();
+    Data { rows: Matrix::new(12, values).unwrap(), classes, schema, names }
+}
+
+#[test]
+fn the_default_finds_more_than_quick_boosting_where_few_false_alarms_count() {
+    let (d, test) = (overlapping(3000, 1), overlapping(8000, 2));
+    let recall = |kind| {
+        let judged = train(&d, kind).judge_batch(&test.rows, &Inline);
+        let ranking = Ranking::new(judged.iter().zip(&test.classes).map(|(j, c)| (j.score, *c != 1)));
+        ranking.recall_at_fpr(0.01).0
+    };
+    let (quick, thorough) = (recall(Kind::Boosting), recall(Kind::default()));
+    assert!(thorough > quick + 0.02, "{thorough} {quick}");
+    // In small steps more trees than one stage of quick boosting may have.
+    assert!(train(&d, Kind::default()).trees() > 100);
+}
+
 #[test]
 fn one_row_and_many_are_judged_the_same() {
     let (d, test) = (data(1000, 1), data(300, 2));

@@ -79,6 +79,11 @@ fn pieces(path: &Path) -> Vec<Piece> {
     found
 }
 
+/// Captures of ordinary clients and devices; none without shared data.
+pub(crate) fn ordinary() -> Vec<PathBuf> {
+    data().map(|data| files_below(&data.join("benign"))).unwrap_or_default()
+}
+
 /// What a joined capture is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mix {

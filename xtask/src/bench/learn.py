@@ -38,10 +38,10 @@ for name in x:
         x[name], xt[name] = x[name].astype(kinds), xt[name].astype(kinds)
 
 
-def timed(work):
-    begun = time.perf_counter()
+def timed(work, clock=time.perf_counter):
+    begun = clock()
     made = work()
-    return made, time.perf_counter() - begun
+    return made, clock() - begun
 
 
 attack, attack_test = (y != normal).astype(int), (yt != normal).astype(int)
@@ -70,7 +70,8 @@ options.intra_op_num_threads = options.inter_op_num_threads = 1
 graph = to_onnx(forest, xt[:1], options={"zipmap": False})
 session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
 many = xt[:4096]
-quickest = min(timed(lambda: session.run(None, {"X": many}))[1] for _ in range(30))
+# Time of the processor, as on the other side: of one thread, as there is no other.
+quickest = min(timed(lambda: session.run(None, {"X": many}), time.process_time)[1] for _ in range(30))
 print(json.dumps({"onnx_ns_per_row": quickest / len(many) * 1e9}), flush=True)
 
 nodes, roots, values = [], [], []

@@ -1,6 +1,7 @@
 //! `cargo xtask scoreboard`: how well the learned classifier does on data it did not learn from, by data set, model and
 //! split, and writes docs/SCOREBOARD.md. What falls short is in the tables like everything else.
 
+mod alarms;
 mod asked;
 mod runs;
 mod sources;
@@ -35,12 +36,13 @@ pub(crate) struct Setup {
 /// One part: the name for `--section`, its title, and what makes it.
 type Part = (&'static str, &'static str, fn(&Setup) -> anyhow::Result<String>);
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     ("grouped", "Equal rows on one side", runs::grouped),
     ("random", "What a random split would say", runs::random),
     ("time", "The latest rows held out", runs::time),
     ("families", "Families held out", runs::families),
     ("sources", "From one source to another", sources::compare),
+    ("alarms", "False alarms per host-day", alarms::shipped),
 ];
 
 fn usage(names: &[&str]) -> String {

@@ -163,9 +163,9 @@ mod tests {
         let run = |files: f64, threads: f64, memory: f64| {
             let samples: Vec<Sample> = (0..300)
                 .map(|i| Sample {
-                    memory: 50.0 + memory * i as f64,
-                    files: 20.0 + (files * i as f64).floor(),
-                    threads: 5.0 + (threads * i as f64).floor(),
+                    memory: 50.0 + memory * f64::from(i),
+                    files: 20.0 + (files * f64::from(i)).floor(),
+                    threads: 5.0 + (threads * f64::from(i)).floor(),
                 })
                 .collect();
             Course::of("program", 120.0, &samples).expect("long enough").faults()

@@ -123,7 +123,9 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
     if selection.write {
         let release = program.parent().is_some_and(|p| p.ends_with("release"));
         let path = shell::root().join(DOCUMENT);
-        fs::write(&path, report.markdown(release)).with_context(|| format!("cannot write {DOCUMENT}"))?;
+        let before = fs::read_to_string(&path).unwrap_or_default();
+        fs::write(&path, report.markdown(release, &before))
+            .with_context(|| format!("cannot write {DOCUMENT}"))?;
         println!("wrote {DOCUMENT}");
     }
     if let Some(why) = &report.alone {
@@ -162,7 +164,7 @@ fn soak(selection: &Selection, program: &Path, folder: &Path) -> anyhow::Result<
     let pids: Vec<u32> = [Some(&detector), agent.as_ref().map(|a| &a.program)]
         .into_iter()
         .flatten()
-        .map(|p| p.pid())
+        .map(programs::Program::pid)
         .collect();
     let samples = watch(&pids, time)?;
     let tally = load.stop();

@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What the detector says when it listens, before its address.
 const LISTENS: &str = "detector on http://";
+/// What the learner sees waits for a minute, not for half an hour, so that it holds as much after warming up
+/// as ever, and learns.
+const LEARNER: &str = "[learner]\nquarantine_s = 60\nevery_s = 120\n";
 
 /// A program under way; ended when dropped.
 pub(crate) struct Program {
@@ -127,7 +130,7 @@ pub(crate) fn detector(
     let mut command = command(range, program);
     // What it learns is not to stay on this machine.
     let config = folder.join("detector.toml");
-    std::fs::write(&config, format!("[paths]\nstate_dir = {:?}\n", folder.join("detector")))?;
+    fs::write(&config, format!("[paths]\nstate_dir = {:?}\n", folder.join("detector")))?;
     command.args(["detector", "--listen", "127.0.0.1:0", "--config"]).arg(&config);
     let mut detector = Program::start(command, folder.join("detector.log"))?;
     let address = detector.until(|p| {
@@ -161,9 +164,10 @@ impl Agent {
         let text = format!(
             "[respond]\nttl = '30s'\nescalation = 1.0\nmax_blocks_per_minute = 1000\n[post]\nurl = 'http://{detector}/detect'\n\
              [logs]\nenabled = 'named'\nfiles = [{{ path = '{}' }}, {{ path = '{}', format = 'nginx-access' }}]\n\
-             [output]\neve = '{}'\n",
+             {}[output]\neve = '{}'\n",
             logs.sshd.display(),
             logs.nginx.display(),
+            LEARNER,
             folder.join("eve.json").display()
         );
         fs::write(&config, text).context("cannot write the agent's configuration")?;

@@ -3,6 +3,7 @@
 use super::judge::{Course, FILES, MEMORY, THREADS};
 use super::load::{CONNECTIONS, Tally};
 use crate::bench::machine;
+use crate::sections;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -66,34 +67,16 @@ impl Report {
         text
     }
 
-    /// As a document.
-    pub(super) fn markdown(&self, release: bool) -> String {
+    /// What is measured, as a section of the document.
+    fn section(&self, release: bool) -> String {
         let build = if release { "release" } else { "development" };
-        let mut text = format!(
-            "# A long run\n\n\
-             Measured by `cargo xtask soak --write`; `cargo xtask test` runs the same for ten minutes and fails where this page \
-             says so. The detector is asked every kind of question over {CONNECTIONS} kept connections, {} a second in all, good \
-             and bad ones, and to retrain once a minute. In a range of the lab `autoinmune run` watches, blocks for 30 s \
-             at a time, posts its figures to the detector, writes EVE events, and follows two logs that are rotated every 30 s, \
-             by renaming and by emptying. An ordinary client works through the range, 64 senders send datagrams, and a port \
-             scan comes once a minute.\n\n\
-             This run: {} minutes, {build} build.\n\n",
-            self.rate, self.minutes
-        );
+        let mut text = format!("\n{} questions a second; {build} build.\n\n", self.rate);
         text.push_str(&machine::hardware());
-        text.push_str("\n## Growth\n\nMedians of the quarters of the run; the first is for warming up. ");
-        let _ = writeln!(
-            text,
-            "The run fails if the last is above the second by more than {:.0} % or {} MB of memory (the larger), {} files or \
-             {} threads, or if the most memory is above its limit.\n",
-            MEMORY.share * 100.0,
-            MEMORY.amount,
-            FILES.amount,
-            THREADS.amount
-        );
+        text.push('\n');
         text.push_str(&self.table());
-        text.push_str("\n## Work\n\n| | number |\n|---|---:|\n");
+        text.push_str("\n| | number |\n|---|---:|\n");
         for (what, n) in self.counts() {
+            // Writing to a String cannot fail.
             let _ = writeln!(text, "| {what} | {n} |");
         }
         if self.faults.is_empty() {
@@ -102,12 +85,49 @@ impl Report {
             text.push_str("\n**Failed:**\n\n");
             self.faults.iter().for_each(|f| text.push_str(&format!("- {f}\n")));
         }
-        text.push_str(
-            "\nLimits: the load is steady and far below what either program can take, from addresses that repeat; it \
-             shows leaks, not what a flood costs (docs/benchmarks.md). A leak of less than the tolerance within a run is not seen.\n",
-        );
         text
     }
+
+    /// The document with this run in the place of the one of the same length; others stay as they are in `before`.
+    pub(super) fn markdown(&self, release: bool, before: &str) -> String {
+        let mut runs: Vec<(u32, String)> = sections::of(before)
+            .filter_map(|(title, body)| {
+                Some((title.strip_suffix(" minutes")?.parse().ok()?, format!("{}\n", body.trim_end())))
+            })
+            .filter(|(minutes, _)| *minutes != self.minutes)
+            .collect();
+        runs.push((self.minutes, self.section(release)));
+        runs.sort();
+        let mut text = head();
+        for (minutes, body) in runs {
+            text.push_str(&format!("\n## {minutes} minutes\n{body}"));
+        }
+        text
+    }
+}
+
+/// What is done and when it fails.
+fn head() -> String {
+    format!(
+        "# Long runs\n\n\
+         Measured by `cargo xtask soak --write`; `cargo xtask test` does the same for ten minutes beside the other tests, and \
+         fails where this page says so.\n\n\
+         The detector is asked every kind of question over {CONNECTIONS} kept connections, good and bad ones, and to retrain \
+         once a minute. In a range of the lab `autoinmune run` watches, blocks for 30 s at a time, posts what it sees to the \
+         detector, writes EVE events, and follows two logs that are rotated every 30 s, by renaming and by emptying. Its \
+         learner trains every two minutes on what is a minute old, not every half an hour on what is half an hour old, so that \
+         it holds as much after warming up as ever. An ordinary client works through the range, 64 senders send datagrams, and \
+         a port scan comes once a minute.\n\n\
+         Shown are medians of the quarters of a run; the first is for warming up. It fails if the last is above the second by \
+         more than {:.0} % or {} MB of memory (the larger), {} files or {} threads; if the most memory is above its limit; if a \
+         question is not answered as it should be; or if anything is lost that must not be.\n\n\
+         Limits: the load is steady and far below what either program can take, from addresses that repeat; it shows leaks, \
+         not what a flood costs ([benchmarks.md](benchmarks.md)). A leak of less than the tolerance within a run is not seen.\n",
+        MEMORY.share * 100.0,
+        MEMORY.amount,
+        FILES.amount,
+        THREADS.amount
+    )
 }
 
 #[cfg(test)]
@@ -129,12 +149,15 @@ mod tests {
             faults,
             alone: Some("needs root".into()),
         };
-        let good = report(Vec::new()).markdown(true);
+        let before = "# Long runs\n\n## 60 minutes\n\nan hour\n\n## 10 minutes\n\nreplaced\n";
+        let good = report(Vec::new()).markdown(true, before);
         assert!(good.contains("| detector: resident memory, MB | 50.0 | 50.0 | 50.0 | 120 |"), "{good}");
         assert!(good.contains("Nothing failed.") && !good.contains("lines written"), "{good}");
+        assert!(!good.contains("replaced") && good.ends_with("\n## 60 minutes\n\nan hour\n"), "{good}");
+        assert_eq!(report(Vec::new()).markdown(true, &good), good, "the same again");
         let bad = report(vec!["memory grew".into()]);
         assert!(
-            bad.markdown(false).contains("- memory grew") && bad.summary().contains("fault: memory grew")
+            bad.markdown(false, "").contains("- memory grew") && bad.summary().contains("fault: memory grew")
         );
     }
 }

@@ -113,6 +113,7 @@ pub(crate) const DOCUMENTS: &[(&str, &str)] = &[
     ("docs/metrics.md", "xtask/src/docs.rs"),
     ("docs/openapi.json", "xtask/src/docs.rs"),
     ("docs/rules.md", "crates/detect/tests/rules.rs"),
+    ("docs/soak.md", "xtask/src/soak"),
 ];
 
 const MAX_LINES: usize = 700;

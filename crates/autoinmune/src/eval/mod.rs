@@ -30,9 +30,9 @@ const NOTABLE_OVERLAP: f64 = 0.01;
 pub enum Model {
     /// Random forests.
     Forest,
-    /// Boosted trees.
+    /// Boosted trees, small and quick.
     Boosting,
-    /// Both, weighed against each other.
+    /// Boosted trees, more and larger, checked by four models that each left out a quarter.
     #[default]
     Hybrid,
 }

@@ -114,6 +114,16 @@ pub struct FlowCourse {
     spent_ns: u64,
 }
 
+/// What a training came to.
+struct Fitted {
+    /// The sample, with what classifiers said of it that did not see its part.
+    cases: Vec<(Case, Told)>,
+    /// The classifier of all of it.
+    model: FlowModel,
+    /// Rows that this one has seen.
+    rows: u64,
+}
+
 /// What was said of a flow: whether it is not normal, and whether it was given its family.
 type Told = (bool, bool);
 
@@ -277,9 +287,9 @@ impl FlowCourse {
         let Some(shadow) = &mut candidate.shadow else { return };
         let mut scratch = Scratch::default();
         let mut p = |model: &FlowModel| {
-            let p = model.calibration.p_value(model.hybrid.judge(row, &mut scratch).score);
+            let p = model.calibration.flows.p_value(model.hybrid.judge(row, &mut scratch).score);
             // Of few flows no value is as low as that of a strange one.
-            if p <= model.calibration.finest() { 0.0 } else { p }
+            if p <= model.calibration.flows.finest() { 0.0 } else { p }
         };
         let (old, new) = (p(current), p(&candidate.model));
         let either = old.min(new) <= STRANGE;
@@ -288,7 +298,7 @@ impl FlowCourse {
 
     fn train(&mut self, meter: &dyn Meter, pool: &dyn Pool) {
         let (Some(ground), Some(current)) = (self.ground.clone(), self.current.clone()) else { return };
-        let (cases, model, rows) = match self.fit(&ground, &current, pool) {
+        let Fitted { cases, model, rows } = match self.fit(&ground, &current, pool) {
             Ok(fitted) => fitted,
             Err(why) => {
                 *self.view.refused.entry("training".to_owned()).or_default() += 1;
@@ -362,12 +372,7 @@ impl FlowCourse {
 
     /// What classifiers say of parts of the sample that they did not see, and one of all of it, calibrated, with how many rows
     /// it has seen.
-    fn fit(
-        &self,
-        ground: &Ground,
-        current: &FlowModel,
-        pool: &dyn Pool,
-    ) -> Result<(Vec<(Case, Told)>, FlowModel, u64), LearnError> {
+    fn fit(&self, ground: &Ground, current: &FlowModel, pool: &dyn Pool) -> Result<Fitted, LearnError> {
         let (mut cases, mut scratch) = (Vec::new(), Scratch::default());
         for part in 0..PARTS {
             let own = ground.cases(part, PARTS);
@@ -387,7 +392,8 @@ impl FlowCourse {
             |s: &Sample| FlowSample { source: s.entity, group: 0, at_ns: s.at_ns, row: s.row.to_vec() };
         let usual: Vec<FlowSample> = self.usual.kept().iter().map(|k| flow(&k.sample)).collect();
         let heard = hear(&hybrid, &usual);
-        Ok((cases, calibrate(hybrid, &usual, &heard, current.alarms_per_day)?, rows))
+        let model = calibrate(hybrid, &usual, &heard, current.alarms_per_day)?;
+        Ok(Fitted { cases, model, rows })
     }
 
     fn hybrid(

@@ -3,7 +3,7 @@
 use super::figures::Figures;
 use super::golden;
 use super::prometheus::Prometheus;
-use super::sensors::Sensors;
+use super::sensors::{Sensors, Tally};
 use super::training::Training;
 use crate::learner::Requests;
 use detect::learned::{ModelError, Models};
@@ -44,7 +44,10 @@ pub struct Service {
     started: Instant,
     snapshots: Mutex<Judge>,
     logins: SummaryJudge,
+    /// Held while a batch is judged, which takes a while: not to be waited for on the API's thread.
     sensors: Mutex<Sensors>,
+    /// Of the sensors; written with that lock held.
+    tally: Mutex<Tally>,
     figures: Mutex<Figures>,
     processing: Histogram,
     prometheus: Option<Prometheus>,
@@ -82,11 +85,13 @@ impl Service {
         };
         let mut snapshots = Judge::new(rules.clone(), Some(Arc::clone(&in_use.baseline)), seed);
         snapshots.resume(History::resume(found.history, seed));
+        let sensors = Sensors::new(models, version)?;
         let service = Arc::new(Self {
             started: Instant::now(),
             snapshots: Mutex::new(snapshots),
             logins: SummaryJudge::new(rules.clone()),
-            sensors: Mutex::new(Sensors::new(models, version)?),
+            tally: Mutex::new(sensors.tally()),
+            sensors: Mutex::new(sensors),
             figures: Mutex::default(),
             processing: processing_seconds(),
             prometheus,
@@ -136,7 +141,10 @@ impl Service {
     /// # Errors
     /// Models made for other features; those at work stay.
     pub fn set_models(&self, models: Models, version: String) -> Result<(), ModelError> {
-        held(&self.sensors).set_models(models, version)
+        let mut sensors = held(&self.sensors);
+        sensors.set_models(models, version)?;
+        *held(&self.tally) = sensors.tally();
+        Ok(())
     }
 
     fn version(&self) -> String {
@@ -293,9 +301,11 @@ impl Detector for Service {
 
     fn detect_flows(&self, batch: &Batch, at_ns: u64) -> Result<BatchAnswer, Problem> {
         let begun = Instant::now();
-        // Judged under a lock of their own: questions about figures go on meanwhile.
         let mut found = Vec::new();
-        let answer = held(&self.sensors).judge(batch, at_ns, &mut found);
+        let mut sensors = held(&self.sensors);
+        let answer = sensors.judge(batch, at_ns, &mut found);
+        *held(&self.tally) = sensors.tally();
+        drop(sensors);
         let mut figures = held(&self.figures);
         figures.question("/detect/flows");
         found.iter().for_each(|signal| figures.learned(signal));
@@ -360,15 +370,15 @@ impl Detector for Service {
             figures: figures.into(),
         };
         let mut models = vec![snapshots, names];
-        let sensors = held(&self.sensors);
+        let tally = held(&self.tally);
         let kinds = [
             ("flows", "Flows that sensors post: normal, like a known attack, or neither"),
             ("windows", "Windows of sources that sensors post: how unusual in three views"),
         ];
-        for ((name, about), in_use) in kinds.into_iter().zip(sensors.kinds()) {
+        for ((name, about), in_use) in kinds.into_iter().zip(tally.kinds) {
             models.push(Model {
                 name: name.to_owned(),
-                version: sensors.version().to_owned(),
+                version: tally.version.clone(),
                 in_use,
                 about: about.to_owned(),
                 figures: BTreeMap::new(),
@@ -378,11 +388,11 @@ impl Detector for Service {
     }
 
     fn stats(&self) -> DetectorStats {
-        let (sensors, sensors_forgotten) = held(&self.sensors).stats();
+        let Tally { sensors, forgotten, .. } = held(&self.tally).clone();
         let figures = held(&self.figures);
         DetectorStats {
             sensors,
-            sensors_forgotten,
+            sensors_forgotten: forgotten,
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             questions: figures.questions.clone(),
             threats: figures.threats.by_type(),
@@ -394,8 +404,7 @@ impl Detector for Service {
 
     fn metrics(&self) -> DetectorMetrics {
         let accuracy = held(&self.in_use).accuracy;
-        let (sensors, sensors_forgotten) = held(&self.sensors).stats();
-        let [flows, windows] = held(&self.sensors).kinds();
+        let Tally { sensors, forgotten, kinds: [flows, windows], .. } = held(&self.tally).clone();
         let f = held(&self.figures);
         DetectorMetrics {
             threats: f.threats.clone(),
@@ -410,7 +419,7 @@ impl Detector for Service {
                 .map(|(name, on)| (name.to_owned(), on))
                 .into(),
             sensors,
-            sensors_forgotten,
+            sensors_forgotten: forgotten,
             data_quality: f.quality(),
             dbscan: f.dbscan,
             vae: f.vae,

@@ -28,6 +28,19 @@ pub(super) struct Sensors {
     forgotten: u64,
 }
 
+/// What others may ask for while a batch is judged.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    /// Whether models judge flows, and windows.
+    pub(super) kinds: [bool; 2],
+    /// Version of the models.
+    pub(super) version: String,
+    /// What each sensor posted.
+    pub(super) sensors: BTreeMap<String, SensorStats>,
+    /// Sensors forgotten.
+    pub(super) forgotten: u64,
+}
+
 struct Sensor {
     learned: Learned,
     /// Of its run: identifier, number of the latest batch, and what was answered.
@@ -91,19 +104,14 @@ impl Sensors {
         Ok(())
     }
 
-    /// Which kinds of models judge: of flows, of windows.
-    pub(super) const fn kinds(&self) -> [bool; 2] {
-        [self.models.flows.is_some(), self.models.ensemble.is_some()]
-    }
-
-    /// Version of the models.
-    pub(super) fn version(&self) -> &str {
-        &self.version
-    }
-
-    /// What each sensor posted, and how many were forgotten.
-    pub(super) fn stats(&self) -> (BTreeMap<String, SensorStats>, u64) {
-        (self.known.iter().map(|(name, s)| (name.clone(), s.stats.clone())).collect(), self.forgotten)
+    /// What there is to be said of models and sensors.
+    pub(super) fn tally(&self) -> Tally {
+        Tally {
+            kinds: [self.models.flows.is_some(), self.models.ensemble.is_some()],
+            version: self.version.clone(),
+            sensors: self.known.iter().map(|(name, s)| (name.clone(), s.stats.clone())).collect(),
+            forgotten: self.forgotten,
+        }
     }
 
     /// Judges a batch that came at `now_ns`; signals go to the end of `found`.

@@ -358,7 +358,7 @@ fn what_sensors_post_is_judged_once_counted_by_sensor_and_refused_where_clocks_o
     // Two batches never came.
     let window = json!({ "at": first["time"], "since": first["time"], "source_ip": "203.0.113.9",
                          "windows": [vec![Value::Null; 24], vec![json!(1); 24]] });
-    assert_eq!(post(&batch(4, &[], &[window.clone()])).0, 200);
+    assert_eq!(post(&batch(4, &[], std::slice::from_ref(&window))).0, 200);
     assert_eq!(post(&batch(2, &[], &[])).1["repeated"], true, "late ones are not judged");
     let (_, stats) = detector.ask("GET", "/stats", "");
     let gate = &stats["sensors"]["gate"];
@@ -379,7 +379,7 @@ fn what_sensors_post_is_judged_once_counted_by_sensor_and_refused_where_clocks_o
     assert!(named("flows") && named("windows"), "{models:#}");
 
     let refused = |change: &dyn Fn(&mut Value), about: &str| {
-        let mut b = batch(9, &[flood(0.0, 53)], &[window.clone()]);
+        let mut b = batch(9, &[flood(0.0, 53)], std::slice::from_ref(&window));
         change(&mut b);
         let (status, problem) = post(&b);
         assert_eq!(status, 409, "{about}: {problem}");

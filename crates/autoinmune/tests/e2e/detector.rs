@@ -2,8 +2,10 @@
 
 use crate::support::{Agent, BINARY, Host, PATIENCE, Tool, until};
 use lab::address::{ATTACKERS, CLIENT, VICTIM};
-use lab::range::{Daemon, OUTSIDE_INTERFACE};
-use serde_json::Value;
+use lab::range::{Daemon, OUTSIDE_INTERFACE, Side};
+use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
 use std::time::Duration;
 
 const DETECTOR: &str = "127.0.0.1:5000";
@@ -130,5 +132,75 @@ fn figures_come_by_way_of_a_real_prometheus() {
         let answer: Value = serde_json::from_str(&host.get_at(DETECTOR, "/detect/prom").1).ok()?;
         answer["threat_types"].as_array()?.iter().any(|t| t == "port_scan").then_some(())
     });
+    agent.stop();
+}
+
+/// A finding that speaks as strongly as can be.
+fn finding(finder: &str, source: &str, at: f64) -> Value {
+    json!({ "finder": finder, "source_ip": source, "threat_type": if finder == "flows" { "port_scan" } else { "anomaly" },
+            "grade": "ml_critical_risk", "confidence": 1, "verdict": "high_confidence_attack", "since": at - 10.0, "at": at,
+            "reasons": [{ "feature": "window_packets\u{1b}[31m", "observed": 1, "usual": 0, "contribution": 1 }],
+            "explanation": "\u{1b}[31mowned" })
+}
+
+/// A detector that finds everybody guilty of whom rows come, and some of whom none came.
+fn accuser(listener: &TcpListener, others: &[String]) {
+    for stream in listener.incoming() {
+        let Ok(mut stream) = stream else { return };
+        let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
+        let (mut length, mut line) = (0, String::new());
+        while reader.read_line(&mut line).is_ok_and(|n| n > 2) {
+            let header = line.to_ascii_lowercase();
+            length =
+                header.strip_prefix("content-length: ").map_or(length, |n| n.trim().parse().unwrap_or(0));
+            line.clear();
+        }
+        let mut body = vec![0; length];
+        let read = reader.read_exact(&mut body);
+        let batch: Value = read.ok().and_then(|()| serde_json::from_slice(&body).ok()).unwrap_or_default();
+        let at = batch["time"].as_f64().unwrap_or(0.0);
+        let mut accused: Vec<String> = others.to_vec();
+        for row in batch["windows"].as_array().into_iter().flatten() {
+            accused.extend(row["source_ip"].as_str().map(str::to_owned));
+        }
+        let findings: Vec<Value> =
+            accused.iter().flat_map(|a| [finding("flows", a, at), finding("windows", a, at)]).collect();
+        let answer = json!({ "model_version": "x", "flows": 0, "windows": 0, "repeated": false, "omitted": 0,
+                             "findings": findings })
+        .to_string();
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", answer.len());
+        let _ = stream.write_all((head + &answer).as_bytes());
+    }
+}
+
+#[test]
+fn what_a_detector_finds_blocks_by_agreement_and_never_whom_the_sensor_did_not_ask_about() {
+    let test = "what_a_detector_finds_blocks_by_agreement_and_never_whom_the_sensor_did_not_ask_about";
+    let Some(host) = Host::new(test, &[]) else { return };
+    let listener =
+        host.range.enter(Side::Victim, || TcpListener::bind(DETECTOR)).expect("the victim's namespace");
+    let listener = listener.expect("a listener");
+    let [accused, listed, unheard, _] = ATTACKERS.map(|a| a.to_string());
+    let others = [listed.clone(), unheard.clone()];
+    std::thread::spawn(move || accuser(&listener, &others));
+    let config = format!("[post]\ninterval_s = 0.5\n[respond]\nallow = ['{listed}', '{CLIENT}']\n");
+    let agent = host.agent_as("sensor", &config, &["--enforce"]);
+    let target = VICTIM.to_string();
+    let ping = |from: &str| host.tool("ping", &["-n", "-q", "-c", "600", "-i", "0.05", "-I", from, &target]);
+    let _pings = (ping(&accused), ping(&listed));
+    let block = until("the block of the accused", Duration::from_secs(60), || agent.block(ATTACKERS[0]));
+    assert_eq!(block["enforced"], true, "{block}");
+    assert!(!host.answers(ATTACKERS[0]));
+    let refused =
+        until("lies to be counted", PATIENCE, || loss(&agent, "findings_refused").filter(|n| *n >= 4));
+    assert!(refused >= 4);
+    for (addr, name) in [(ATTACKERS[1], listed), (ATTACKERS[2], unheard)] {
+        assert!(agent.block(addr).is_none() && host.answers(addr), "{name}");
+        assert!(agent.incident("port_scan", addr).is_none(), "{name}");
+    }
+    let incident = agent.incident("port_scan", ATTACKERS[0]).expect("its incident");
+    assert_eq!(incident["rules"], json!(["learned-flows", "learned-windows"]), "{incident}");
+    assert!(!agent.log().contains('\u{1b}') && !agent.log().contains("owned"), "{}", agent.log());
     agent.stop();
 }

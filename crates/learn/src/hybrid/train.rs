@@ -333,10 +333,14 @@ fn fit(
             Fitted { model, rows, scores }
         }
         Kind::Hybrid => {
+            let how = match step {
+                Step::Gate => PATIENT,
+                Step::Families => THOROUGH,
+            };
             let (mut rows, mut scores, mut rounds) = (Vec::with_capacity(n), Vec::new(), 0);
             for b in 0..FOLDS {
                 let (kept, out, places) = divide(&|r| fold(r, FOLDS) == b);
-                let own = boosting::Options { seed: options.seed.wrapping_add(b), ..THOROUGH };
+                let own = boosting::Options { seed: options.seed.wrapping_add(b), ..how };
                 let model = boost(&kept, &out, &own)?;
                 rounds += model.trees.len();
                 scores.extend(model.score_batch(&out.rows));
@@ -344,9 +348,8 @@ fn fit(
                 tell();
             }
             // More rows bear a little more.
-            let rounds = (rounds as f64 / FOLDS as f64 * 1.1).ceil().clamp(1.0, THOROUGH.rounds as f64);
-            let own =
-                boosting::Options { seed: options.seed, patience: 0, rounds: rounds as usize, ..THOROUGH };
+            let rounds = (rounds as f64 / FOLDS as f64 * 1.1).ceil().clamp(1.0, how.rounds as f64);
+            let own = boosting::Options { seed: options.seed, patience: 0, rounds: rounds as usize, ..how };
             let model = Boosting::train(samples, schema, classes, &own, None, pool)?;
             Fitted { model, rows, scores }
         }

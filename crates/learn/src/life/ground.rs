@@ -375,7 +375,7 @@ mod tests {
     /// `n` rows of the classes 0 (normal) and 1 in groups of ten; every seventh is without a length.
     fn ground(n: usize, different: usize) -> (Matrix, Ground) {
         let row = |i: usize| {
-            let length = if i % 7 == 0 { f32::NAN } else { (i % different) as f32 * 1.5 };
+            let length = if i.is_multiple_of(7) { f32::NAN } else { (i % different) as f32 * 1.5 };
             [length, (i % 3) as f32]
         };
         let rows = Matrix::new(2, (0..n).flat_map(row).collect()).unwrap();

@@ -244,7 +244,7 @@ impl Paths {
     }
 
     /// Goes on from some places until all are at leaves, at most `depth` steps away. `look` tells the key at a place of the row
-    /// that goes down a lane. Returns what the leaves say.
+    /// that goes down a lane. Returns the leaves.
     #[inline(always)]
     fn walk<const LOOKUP: bool>(
         &self,
@@ -273,8 +273,7 @@ impl Paths {
                 break;
             }
         }
-        // What a leaf compares with is what it says.
-        [a, b, c, d, e, f, g, h].map(|at| self.nodes[at as usize] as u32)
+        [a, b, c, d, e, f, g, h]
     }
 
     /// Goes one step; 0 if it was at a leaf.
@@ -296,12 +295,14 @@ impl Paths {
     }
 
     #[inline]
-    fn add_leaf(trees: &Trees, output: u16, leaf: u32, scores: &mut [f32]) {
+    fn add_leaf(&self, trees: &Trees, output: u16, leaf: u32, scores: &mut [f32]) {
+        // What a leaf compares with is what it says.
+        let said = self.nodes[leaf as usize] as u32;
         if output == Root::ALL {
-            let values = &trees.values[leaf as usize..leaf as usize + trees.outputs];
+            let values = &trees.values[said as usize..said as usize + trees.outputs];
             scores.iter_mut().zip(values).for_each(|(score, value)| *score += value);
         } else {
-            scores[usize::from(output)] += f32::from_bits(leaf);
+            scores[usize::from(output)] += f32::from_bits(said);
         }
     }
 
@@ -327,7 +328,7 @@ impl Paths {
             }
             let leaves = self.walk::<LOOKUP>(at, depth, |_, key| keys[key]);
             for (leaf, root) in leaves.iter().zip(roots) {
-                Self::add_leaf(trees, root.2, *leaf, scores);
+                self.add_leaf(trees, root.2, *leaf, scores);
             }
         }
     }
@@ -341,34 +342,84 @@ impl Paths {
         // has to look whether a key is there, as many as a node can name follow the last.
         let mut keys = vec![[0; LANES]; groups * self.width + MOST_KEYS];
         let block = groups * LANES;
+        let (mut order, mut own) = (Vec::new(), Vec::new());
         for (rows, scores) in rows.chunks(block * features).zip(scores.chunks_mut(block * outputs)) {
-            for (place, row) in rows.chunks_exact(features).enumerate() {
-                let (keys, lane) = (&mut keys[place / LANES * self.width..], place % LANES);
-                self.prepare(row, |place, key| keys[place][lane] = key);
+            order.clear();
+            order.extend(0..rows.len() / features);
+            self.set_keys(rows, &order, &mut keys);
+            if self.small {
+                self.add_keys(trees, &keys, scores);
+                continue;
             }
-            for root in &self.roots {
-                if self.table.is_empty() {
-                    self.add_block::<false>(trees, *root, &keys, scores);
-                } else {
-                    self.add_block::<true>(trees, *root, &keys, scores);
-                }
+            self.sort(&keys, &mut order);
+            self.set_keys(rows, &order, &mut keys);
+            own.clear();
+            order.iter().for_each(|row| own.extend(&scores[row * outputs..][..outputs]));
+            self.add_keys(trees, &keys, &mut own);
+            for (row, own) in order.iter().zip(own.chunks_exact(outputs)) {
+                scores[row * outputs..][..outputs].copy_from_slice(own);
+            }
+        }
+    }
+
+    /// Sets the keys of rows in some order.
+    fn set_keys(&self, rows: &[f32], order: &[usize], keys: &mut [[u32; LANES]]) {
+        for (place, row) in order.iter().enumerate() {
+            let (keys, lane) = (&mut keys[place / LANES * self.width..], place % LANES);
+            let row = &rows[row * self.features..][..self.features];
+            self.prepare(row, |place, key| keys[place][lane] = key);
+        }
+    }
+
+    /// Puts rows that go alike ways beside each other, by where they arrive in the first tree: lanes wait less for the last.
+    fn sort(&self, keys: &[[u32; LANES]], order: &mut [usize]) {
+        let Some(first) = self.roots.first() else { return };
+        let mut places = Vec::with_capacity(order.len() + LANES);
+        for group in 0..order.len().div_ceil(LANES) {
+            let keys = &keys[group * self.width..];
+            places.extend(if self.table.is_empty() {
+                self.walk_group::<false>(*first, keys)
+            } else {
+                self.walk_group::<true>(*first, keys)
+            });
+        }
+        order.sort_by_key(|row| places[*row]);
+    }
+
+    /// The leaves of a tree at which the rows arrive whose keys stand first.
+    #[inline(always)]
+    fn walk_group<const LOOKUP: bool>(
+        &self,
+        (first, depth, _): (u32, u16, u16),
+        keys: &[[u32; LANES]],
+    ) -> [u32; LANES] {
+        // There are as many behind the last group.
+        let Some(keys) = keys.first_chunk::<MOST_KEYS>() else { return [first; LANES] };
+        self.walk::<LOOKUP>([first; LANES], depth, |lane, key| keys[key][lane])
+    }
+
+    fn add_keys(&self, trees: &Trees, keys: &[[u32; LANES]], scores: &mut [f32]) {
+        for root in &self.roots {
+            if self.table.is_empty() {
+                self.add_tree::<false>(trees, *root, keys, scores);
+            } else {
+                self.add_tree::<true>(trees, *root, keys, scores);
             }
         }
     }
 
     /// Adds what one tree says. Where rows are missing to the last lane, keys of others walk along and say nothing.
-    fn add_block<const LOOKUP: bool>(
+    fn add_tree<const LOOKUP: bool>(
         &self,
         trees: &Trees,
-        (first, depth, output): (u32, u16, u16),
+        root: (u32, u16, u16),
         mut keys: &[[u32; LANES]],
         scores: &mut [f32],
     ) {
         for scores in scores.chunks_mut(LANES * trees.outputs) {
-            let Some(own) = keys.first_chunk::<MOST_KEYS>() else { return };
-            let leaves = self.walk::<LOOKUP>([first; LANES], depth, |lane, key| own[key][lane]);
+            let leaves = self.walk_group::<LOOKUP>(root, keys);
             for (leaf, scores) in leaves.iter().zip(scores.chunks_mut(trees.outputs)) {
-                Self::add_leaf(trees, output, *leaf, scores);
+                self.add_leaf(trees, root.2, *leaf, scores);
             }
             keys = &keys[self.width..];
         }

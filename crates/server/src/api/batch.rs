@@ -189,6 +189,14 @@ impl JsonSchema for Scaled {
     }
 }
 
+/// A whole number; to JSON Schema, `5.0` is one.
+fn whole<'de, D: Deserializer<'de>, T: TryFrom<u64>>(from: D) -> Result<T, D::Error> {
+    let value = f64::deserialize(from)?;
+    let fits = value.fract() == 0.0 && (0.0..=9_007_199_254_740_991.0).contains(&value);
+    let whole = if fits { T::try_from(value as u64).ok() } else { None };
+    whole.ok_or_else(|| D::Error::invalid_value(Unexpected::Float(value), &"a whole number in its range"))
+}
+
 /// Between whom a flow was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -197,13 +205,16 @@ pub struct Ends {
     #[schemars(schema_with = "address")]
     pub source_ip: IpAddr,
     /// Its port, or of ICMP the type and code that make one.
+    #[serde(deserialize_with = "whole")]
     pub source_port: u16,
     /// With whom.
     #[schemars(schema_with = "address")]
     pub target_ip: IpAddr,
     /// Its port.
+    #[serde(deserialize_with = "whole")]
     pub target_port: u16,
     /// IP protocol number.
+    #[serde(deserialize_with = "whole")]
     pub protocol: u8,
 }
 
@@ -252,6 +263,7 @@ pub struct Batch {
     #[schemars(regex(pattern = r"^[0-9a-f]{16}$"))]
     pub run: String,
     /// Number of the batch in this run, from 1. A batch that comes again is not judged again.
+    #[serde(deserialize_with = "whole")]
     #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64))]
     pub number: u64,
     /// When everything before it was told.

@@ -12,9 +12,7 @@ use std::net::IpAddr;
 pub const LONGEST_TEXT: usize = 1024;
 
 /// A field that may be left out, but if it is there has a value: `null` is none.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    from: D,
-) -> Result<Option<T>, D::Error> {
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
     T::deserialize(from).map(Some)
 }
 
