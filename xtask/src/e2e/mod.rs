@@ -109,7 +109,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
         println!("skipped: e2e: network namespaces need root; run as root (sudo)");
         return Ok(true);
     }
-    let program = match selection.program {
+    let program = match &selection.program {
         Some(path) => path.canonicalize().with_context(|| format!("cannot find {}", path.display()))?,
         None => {
             let built = shell::cargo(&["build", "--quiet", "--package", "autoinmune"]).status();

@@ -130,7 +130,7 @@ pub(crate) fn detector(
     let mut command = command(range, program);
     // What it learns is not to stay on this machine.
     let config = folder.join("detector.toml");
-    std::fs::write(&config, format!("[paths]\nstate_dir = {:?}\n", folder.join("detector")))?;
+    fs::write(&config, format!("[paths]\nstate_dir = {:?}\n", folder.join("detector")))?;
     command.args(["detector", "--listen", "127.0.0.1:0", "--config"]).arg(&config);
     let mut detector = Program::start(command, folder.join("detector.log"))?;
     let address = detector.until(|p| {

@@ -149,7 +149,9 @@ impl Family {
             Turns => {
                 let odd = draw.number(2);
                 (0..length)
-                    .map(|i| draw.characters(if (i + odd) % 2 == 0 { CONSONANTS } else { VOWELS }, 1))
+                    .map(|i| {
+                        draw.characters(if (i + odd).is_multiple_of(2) { CONSONANTS } else { VOWELS }, 1)
+                    })
                     .collect()
             }
             Loose => {

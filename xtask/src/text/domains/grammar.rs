@@ -97,8 +97,7 @@ fn foreign(draw: &mut Draw) -> String {
     match draw.number(3) {
         0 => {
             let word = draw.of(&WORDS);
-            word.replacen(['a', 'o', 'u'], &draw.of(&["ä", "ö", "ü", "é", "ñ"]), 1)
-                + &draw.of(&["", "ß", "ü"])
+            word.replacen(['a', 'o', 'u'], draw.of(&["ä", "ö", "ü", "é", "ñ"]), 1) + draw.of(&["", "ß", "ü"])
         }
         1 => draw.characters("абвгдежзийклмнопрстуфхцчшыэюя", 2 * length),
         _ => draw.characters("中国公司网络北京上海大学新闻电影音乐游戏商城医院天气", length),
