@@ -12,7 +12,7 @@ use ::lab::address::Segment;
 use ::lab::range::network::{GATEWAY_PLACE, WIRES, gateway_interface, tap_interface};
 use ::lab::range::sweep;
 use ::lab::scenario::ordinary::{ROUND_SECONDS, repertoire, round};
-use ::lab::scenario::{Ended, Scenario, Stage};
+use ::lab::scenario::{Ended, Scenario, Stage, labels};
 use anyhow::Context as _;
 use respond::Ttl;
 use serde::Serialize;
@@ -95,8 +95,13 @@ pub fn run(args: &OrdinaryArgs) -> anyhow::Result<Exit> {
     }
     let json = serde_json::to_string_pretty(&report)?;
     if let Some(dir) = &args.out {
-        let path = dir.join("ordinary.report.json");
-        std::fs::write(&path, &json).with_context(|| format!("cannot write {}", path.display()))?;
+        let write = |name: &str, text: &str| {
+            let path = dir.join(name);
+            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+        };
+        // Nobody meant harm: no rows.
+        write("ordinary.labels.csv", &labels("ordinary", &[]).to_text())?;
+        write("ordinary.report.json", &json)?;
     }
     match args.output {
         Format::Json => println!("{json}"),

@@ -53,6 +53,7 @@ const SHIPPED: &[(&str, &[u8])] = shipped!(
     "public-key",
     "flow.model",
     "flow-calibration.model",
+    "flow-ground.model",
     "windows.model"
 );
 

@@ -124,9 +124,6 @@ pub fn run(args: &LearnArgs) -> anyhow::Result<Exit> {
     };
     let fitted = fit::fit_known(&all.windows, &options, &Threads(crate::engine::cores()))
         .context("the ensemble cannot be trained; it needs more windows")?;
-    if let Ok(dir) = std::env::var("AIM_DUMP") {
-        dump(&dir, &all, &heard, &origins, &fitted)?;
-    }
     let ensemble = &fitted.ensemble;
     let mut tests = BTreeMap::new();
     for from in args.from.iter().map(|(name, _)| name) {
@@ -155,55 +152,6 @@ pub fn run(args: &LearnArgs) -> anyhow::Result<Exit> {
         }
     }
     Ok(Exit::Ok)
-}
-
-fn dump(
-    dir: &str,
-    all: &Collected,
-    heard: &[Heard],
-    origins: &[String],
-    fitted: &Fitted,
-) -> anyhow::Result<()> {
-    use std::io::Write as _;
-    std::fs::create_dir_all(dir)?;
-    let mut out = std::io::BufWriter::new(std::fs::File::create(format!("{dir}/flows.csv"))?);
-    for ((f, c), h) in all.flows.iter().zip(&all.classes).zip(heard) {
-        let row: Vec<String> = f.row.iter().map(ToString::to_string).collect();
-        writeln!(
-            out,
-            "{},{},{},{},{},{},{:?},{}",
-            origins[f.group as usize],
-            f.group,
-            f.source,
-            f.at_ns,
-            c,
-            h.score,
-            h.verdict,
-            row.join(",")
-        )?;
-    }
-    let mut out = std::io::BufWriter::new(std::fs::File::create(format!("{dir}/windows.csv"))?);
-    for (w, p) in all.windows.iter().zip(&fitted.out_of_fold) {
-        let (s, chose) = (&w.sample, chooses(w.sample.group));
-        let row: Vec<String> = s.sequence.iter().map(ToString::to_string).collect();
-        writeln!(
-            out,
-            "{},{},{},{},{},{},{},{},{},{},{},{}",
-            origins[s.group as usize],
-            s.group,
-            s.source,
-            s.start_ns,
-            w.attack,
-            s.confidence,
-            p.spatial,
-            p.temporal[0],
-            p.temporal[1],
-            p.statistical,
-            chose,
-            row.join(",")
-        )?;
-    }
-    Ok(())
 }
 
 /// Measures with those groups of one origin that had no part in choosing; what is usual is known by those that had, of all
@@ -254,9 +202,6 @@ fn gather(
                 Some(class) => Truth::Class(class.clone()),
                 None => Truth::Labels(labels_of(&path.with_extension("labels.csv"))?),
             };
-            if std::env::var("AIM_DUMP").is_ok() {
-                println!("GROUP {group} {}", path.display());
-            }
             let request = Request {
                 path: &path,
                 truth,
