@@ -8,13 +8,12 @@
 #![expect(clippy::disallowed_methods, reason = "reads files and a clock")]
 
 use detect::learned::ensemble::{Ensemble, hour_of_week, source_key};
-use detect::learned::flows::FlowModel;
+use detect::learned::flows::{FlowCalibration, FlowModel};
 use detect::learned::row::Columns;
 use detect::learned::{Learned, Models};
 use flow::feature::Subject;
 use flow::recent::Shared;
 use flow::{Census, CensusConfig, FlowRecord, Tracker, TrackerConfig, What};
-use learn::calibrate::Conformal;
 use learn::hybrid::{Hybrid, Scratch};
 use std::fs::File;
 use std::hint::black_box;
@@ -149,7 +148,7 @@ fn main() {
         std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
     };
     let hybrid: Hybrid = learn::codec::from_bytes(&bytes("flow.model")).expect("a classifier");
-    let calibration: Conformal =
+    let calibration: FlowCalibration =
         learn::codec::from_bytes(&bytes("flow-calibration.model")).expect("a calibration");
     // How many alarms are accepted has nothing to do with what they cost.
     let flows = FlowModel { hybrid, calibration, alarms_per_day: 1.0, seen: 0.0 };

@@ -1,4 +1,4 @@
-//! What the shipped bundle's own figures say of false alarms: models are bought with them.
+//! What the shipped bundle's own figures say of false alarms: what an operator pays for its detection.
 
 use super::Setup;
 use crate::exactness::table;
