@@ -145,7 +145,7 @@ fn trained() -> Models {
     let options = hybrid::Options { kind: Kind::Boosting, ..hybrid::Options::default() };
     let classifier = Hybrid::train(&training, &options, &Inline, &mut |_| {}).expect("trains");
     let calm: Vec<Run> =
-        (2..6).map(|seed| run(&traffic(seed, false), &Models::default(), &|_| false)).collect();
+        (20..40).map(|seed| run(&traffic(seed, false), &Models::default(), &|_| false)).collect();
     let usual: Vec<FlowSample> = calm.iter().flat_map(|r| samples(&r.flows, &columns)).collect();
     let heard = hear(&classifier, &usual);
     let windows: Vec<Sample> = calm
@@ -164,12 +164,12 @@ fn trained() -> Models {
         .collect();
     let options = fit::Options {
         sources: 0,
-        alarms_per_day: 50.0,
+        alarms_per_day: 200.0,
         vae: learn::anomaly::vae::Options { hidden: 16, latent: 3, epochs: 4, ..Default::default() },
         ..fit::Options::default()
     };
     Models {
-        flows: Some(Arc::new(calibrate(classifier, &usual, &heard, 50.0).expect("calibrates"))),
+        flows: Some(Arc::new(calibrate(classifier, &usual, &heard, 200.0).expect("calibrates"))),
         ensemble: Some(Arc::new(fit::fit(&windows, &options, &Inline).expect("trains"))),
     }
 }
