@@ -54,7 +54,7 @@ struct Sensor {
 
 enum Row {
     Flow(FlowRow),
-    Window(WindowRow),
+    Window(Box<WindowRow>),
 }
 
 impl Row {
@@ -148,7 +148,8 @@ impl Sensors {
             sensor.stats.missing += batch.number - sensor.number - 1;
         }
         let (n_flows, n_windows) = (flows.len() as u64, windows.len() as u64);
-        let rows = flows.into_iter().map(Row::Flow).chain(windows.into_iter().map(Row::Window));
+        let rows =
+            flows.into_iter().map(Row::Flow).chain(windows.into_iter().map(|w| Row::Window(Box::new(w))));
         let signals = sensor.judge(rows.collect(), until_ns);
         let mut findings: Vec<FindingBody> = signals.iter().filter_map(exchange::finding_body).collect();
         let omitted = findings.len().saturating_sub(MAX_FINDINGS) as u64;
@@ -205,7 +206,7 @@ impl Sensor {
             let at_ns = self.now_ns;
             match row {
                 Row::Flow(row) => self.learned.judge_flow(&FlowRow { at_ns, ..row }, &mut signals),
-                Row::Window(row) => self.learned.judge_window(WindowRow { at_ns, ..row }, &mut signals),
+                Row::Window(row) => self.learned.judge_window(WindowRow { at_ns, ..*row }, &mut signals),
             }
         }
         self.now_ns = self.now_ns.max(until_ns);
