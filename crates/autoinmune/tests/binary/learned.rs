@@ -40,8 +40,8 @@ fn ordinary_traffic_gives_no_learned_signal() {
 }
 
 #[test]
-fn a_tunnel_that_lasts_is_signalled_with_reasons_and_not_blocked_for_it() {
-    let Some(capture) = shared("a_tunnel_that_lasts…", "pcap/dns-tunnel/iodine-cname.pcap") else { return };
+fn malware_that_goes_on_is_signalled_with_reasons_and_not_blocked_for_it() {
+    let Some(capture) = shared("malware_that_goes_on…", "pcap/malware/ustc-tinba.pcap") else { return };
     let summary = replay(&capture, "default");
     let found = learned(&summary);
     assert_eq!(found.len(), 1);
@@ -58,7 +58,7 @@ fn a_tunnel_that_lasts_is_signalled_with_reasons_and_not_blocked_for_it() {
 
 #[test]
 fn learned_signals_are_events_that_the_schema_knows() {
-    let Some(capture) = shared("learned_signals_are…", "pcap/dns-tunnel/iodine-cname.pcap") else { return };
+    let Some(capture) = shared("learned_signals_are…", "pcap/malware/ustc-tinba.pcap") else { return };
     let Some(schema) = shared("learned_signals_are…", "eve-schema/schema.json") else { return };
     let schema: Value =
         serde_json::from_slice(&std::fs::read(schema).expect("readable")).expect("a JSON schema");
