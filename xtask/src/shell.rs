@@ -1,7 +1,7 @@
 //! Running other programs, always from the root of the repository.
 
 use anyhow::Context as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The root of the repository.
@@ -21,6 +21,16 @@ pub(crate) fn command(program: &str, args: &[&str]) -> Command {
 /// The cargo that runs this task, so that `cargo +toolchain xtask` stays with its toolchain.
 pub(crate) fn cargo(args: &[&str]) -> Command {
     command(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()), args)
+}
+
+/// The program to try: the one given, or else the development build, made now.
+pub(crate) fn program(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    if let Some(path) = given {
+        return path.canonicalize().with_context(|| format!("cannot find {}", path.display()));
+    }
+    let built = cargo(&["build", "--quiet", "--package", "autoinmune"]).status();
+    anyhow::ensure!(built.context("cannot run cargo")?.success(), "the program does not build");
+    Ok(root().join("target/debug/autoinmune"))
 }
 
 /// Whether the command starts and succeeds; its output is not shown.

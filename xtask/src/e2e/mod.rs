@@ -109,14 +109,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
         println!("skipped: e2e: network namespaces need root; run as root (sudo)");
         return Ok(true);
     }
-    let program = match &selection.program {
-        Some(path) => path.canonicalize().with_context(|| format!("cannot find {}", path.display()))?,
-        None => {
-            let built = shell::cargo(&["build", "--quiet", "--package", "autoinmune"]).status();
-            anyhow::ensure!(built.context("cannot run cargo")?.success(), "the program does not build");
-            shell::root().join("target/debug/autoinmune")
-        }
-    };
+    let program = shell::program(selection.program.as_deref())?;
     // A build meanwhile must not change what is tested.
     let folder = std::env::temp_dir().join(format!("autoinmune-e2e-{}", std::process::id()));
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;

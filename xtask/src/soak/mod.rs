@@ -101,14 +101,7 @@ impl Selection {
 /// Runs it; whether everything stayed as it should.
 pub(crate) fn run(args: &[String]) -> anyhow::Result<bool> {
     let selection = Selection::parse(args)?;
-    let program = match &selection.program {
-        Some(path) => path.canonicalize().with_context(|| format!("cannot find {}", path.display()))?,
-        None => {
-            let built = shell::cargo(&["build", "--quiet", "--package", "autoinmune"]).status();
-            anyhow::ensure!(built.context("cannot run cargo")?.success(), "the program does not build");
-            shell::root().join("target/debug/autoinmune")
-        }
-    };
+    let program = shell::program(selection.program.as_deref())?;
     let folder = std::env::temp_dir().join(format!("autoinmune-soak-{}", std::process::id()));
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     // A build meanwhile must not change what is tested.
